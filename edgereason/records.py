@@ -1,0 +1,377 @@
+"""The frozen records that cross floors: what is asked, how it is thought about, what comes back.
+
+Plain data only: nothing here knows an engine, a tokenizer or a terminal. Token counts are integers, times are
+milliseconds as float, probabilities natural-log unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import Enum, Flag
+from typing import Any
+
+from edgereason.errors import UsageError
+
+UNLIMITED = -1
+"""A budget without a limit. 0 switches thinking off."""
+
+
+class Capability(Flag):
+    """What an engine can do; a strategy states what it `needs`. Same bits as `Capability` in `engine.h`."""
+
+    NONE = 0
+    LOGITS = 1
+    FORK = 2
+    TRIM = 4
+    SAVE_KV = 8
+    EMBED_IN = 16
+    HIDDEN_OUT = 32
+    PREFIX_KV = 64
+    STEER = 128
+    LORA = 256
+
+
+class StopReason(Enum):
+    """Why a phase, or a whole request, ended. Same order as `StopReason` in `phase.h`."""
+
+    STOP = "stop"
+    BUDGET = "budget"
+    DEADLINE = "deadline"
+    STABLE = "stable"
+    LOOP = "loop"
+    CANCELLED = "cancelled"
+    CONTEXT = "context"
+    INTERRUPTED = "interrupted"  # stop_thinking was called; the answer still follows
+
+
+class Channel(Enum):
+    """Which text a token belongs to. Same order as `Channel` in `phase.h`."""
+
+    ANSWER = "answer"
+    REASONING = "reasoning"
+
+
+def _require(ok: bool, message: str, hint: str = "") -> None:
+    if not ok:
+        raise UsageError(message, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation. `reasoning` is what the assistant thought before `content`, where known."""
+
+    role: str
+    content: str
+    reasoning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn from one row of logits.
+
+    Order: penalties, bias, then greedy if `temperature` is 0; else temperature, top-k, top-p, min-p, one draw from a
+    counter-based generator: token i of a request depends on `seed` and i alone, never on what else is in the batch.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0  # 0: off
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0  # 1: off; divides positive, multiplies negative logits of seen tokens
+    presence_penalty: float = 0.0  # subtracted once from the logit of every seen token
+    penalty_window: int = 64  # how many of the last tokens count as seen
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(
+            math.isfinite(self.temperature) and self.temperature >= 0,
+            f"temperature must be 0 or more, got {self.temperature}",
+        )
+        _require(self.top_k >= 0, f"top_k must be 0 (off) or more, got {self.top_k}")
+        _require(0 < self.top_p <= 1, f"top_p must be in (0, 1], got {self.top_p}")
+        _require(0 <= self.min_p <= 1, f"min_p must be in [0, 1], got {self.min_p}")
+        _require(
+            math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0,
+            f"repetition_penalty must be more than 0, got {self.repetition_penalty}",
+        )
+        _require(
+            math.isfinite(self.presence_penalty),
+            f"presence_penalty must be a finite number, got {self.presence_penalty}",
+        )
+        _require(
+            self.penalty_window >= 0, f"penalty_window must be 0 or more, got {self.penalty_window}"
+        )
+        _require(0 <= self.seed < 2**64, f"seed must be in [0, 2**64), got {self.seed}")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one request may spend. `think_tokens` holds per chain of thought, cumulative over re-opened blocks.
+
+    Attributes:
+        think_tokens: thinking tokens at most; -1 no limit, 0 no thinking.
+        answer_tokens: answer tokens at most; this much room is kept free for the answer.
+        deadline_ms: milliseconds from arrival to the end of the answer; None no deadline.
+        soft: fraction of the think budget from which the end of thinking becomes likelier; 1 is a hard budget only.
+    """
+
+    think_tokens: int = UNLIMITED
+    answer_tokens: int = 256
+    deadline_ms: float | None = None
+    soft: float = 0.8
+
+    def __post_init__(self) -> None:
+        _require(
+            self.think_tokens >= UNLIMITED,
+            f"think budget must be -1 or more, got {self.think_tokens}",
+            "-1 is no limit, 0 is no thinking",
+        )
+        _require(
+            self.answer_tokens >= 1, f"answer budget must be 1 or more, got {self.answer_tokens}"
+        )
+        if self.deadline_ms is not None:
+            _require(
+                math.isfinite(self.deadline_ms) and self.deadline_ms > 0,
+                f"deadline must be more than 0 ms, got {self.deadline_ms:g}",
+                "leave it out for no deadline",
+            )
+        _require(0 <= self.soft <= 1, f"soft must be in [0, 1], got {self.soft}")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a rendered prompt. Only a `control` segment may contain control tokens."""
+
+    text: str
+    control: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Look ahead while thinking: every `every` tokens fork, force `cue`, decode up to `tokens` greedily."""
+
+    every: int
+    cue: str
+    tokens: int = 8
+    agree: int = 3  # thinking ends as `stable` once this many probes in a row say the same
+
+    def __post_init__(self) -> None:
+        _require(self.every >= 1, f"probe every must be 1 or more, got {self.every}")
+        _require(self.tokens >= 1, f"probe tokens must be 1 or more, got {self.tokens}")
+        _require(self.agree >= 1, f"probe agree must be 1 or more, got {self.agree}")
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """End thinking once the last tokens are one pattern of at most `max_period` tokens, `repeats` times over."""
+
+    max_period: int = 64
+    repeats: int = 4
+    min_tokens: int = 32  # shortest repeated stretch that counts: short lists repeat by right
+
+    def __post_init__(self) -> None:
+        _require(self.max_period >= 1, f"loop max_period must be 1 or more, got {self.max_period}")
+        _require(self.repeats >= 2, f"loop repeats must be 2 or more, got {self.repeats}")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One stretch of decoding that the native core runs to its end by itself. Mirrors `Phase` in `phase.h`.
+
+    Text fields are trusted template text: control tokens in them are parsed.
+    """
+
+    name: str  # think, answer, draft, summary, prompt
+    channel: Channel = Channel.ANSWER
+    fresh: tuple[Segment, ...] | None = None  # start again from this prompt; KV of the common prefix is kept
+    force: str = ""  # put into the context, not sampled, before the phase begins
+    budget: int = UNLIMITED  # tokens sampled at most in this phase
+    soft: float = 1.0  # fraction of the budget from which the first token of `close` becomes likelier
+    open: tuple[str, ...] = ()  # texts that open a reasoning block in the middle of this phase
+    shut: tuple[str, ...] = ()  # texts that end a reasoning block; they end a reasoning phase
+    close: str = ""  # forced when a reasoning block ends in any way but its own `shut`
+    stop: tuple[str, ...] = ()  # further texts that end the phase
+    sampling: Sampling = Sampling()
+    probe: Probe | None = None
+    loop: Loop | None = None
+    then: Phase | None = None  # follows by itself, without Python
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseResult:
+    """What one phase did.
+
+    Attributes:
+        num_tokens: tokens sampled in this phase, on either channel.
+        num_reasoning: those of them that were thinking.
+        text: text of the phase's own channel, markers and stop texts left out.
+        reasoning: text of blocks that were re-opened in an answer phase.
+        mean_logprob, min_logprob: of the sampled tokens, before temperature; 0 when nothing was sampled.
+        mean_margin: mean of p(best) - p(second), in [0, 1].
+        mean_entropy: nats.
+        probe: text of the last probe that finished, or None.
+        num_steps: decode calls that carried a row of this phase.
+        num_probe_tokens: tokens sampled by probes, which belong to no budget but cost time.
+    """
+
+    name: str
+    reason: StopReason
+    text: str
+    reasoning: str = ""
+    tokens: tuple[int, ...] = ()
+    num_reasoning: int = 0
+    mean_logprob: float = 0.0
+    min_logprob: float = 0.0
+    mean_margin: float = 0.0
+    mean_entropy: float = 0.0
+    probe: str | None = None
+    num_probe_tokens: int = 0
+    num_steps: int = 0
+    num_prompt: int = 0  # tokens that `fresh` and `force` put into the context
+    num_cached: int = 0  # those of them whose KV was already there
+    queue_ms: float = 0.0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def confidence(self) -> float:
+        """Geometric mean of token probability, damped by the mean margin; in [0, 1], 0 when nothing was sampled."""
+        if not self.tokens:
+            return 0.0
+        return math.sqrt(math.exp(self.mean_logprob) * max(self.mean_margin, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One answer that was considered, and how much speaks for it."""
+
+    answer: str
+    votes: int = 1
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0  # of all chains together
+    latent_tokens: int = 0
+    answer_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkReport:
+    """`used` is the longest single chain: it never exceeds `effective` unless that is -1."""
+
+    asked: int = UNLIMITED
+    effective: int = UNLIMITED
+    used: int = 0
+    ended_by: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineReport:
+    asked: float | None = None
+    used: float = 0.0
+    late_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReport:
+    think_tokens: ThinkReport = ThinkReport()
+    deadline_ms: DeadlineReport = DeadlineReport()
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    queue_ms: float = 0.0
+    prefill_ms: float = 0.0
+    think_ms: float = 0.0
+    answer_ms: float = 0.0
+    total_ms: float = 0.0  # from the arrival of the request; the model is already open
+    tokens_per_s: float = 0.0  # sampled tokens of all chains over total_ms less queue and prefill
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseReport:
+    name: str
+    tokens: int
+    reason: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of a request and what it cost. `to_dict()` is the documented JSON object."""
+
+    answer: str
+    reasoning: str = ""
+    strategy: str = ""
+    model: str = ""
+    finish: StopReason = StopReason.STOP
+    usage: Usage = Usage()
+    budget: BudgetReport = BudgetReport()
+    timings: Timings = Timings()
+    confidence: float | None = None
+    candidates: tuple[Candidate, ...] = ()
+    phases: tuple[PhaseReport, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        data = asdict(self)
+        data["finish"] = self.finish.value
+        data["candidates"] = list(data["candidates"])
+        data["phases"] = list(data["phases"])
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of streamed text. Never splits a UTF-8 character, never holds part of a marker."""
+
+    channel: Channel
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question and how it may be answered.
+
+    Attributes:
+        messages: the conversation; its last message is the question.
+        strategy: name of a file in `edgereason/strategies/`, with - or _.
+        options: the strategy's own options, checked against its `Config`.
+        priority: higher is more urgent; a higher one pauses a lower one between two tokens.
+        samples: shorthand for the `samples` option of `vote`.
+        stop: texts that end the answer.
+        probe_every: look ahead every so many thinking tokens and stop when the answer is stable; 0 is off.
+    """
+
+    messages: tuple[Message, ...]
+    strategy: str = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    budget: Budget = Budget()
+    sampling: Sampling | None = None  # None: what the bundle recommends
+    priority: int = 0
+    stop: tuple[str, ...] = ()
+    probe_every: int = 0
+
+    def __post_init__(self) -> None:
+        _require(bool(self.messages), "a request needs at least one message")
+        _require(
+            -(2**31) <= self.priority < 2**31, f"priority must fit 32 bits, got {self.priority}"
+        )
+        _require(
+            self.probe_every >= 0, f"probe_every must be 0 (off) or more, got {self.probe_every}"
+        )
+
+
+def messages_of(prompt: str | Sequence[Message]) -> tuple[Message, ...]:
+    """A prompt as messages: a string is one user message."""
+    return (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)

@@ -1,0 +1,102 @@
+// A phase is one stretch of decoding, as plain data: the scheduler runs it to its end without calling anyone.
+//
+//   Phase think{.channel = Channel::kReasoning, .budget = 200, .shut = {"</think>"}, .close = {151668}};
+//   Phase answer{.budget = 64, .open = {"<think>"}, .shut = {"</think>"}, .close = {151668}};
+//   scheduler.Run(id, {think, answer});   // the answer follows by itself
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "edgereason/engine.h"
+
+namespace edgereason {
+
+inline constexpr std::int32_t kUnlimited = -1;
+
+// Same order as StopReason in records.py.
+enum class StopReason : std::uint8_t {
+  kStop,         // the model ended it: its marker, a stop text, or an end-of-generation token
+  kBudget,       // the phase's or the request's budget is used up
+  kDeadline,     // the rest of the time is owed to the answer, or is over
+  kStable,       // probes agree
+  kLoop,         // the same tokens over and over
+  kCancelled,    // Cancel
+  kContext,      // no KV cells left
+  kInterrupted,  // StopThinking
+};
+
+// Same order as Channel in records.py.
+enum class Channel : std::uint8_t { kAnswer, kReasoning };
+
+struct LogitBias {
+  Token token = 0;
+  float bias = 0;
+};
+
+// See Sampling in records.py for meaning and order.
+struct Sampling {
+  float temperature = 0;
+  std::int32_t top_k = 0;
+  float top_p = 1;
+  float min_p = 0;
+  float repetition_penalty = 1;
+  float presence_penalty = 0;
+  std::int32_t penalty_window = 64;
+  std::uint64_t seed = 0;
+  std::vector<LogitBias> bias;
+};
+
+struct Probe {
+  std::int32_t every = 0;  // 0: off
+  std::vector<Token> cue;
+  std::int32_t tokens = 8;
+  std::int32_t agree = 3;
+};
+
+struct Loop {
+  std::int32_t max_period = 0;  // 0: off
+  std::int32_t repeats = 4;
+  std::int32_t min_tokens = 32;
+};
+
+struct Phase {
+  Channel channel = Channel::kAnswer;
+  std::optional<std::vector<Token>> fresh;  // start again from these tokens; KV of the common prefix is kept
+  std::vector<Token> force;                 // put into the context before sampling begins
+  std::int32_t budget = kUnlimited;         // tokens sampled at most
+  float soft = 1;                           // from which fraction of the budget the end becomes likelier; 1: off
+  std::vector<std::string> open;            // bytes that open a reasoning block inside this phase
+  std::vector<std::string> shut;            // bytes that end a reasoning block; they end a reasoning phase
+  std::vector<Token> close;                 // forced when a block ends in any way but its own `shut`
+  std::vector<std::string> stop;            // further bytes that end the phase
+  Sampling sampling;
+  Probe probe;
+  Loop loop;
+};
+
+struct PhaseResult {
+  StopReason reason = StopReason::kStop;
+  std::vector<Token> tokens;  // sampled, on either channel
+  std::string text;           // of the phase's own channel, UTF-8, without markers
+  std::string reasoning;      // of blocks re-opened in an answer phase
+  std::string probe;          // text of the last finished probe
+  bool has_probe = false;
+  std::int32_t num_reasoning = 0;     // tokens that count as thinking
+  std::int32_t num_probe_tokens = 0;  // sampled by probes
+  std::int32_t num_steps = 0;         // decode calls with a row of this phase
+  std::int32_t num_prompt = 0;        // tokens put in by fresh, force and close
+  std::int32_t num_cached = 0;        // those of them whose KV was there already
+  // Over the sampled tokens, before temperature: natural logs, nats. All 0 when nothing was sampled.
+  double mean_logprob = 0;
+  double min_logprob = 0;
+  double mean_margin = 0;  // p(best) - p(second)
+  double mean_entropy = 0;
+  double queue_ms = 0;    // from the run of the phase to its first row
+  double prefill_ms = 0;  // to the end of the step that computed the last forced token
+  double decode_ms = 0;   // the rest
+};
+
+}  // namespace edgereason

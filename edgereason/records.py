@@ -187,13 +187,15 @@ class Phase:
     name: str  # think, answer, draft, summary, prompt
     channel: Channel = Channel.ANSWER
     fresh: tuple[Segment, ...] | None = None  # start again from this prompt; KV of the common prefix is kept
+    retract: bool = False  # take the end mark that ended the phase before back out of the context
     force: str = ""  # put into the context, not sampled, before the phase begins
     budget: int = UNLIMITED  # tokens sampled at most in this phase
     soft: float = 1.0  # fraction of the budget from which the first token of `close` becomes likelier
     open: tuple[str, ...] = ()  # texts that open a reasoning block in the middle of this phase
     shut: tuple[str, ...] = ()  # texts that end a reasoning block; they end a reasoning phase
     close: str = ""  # forced when a reasoning block ends in any way but its own `shut`
-    stop: tuple[str, ...] = ()  # further texts that end the phase
+    stop: tuple[str, ...] = ()  # further texts that end an answer phase
+    owed: int = 0  # answer tokens owed by phases that do not follow by themselves
     sampling: Sampling = Sampling()
     probe: Probe | None = None
     loop: Loop | None = None

@@ -65,13 +65,15 @@ struct Loop {
 struct Phase {
   Channel channel = Channel::kAnswer;
   std::optional<std::vector<Token>> fresh;  // start again from these tokens; KV of the common prefix is kept
+  bool retract = false;                     // take the end mark of the phase before back out of the context
   std::vector<Token> force;                 // put into the context before sampling begins
   std::int32_t budget = kUnlimited;         // tokens sampled at most
   float soft = 1;                           // from which fraction of the budget the end becomes likelier; 1: off
   std::vector<std::string> open;            // bytes that open a reasoning block inside this phase
   std::vector<std::string> shut;            // bytes that end a reasoning block; they end a reasoning phase
   std::vector<Token> close;                 // forced when a block ends in any way but its own `shut`
-  std::vector<std::string> stop;            // further bytes that end the phase
+  std::vector<std::string> stop;            // further bytes that end an answer phase
+  std::int32_t owed = 0;                    // answer tokens owed by phases that are not in the chain yet
   Sampling sampling;
   Probe probe;
   Loop loop;

@@ -1,0 +1,179 @@
+// Plan, decode, commit: the one loop that answers all requests of an open model.
+//
+//   Scheduler scheduler(engine, clock, {});
+//   scheduler.Start();                                            // one native thread
+//   RequestId id = scheduler.Open({.deadline_ms = now + 2000});
+//   scheduler.Run(id, {think, answer});
+//   for (const Event& event : scheduler.Take(100, 64)) ...        // text, then the result of each phase
+//   scheduler.Close(id, /*park=*/false);
+//
+// Open, Run, Cancel, StopThinking, Close and Take may be called from any thread (Take from one at a time); what they ask
+// for happens between two steps. A step takes no lock unless something was asked for, allocates nothing per token, and
+// does not throw. Tests leave out Start and call Step themselves.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "edgereason/clock.h"
+#include "edgereason/deadline.h"
+#include "edgereason/engine.h"
+#include "edgereason/event.h"
+#include "edgereason/kv.h"
+#include "edgereason/plan.h"
+#include "edgereason/probe.h"
+#include "edgereason/sampler.h"
+#include "edgereason/sequence.h"
+#include "edgereason/threads.h"
+
+namespace edgereason {
+
+struct SchedulerOptions {
+  std::int32_t num_threads = 0;   // 0: follow the load
+  std::int32_t park_cells = -1;   // KV cells kept for prefixes of closed requests; -1: an eighth of all
+  double chunk_ms = 50;           // longest step a prompt may cause while others wait
+  double margin = 1.15;           // safety factor on the time of owed work
+  double delivery_ms = 2;         // a deadline is met this much early, for the way back to the caller
+};
+
+struct SchedulerStats {
+  std::int64_t num_steps = 0;
+  std::int64_t num_rows = 0;
+  std::int64_t num_sampled = 0;   // tokens, probes included
+  double decode_ms = 0;           // inside the engine
+  double sample_ms = 0;           // in the sampler
+  double overhead_ms = 0;         // planning, committing, events: all else of a step
+  double load = 1;                // CostModel::load
+  double step_ms = 0;             // predicted for one row now
+  std::int32_t num_threads = 0;
+  std::int32_t num_free_cells = 0;
+  std::int32_t num_active = 0;
+  std::int32_t num_waiting = 0;   // of them, without a slot
+  std::int32_t num_parked = 0;
+};
+
+class Scheduler {
+ public:
+  Scheduler(std::shared_ptr<Engine> engine, std::shared_ptr<const Clock> clock,
+            const SchedulerOptions& options);
+  ~Scheduler();  // stops the thread; what was running is gone
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  void Start();
+  void Stop() noexcept;
+  // Learns what steps cost with a few made-up rows, and touches all weights. Before the first request.
+  void WarmUp();
+
+  // deadline_ms and arrival_ms are on the clock passed in. Throws kUsage.
+  RequestId Open(const SequenceOptions& options);
+  // Appends phases to the chain of `id`. Throws kContextFull when prompt and answer can never fit, kUsage on values
+  // that make no sense, kEngine once the engine has failed.
+  void Run(RequestId id, std::vector<Phase> chain);
+  void StopThinking(RequestId id);
+  void Cancel(RequestId id);  // ends the chain; its cells are free within one step
+  void Close(RequestId id, bool park);
+
+  std::vector<Event> Take(double timeout_ms, std::size_t max_events) {
+    return ring_.Take(timeout_ms, max_events);
+  }
+  SchedulerStats stats() const;
+  double NowMs() const noexcept { return clock_->NowMs(); }
+
+  // One turn of the loop. False: there was nothing to do.
+  bool Step() noexcept;
+
+ private:
+  struct Command {
+    enum class Kind : std::uint8_t { kOpen, kRun, kStopThinking, kCancel, kClose, kPark } kind;
+    RequestId id;
+    SequenceOptions options{};
+    std::vector<Phase> chain{};
+  };
+  struct RowOwner {
+    Sequence* sequence = nullptr;  // null: a probe's row
+    ProbeRun* probe = nullptr;
+  };
+
+  void Loop() noexcept;
+  void Post(Command command);
+  void CheckFits(const std::vector<Phase>& chain) const;
+  void Apply(Command* command);
+  bool ApplyCommands();  // false: there were none
+
+  // The parts of a step, in order.
+  void Expire(double now_ms);
+  void Admit();
+  bool Admit(Sequence* sequence);
+  void CloseThinkingInTime(double now_ms);
+  PlanSeq View(const Sequence& sequence) const noexcept;
+  bool Plan(double now_ms);  // false: nobody gets a row
+  void FitCells();
+  void BuildRows();
+  void Commit(double now_ms);
+  void CommitSequence(Sequence* sequence, std::int32_t row, double now_ms);
+  void CommitProbe(ProbeRun* probe, std::int32_t row);
+  void StartProbe(Sequence* sequence);
+  void DropProbe(const Sequence* owner);
+  void MakeRoom();
+  void Fail();
+
+  void Advance(Sequence* sequence, double now_ms);
+  void EndPhase(Sequence* sequence, const Sequence::Verdict& verdict, double now_ms);
+  void EndChain(Sequence* sequence, StopReason reason, double now_ms);
+  void Activate(Sequence* sequence);
+  void Deactivate(Sequence* sequence);
+  void Forget(Sequence* sequence, bool park);
+  void FlushText();
+  void FlushEnded();
+  void Publish();
+  Sequence* Find(RequestId id);
+
+  const std::shared_ptr<Engine> engine_;
+  const std::shared_ptr<const Clock> clock_;
+  const SchedulerOptions options_;
+  const EngineInfo info_;
+
+  // Touched by the native thread only.
+  Kv kv_;
+  CostModel cost_;
+  ThreadGovernor governor_;
+  LoadMeter meter_;
+  double next_meter_ms_ = 0;
+  Sampler sampler_;
+  std::unordered_map<RequestId, std::unique_ptr<Sequence>> sequences_;
+  std::vector<Sequence*> active_;       // with a phase; by priority, deadline, arrival
+  std::vector<Sequence*> by_deadline_;  // the same, by deadline
+  std::vector<std::unique_ptr<ProbeRun>> probes_;
+  std::vector<PlanSeq> plan_;
+  std::vector<std::int32_t> grants_;    // rows of each of active_
+  std::vector<Row> rows_;
+  std::vector<RowOwner> owners_;        // of the last row of each sequence or probe in rows_; else empty
+  std::vector<Event> ended_;            // results that the ring had no room for
+  SchedulerStats counters_;             // the sums; Publish copies them
+  std::int32_t last_num_rows_ = 1;
+  bool made_room_ = false;
+
+  EventRing ring_;
+  std::thread thread_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> failed_{false};
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable work_;
+  std::vector<Command> commands_;
+  std::atomic<bool> has_commands_{false};
+  std::unordered_set<RequestId> open_ids_;
+  RequestId next_id_ = 1;
+  mutable std::mutex stats_mutex_;  // guards stats_, which the native thread only tries to lock
+  SchedulerStats stats_;
+};
+
+}  // namespace edgereason

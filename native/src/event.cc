@@ -1,0 +1,44 @@
+#include "edgereason/event.h"
+
+#include <chrono>
+
+namespace edgereason {
+
+EventRing::EventRing(std::size_t capacity_log2)
+    : slots_(std::size_t{1} << capacity_log2), mask_(slots_.size() - 1) {}
+
+EventRing::~EventRing() {
+  for (const Event& event : Take(0, slots_.size())) delete event.result;
+}
+
+bool EventRing::Push(const Event& event) noexcept {
+  const std::size_t tail = tail_.load(std::memory_order_relaxed);
+  if (tail - head_.load(std::memory_order_acquire) == slots_.size()) return false;
+  slots_[tail & mask_] = event;
+  tail_.store(tail + 1, std::memory_order_seq_cst);
+  Wake();
+  return true;
+}
+
+void EventRing::Wake() noexcept {
+  if (waiting_.exchange(false, std::memory_order_seq_cst)) ready_.release();
+}
+
+std::vector<Event> EventRing::Take(double timeout_ms, std::size_t max_events) {
+  std::vector<Event> events;
+  std::size_t head = head_.load(std::memory_order_relaxed);
+  if (timeout_ms > 0 && tail_.load(std::memory_order_acquire) == head) {
+    waiting_.store(true, std::memory_order_seq_cst);
+    // Looked at again after `waiting_` is visible: a Push in between would not have woken us.
+    if (tail_.load(std::memory_order_seq_cst) == head) {
+      (void)ready_.try_acquire_for(std::chrono::duration<double, std::milli>(timeout_ms));
+    }
+    if (!waiting_.exchange(false, std::memory_order_seq_cst)) (void)ready_.try_acquire();
+  }
+  const std::size_t tail = tail_.load(std::memory_order_acquire);
+  for (; head != tail && events.size() < max_events; ++head) events.push_back(slots_[head & mask_]);
+  head_.store(head, std::memory_order_release);
+  return events;
+}
+
+}  // namespace edgereason

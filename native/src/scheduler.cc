@@ -1,0 +1,324 @@
+// The outside of the scheduler: its thread, what callers ask for, and the life of a request. The steps are in step.cc.
+#include "edgereason/scheduler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+namespace edgereason {
+namespace {
+
+constexpr double kIdleWaitMs = 100;
+constexpr double kBlockedWaitMs = 5;  // somebody waits, and may have a deadline
+
+std::int32_t ParkCells(const SchedulerOptions& options, const EngineInfo& info) {
+  if ((info.caps & kFork) == 0) return 0;
+  return options.park_cells < 0 ? info.num_cells / 8 : options.park_cells;
+}
+
+[[noreturn]] void ThrowUsage(const std::string& message, const std::string& hint = {}) {
+  throw Error(ErrorCode::kUsage, message, hint);
+}
+
+void CheckTokens(const std::vector<Token>& tokens, const EngineInfo& info) {
+  for (const Token token : tokens) {
+    if (token >= 0 && token < info.num_vocab) continue;
+    ThrowUsage("token " + std::to_string(token) + " is outside the vocabulary of " +
+               std::to_string(info.num_vocab) + " tokens");
+  }
+}
+
+void CheckPhase(const Phase& phase, const EngineInfo& info) {
+  CheckTokens(phase.force, info);
+  CheckTokens(phase.close, info);
+  CheckTokens(phase.probe.cue, info);
+  if (phase.fresh) CheckTokens(*phase.fresh, info);
+  if (phase.fresh && phase.fresh->empty() && phase.force.empty()) {
+    ThrowUsage("a phase cannot start from an empty prompt");
+  }
+  if (phase.budget < kUnlimited) {
+    ThrowUsage("phase budget must be -1 or more, got " + std::to_string(phase.budget));
+  }
+  for (const LogitBias& bias : phase.sampling.bias) CheckTokens({bias.token}, info);
+  if (phase.probe.every > 0 && (info.caps & kFork) == 0) {
+    throw Error(ErrorCode::kUnsupported, "probes need an engine that can fork a sequence");
+  }
+}
+
+bool MoreUrgent(const Sequence* a, const Sequence* b) noexcept {
+  const SequenceOptions& x = a->options();
+  const SequenceOptions& y = b->options();
+  if (x.priority != y.priority) return x.priority > y.priority;
+  if (x.deadline_ms != y.deadline_ms) return x.deadline_ms < y.deadline_ms;
+  if (x.arrival_ms != y.arrival_ms) return x.arrival_ms < y.arrival_ms;
+  return a->id() < b->id();
+}
+
+bool DueEarlier(const Sequence* a, const Sequence* b) noexcept {
+  const double x = a->options().deadline_ms;
+  const double y = b->options().deadline_ms;
+  return x != y ? x < y : a->id() < b->id();
+}
+
+}  // namespace
+
+Scheduler::Scheduler(std::shared_ptr<Engine> engine, std::shared_ptr<const Clock> clock,
+                     const SchedulerOptions& options)
+    : engine_(std::move(engine)),
+      clock_(std::move(clock)),
+      options_(options),
+      info_(engine_->info()),
+      kv_(engine_.get(), ParkCells(options, info_)),
+      governor_(info_.max_threads, options.num_threads),
+      sampler_(info_.num_vocab) {
+  if (options.num_threads < 0) {
+    ThrowUsage("threads must be 0 (follow the load) or more, got " +
+               std::to_string(options.num_threads));
+  }
+  engine_->SetThreads(governor_.num_threads());
+  rows_.reserve(static_cast<std::size_t>(info_.max_rows));
+  owners_.reserve(static_cast<std::size_t>(info_.max_rows));
+}
+
+Scheduler::~Scheduler() { Stop(); }
+
+void Scheduler::Start() {
+  if (!thread_.joinable()) thread_ = std::thread([this] { Loop(); });
+}
+
+void Scheduler::Stop() noexcept {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_all();
+  ring_.Wake();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Scheduler::Loop() noexcept {
+  while (!stopping_) {
+    if (Step()) continue;
+    const bool idle = active_.empty() && ended_.empty();
+    std::unique_lock lock(mutex_);
+    work_.wait_for(lock, std::chrono::duration<double, std::milli>(idle ? kIdleWaitMs : kBlockedWaitMs),
+                   [this] { return stopping_ || !commands_.empty(); });
+  }
+}
+
+void Scheduler::WarmUp() {
+  const SeqId slot = kv_.Acquire();
+  std::int32_t pos = 0;
+  // Each size twice: the first run touches memory for the first time and is not counted.
+  std::int32_t before = 0;
+  for (const std::int32_t num : {1, 1, 2, 2, 8, 8, 32, 32}) {
+    if (num > info_.max_rows || pos + num > info_.num_cells) break;
+    rows_.clear();
+    for (std::int32_t i = 0; i < num; ++i) {
+      rows_.push_back({.seq = slot, .pos = pos + i, .token = 0, .output = i == num - 1});
+    }
+    const double begin = NowMs();
+    const Status status = engine_->Decode(rows_);
+    if (status != Status::kOk) {
+      throw Error(ErrorCode::kEngine, "the engine failed its warm-up: " + engine_->last_error());
+    }
+    const double ms = NowMs() - begin;
+    kv_.Append(slot, num);
+    pos += num;
+    if (num == before) cost_.Observe(num, pos, ms);
+    before = num;
+  }
+  rows_.clear();
+  kv_.Release(slot);
+}
+
+RequestId Scheduler::Open(const SequenceOptions& options) {
+  if (std::isnan(options.deadline_ms)) ThrowUsage("deadline must be a number of milliseconds, got nan");
+  if (options.think_budget < kUnlimited) {
+    ThrowUsage("think budget must be -1 or more, got " + std::to_string(options.think_budget),
+               "-1 is no limit, 0 is no thinking");
+  }
+  RequestId id = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    id = next_id_++;
+    open_ids_.insert(id);
+  }
+  Post({.kind = Command::Kind::kOpen, .id = id, .options = options});
+  return id;
+}
+
+void Scheduler::CheckFits(const std::vector<Phase>& chain) const {
+  std::int64_t length = 0;
+  std::int64_t owed = 0;
+  for (const Phase& phase : chain) {
+    if (phase.fresh) length = std::ssize(*phase.fresh);
+    length += std::ssize(phase.force) + std::ssize(phase.close);
+    owed = phase.owed;
+    if (phase.channel == Channel::kAnswer) {
+      length += std::max(phase.budget, 0);
+    }
+  }
+  if (length + owed <= info_.num_cells) return;
+  std::int64_t prompt = 0;
+  for (const Phase& phase : chain) {
+    if (phase.fresh) prompt = std::ssize(*phase.fresh);
+  }
+  throw Error(ErrorCode::kContextFull,
+              "the prompt has " + std::to_string(prompt) + " tokens and the answer is owed " +
+                  std::to_string(length + owed - prompt) + " more, but the context holds " +
+                  std::to_string(info_.num_cells),
+              "shorten the prompt, lower the answer budget, or open the model with a larger context");
+}
+
+void Scheduler::Run(RequestId id, std::vector<Phase> chain) {
+  if (chain.empty()) ThrowUsage("a run needs at least one phase");
+  for (const Phase& phase : chain) CheckPhase(phase, info_);
+  CheckFits(chain);
+  if (failed_) throw Error(ErrorCode::kEngine, "the engine has failed before", "open the model anew");
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!open_ids_.contains(id)) ThrowUsage("request " + std::to_string(id) + " is not open");
+  }
+  Post({.kind = Command::Kind::kRun, .id = id, .chain = std::move(chain)});
+}
+
+void Scheduler::StopThinking(RequestId id) { Post({.kind = Command::Kind::kStopThinking, .id = id}); }
+
+void Scheduler::Cancel(RequestId id) { Post({.kind = Command::Kind::kCancel, .id = id}); }
+
+void Scheduler::Close(RequestId id, bool park) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (open_ids_.erase(id) == 0) return;
+  }
+  Post({.kind = park ? Command::Kind::kPark : Command::Kind::kClose, .id = id});
+}
+
+void Scheduler::Post(Command command) {
+  {
+    const std::scoped_lock lock(mutex_);
+    commands_.push_back(std::move(command));
+    has_commands_ = true;
+  }
+  work_.notify_one();
+}
+
+SchedulerStats Scheduler::stats() const {
+  const std::scoped_lock lock(stats_mutex_);
+  return stats_;
+}
+
+// ---- native thread from here on --------------------------------------------------------------------------------------
+
+Sequence* Scheduler::Find(RequestId id) {
+  const auto found = sequences_.find(id);
+  return found == sequences_.end() ? nullptr : found->second.get();
+}
+
+bool Scheduler::ApplyCommands() {
+  if (!has_commands_) return false;
+  std::vector<Command> commands;
+  {
+    const std::scoped_lock lock(mutex_);
+    commands.swap(commands_);
+    has_commands_ = false;
+  }
+  for (Command& command : commands) Apply(&command);
+  return true;
+}
+
+void Scheduler::Apply(Command* command) {
+  if (command->kind == Command::Kind::kOpen) {
+    sequences_.emplace(command->id, std::make_unique<Sequence>(command->id, command->options,
+                                                               &engine_->vocab(), info_.num_cells));
+    return;
+  }
+  Sequence* sequence = Find(command->id);
+  if (sequence == nullptr) return;  // closed in the meantime
+  const double now_ms = NowMs();
+  switch (command->kind) {
+    case Command::Kind::kRun:
+      sequence->Enqueue(std::move(command->chain), now_ms);
+      if (!sequence->running()) {
+        Activate(sequence);
+        Advance(sequence, now_ms);
+      }
+      break;
+    case Command::Kind::kStopThinking:
+      if (sequence->thinking()) {
+        const auto verdict = sequence->CloseThinking(StopReason::kInterrupted);
+        if (verdict.ended) EndPhase(sequence, verdict, now_ms);
+      }
+      break;
+    case Command::Kind::kCancel:
+      EndChain(sequence, StopReason::kCancelled, now_ms);
+      break;
+    case Command::Kind::kClose:
+    case Command::Kind::kPark:
+      EndChain(sequence, StopReason::kCancelled, now_ms);
+      Forget(sequence, command->kind == Command::Kind::kPark);
+      break;
+    case Command::Kind::kOpen:
+      break;
+  }
+}
+
+void Scheduler::Activate(Sequence* sequence) {
+  active_.insert(std::ranges::upper_bound(active_, sequence, MoreUrgent), sequence);
+  by_deadline_.insert(std::ranges::upper_bound(by_deadline_, sequence, DueEarlier), sequence);
+}
+
+void Scheduler::Deactivate(Sequence* sequence) {
+  std::erase(active_, sequence);
+  std::erase(by_deadline_, sequence);
+}
+
+void Scheduler::Forget(Sequence* sequence, bool park) {
+  if (sequence->slot >= 0) {
+    if (park && sequence->num_decoded > 0) {
+      kv_.Park(sequence->slot,
+               sequence->tokens().first(static_cast<std::size_t>(sequence->num_decoded)));
+    } else {
+      kv_.Release(sequence->slot);
+    }
+  }
+  sequences_.erase(sequence->id());
+}
+
+// Starts phases until one needs the engine, or none is left.
+void Scheduler::Advance(Sequence* sequence, double now_ms) {
+  while (!sequence->running() && sequence->has_next()) {
+    const std::int32_t keep = sequence->Begin();
+    if (sequence->slot >= 0) sequence->num_decoded = kv_.Trim(sequence->slot, keep);
+    if (sequence->ends_at_once()) {
+      EndPhase(sequence, {.ended = true, .reason = StopReason::kBudget}, now_ms);
+    }
+  }
+}
+
+void Scheduler::EndPhase(Sequence* sequence, const Sequence::Verdict& verdict, double now_ms) {
+  DropProbe(sequence);
+  Event event{.kind = Event::Kind::kPhaseEnd, .id = sequence->id()};
+  event.result = sequence->End(verdict, now_ms).release();
+  event.last = !sequence->has_next();
+  ended_.push_back(event);
+  if (event.last) {
+    Deactivate(sequence);
+  } else {
+    Advance(sequence, now_ms);
+  }
+}
+
+void Scheduler::EndChain(Sequence* sequence, StopReason reason, double now_ms) {
+  sequence->ClearChain();
+  if (sequence->running()) EndPhase(sequence, {.ended = true, .reason = reason}, now_ms);
+  // A cancelled request frees its cells at once; it may still be run again, from the start.
+  if (reason == StopReason::kCancelled && sequence->slot >= 0) {
+    kv_.Release(sequence->slot);
+    sequence->slot = -1;
+    sequence->num_decoded = 0;
+  }
+}
+
+}  // namespace edgereason

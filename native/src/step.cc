@@ -1,0 +1,380 @@
+// One step: expire, admit, close thinking in time, plan, decode, commit.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "edgereason/scheduler.h"
+
+namespace edgereason {
+namespace {
+
+constexpr double kMeterMs = 100;
+
+}  // namespace
+
+bool Scheduler::Step() noexcept {
+  const double begin_ms = NowMs();
+  if (ApplyCommands()) Publish();
+  FlushEnded();
+  if (active_.empty() || failed_) return false;
+  Expire(begin_ms);
+  Admit();
+  CloseThinkingInTime(begin_ms);
+  if (!Plan(begin_ms)) {
+    Publish();
+    FlushEnded();
+    return made_room_;
+  }
+  BuildRows();
+
+  const double decode_begin_ms = NowMs();
+  const Status status = engine_->Decode(rows_);
+  const double decode_end_ms = NowMs();
+  const double decode_ms = decode_end_ms - decode_begin_ms;
+  if (status == Status::kFailed) {
+    Fail();
+    return false;
+  }
+  if (status == Status::kNoCells) {
+    MakeRoom();
+    FlushEnded();
+    return true;
+  }
+  const auto num_rows = static_cast<std::int32_t>(rows_.size());
+  std::int64_t cells = 0;
+  for (const RowOwner& owner : owners_) {
+    if (owner.sequence != nullptr) cells += owner.sequence->num_decoded;
+  }
+  cost_.Observe(num_rows, cells, decode_ms);
+  const std::int32_t num_threads = governor_.num_threads();
+  if (decode_end_ms >= next_meter_ms_ && info_.max_threads > 1 && options_.num_threads == 0) {
+    governor_.SetBusyCores(meter_.BusyCores());
+    next_meter_ms_ = decode_end_ms + kMeterMs;
+  }
+  if (governor_.Observe(decode_end_ms, num_rows, decode_ms) != num_threads) {
+    engine_->SetThreads(governor_.num_threads());
+  }
+  last_num_rows_ = num_rows;
+  const double sampled_before_ms = counters_.sample_ms;
+  Commit(decode_end_ms);
+  FlushText();
+  FlushEnded();
+  ++counters_.num_steps;
+  counters_.num_rows += num_rows;
+  counters_.decode_ms += decode_ms;
+  counters_.overhead_ms +=
+      NowMs() - begin_ms - decode_ms - (counters_.sample_ms - sampled_before_ms);
+  Publish();
+  return true;
+}
+
+// Ends what cannot take another step before its deadline.
+void Scheduler::Expire(double now_ms) {
+  const double step_ms = cost_.known() ? cost_.StepMs(last_num_rows_) : 0;
+  for (std::size_t i = 0; i < by_deadline_.size();) {
+    Sequence* sequence = by_deadline_[i];
+    const double deadline_ms = sequence->options().deadline_ms;
+    if (std::isinf(deadline_ms)) break;
+    if (now_ms + step_ms + options_.delivery_ms > deadline_ms) {
+      EndChain(sequence, StopReason::kDeadline, now_ms);
+    } else {
+      ++i;
+    }
+  }
+}
+
+void Scheduler::Admit() {
+  for (Sequence* sequence : active_) {
+    if (sequence->slot < 0 && !Admit(sequence)) break;  // none overtakes a more urgent one
+  }
+}
+
+bool Scheduler::Admit(Sequence* sequence) {
+  std::int32_t reserved = 0;
+  for (const auto& [id, other] : sequences_) {
+    if (other->slot >= 0) reserved += other->reserve() + other->pending();
+  }
+  // The longest prefix that somebody's KV already holds: a live request's, or a parked one's.
+  Kv::Prefix prefix = kv_.FindParked(sequence->tokens());
+  for (const auto& [id, other] : sequences_) {
+    if (other->slot < 0) continue;
+    const auto decoded = other->tokens().first(static_cast<std::size_t>(other->num_decoded));
+    const std::int32_t len = CommonPrefix(decoded, sequence->tokens());
+    if (len > prefix.len) prefix = {other->slot, len};
+  }
+  // The last token is decoded anew, for its logits.
+  prefix.len = std::min(prefix.len, static_cast<std::int32_t>(sequence->tokens().size()) - 1);
+  const std::int32_t needed = sequence->pending() - prefix.len + sequence->reserve();
+  if (needed + reserved > kv_.num_free()) {
+    return kv_.EvictOne() && Admit(sequence);
+  }
+  const SeqId slot = kv_.Acquire();
+  if (slot < 0) return kv_.EvictOne() && Admit(sequence);
+  sequence->slot = slot;
+  if (prefix.len > 0 && kv_.Fork(prefix.slot, slot, prefix.len)) {
+    sequence->num_decoded = prefix.len;
+    sequence->result()->num_cached = prefix.len;
+  }
+  return true;
+}
+
+PlanSeq Scheduler::View(const Sequence& sequence) const noexcept {
+  const SequenceOptions& options = sequence.options();
+  PlanSeq seq{.priority = options.priority,
+              .deadline_ms = options.deadline_ms - options_.delivery_ms,
+              .blocked = sequence.slot < 0};
+  sequence.FillOwed(&seq);
+  if (std::isfinite(seq.deadline_ms)) {
+    // An answer budget that would eat the whole time leaves half of it to the prompt and to thinking.
+    const double half_ms = (options.deadline_ms - options.arrival_ms) / 2;
+    const double fits = half_ms / (options_.margin * cost_.StepMs(1));
+    seq.owed_steps = static_cast<std::int32_t>(std::min<double>(seq.owed_steps, std::max(fits, 1.0)));
+  }
+  return seq;
+}
+
+void Scheduler::CloseThinkingInTime(double now_ms) {
+  plan_.clear();
+  for (const Sequence* sequence : by_deadline_) {
+    if (std::isinf(sequence->options().deadline_ms)) break;
+    plan_.push_back(View(*sequence));
+  }
+  const PlanLimits limits{.max_rows = info_.max_rows, .now_ms = now_ms, .margin = options_.margin};
+  const std::int32_t num_close = NumToClose(plan_, cost_, limits);
+  // by_deadline_ changes when a phase that was the last ends, so the sequences are taken one by one.
+  for (std::int32_t closed = 0, i = 0; closed < num_close; ++closed) {
+    Sequence* sequence = by_deadline_[static_cast<std::size_t>(i)];
+    if (sequence->thinking()) {
+      const auto verdict = sequence->CloseThinking(StopReason::kDeadline);
+      if (verdict.ended) EndPhase(sequence, verdict, now_ms);
+    }
+    const bool still_there = static_cast<std::size_t>(i) < by_deadline_.size() &&
+                             by_deadline_[static_cast<std::size_t>(i)] == sequence;
+    if (still_there) ++i;
+  }
+}
+
+bool Scheduler::Plan(double now_ms) {
+  made_room_ = false;
+  plan_.clear();
+  for (const Sequence* sequence : active_) plan_.push_back(View(*sequence));
+  grants_.resize(active_.size());
+  const PlanLimits limits{.max_rows = info_.max_rows,
+                          .now_ms = now_ms,
+                          .chunk_ms = options_.chunk_ms,
+                          .margin = options_.margin};
+  if (PlanStep(plan_, cost_, limits, grants_) == 0) return false;
+  FitCells();
+  if (std::ranges::any_of(grants_, [](std::int32_t rows) { return rows > 0; })) return true;
+  MakeRoom();
+  return false;
+}
+
+// Takes back rows for which no cell is left. Prompts and answers have their cells claimed; each further thought takes
+// one of those that remain.
+void Scheduler::FitCells() {
+  const auto thinks_on = [](const PlanSeq& seq) { return seq.thinking && seq.pending == 1; };
+  std::int32_t claimed = 0;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence->slot < 0) continue;
+    claimed += sequence->reserve();
+    if (!sequence->thinking() || sequence->pending() > 1) claimed += sequence->pending();
+  }
+  std::int32_t wanted = 0;
+  for (std::size_t i = 0; i < plan_.size(); ++i) {
+    if (thinks_on(plan_[i])) wanted += grants_[i];
+  }
+  while (kv_.num_free() - claimed < wanted && kv_.EvictOne()) {
+  }
+  std::int32_t available = std::max(kv_.num_free() - claimed, 0);
+  for (std::size_t i = 0; i < plan_.size(); ++i) {
+    if (!thinks_on(plan_[i]) || grants_[i] == 0) continue;
+    if (available == 0) {
+      grants_[i] = 0;
+    } else {
+      --available;
+    }
+  }
+}
+
+// Nothing could run for want of cells: the least urgent request stops thinking, or ends.
+void Scheduler::MakeRoom() {
+  made_room_ = true;
+  if (kv_.EvictOne()) return;
+  const double now_ms = NowMs();
+  if (!probes_.empty()) {
+    DropProbe(probes_.back()->owner);
+    return;
+  }
+  for (auto it = active_.rbegin(); it != active_.rend(); ++it) {
+    Sequence* sequence = *it;
+    if (sequence->slot < 0) continue;
+    if (sequence->thinking()) {
+      const auto verdict = sequence->CloseThinking(StopReason::kContext);
+      if (verdict.ended) EndPhase(sequence, verdict, now_ms);
+    } else {
+      EndChain(sequence, StopReason::kContext, now_ms);
+    }
+    return;
+  }
+}
+
+void Scheduler::BuildRows() {
+  std::erase_if(probes_, [](const auto& probe) { return probe->owner == nullptr; });
+  rows_.clear();
+  owners_.clear();
+  const auto add = [this](SeqId slot, std::int32_t base, std::span<const Token> tokens,
+                          std::int32_t num_decoded, std::int32_t num, RowOwner owner) {
+    for (std::int32_t i = 0; i < num; ++i) {
+      const std::int32_t at = num_decoded + i;
+      const bool last = at + 1 == static_cast<std::int32_t>(tokens.size());
+      rows_.push_back({.seq = slot,
+                       .pos = base + at,
+                       .token = tokens[static_cast<std::size_t>(at)],
+                       .output = last});
+      owners_.push_back(i + 1 == num ? owner : RowOwner{});
+    }
+  };
+  for (std::size_t i = 0; i < active_.size(); ++i) {
+    Sequence* sequence = active_[i];
+    if (grants_[i] == 0) continue;
+    add(sequence->slot, 0, sequence->tokens(), sequence->num_decoded, grants_[i], {.sequence = sequence});
+  }
+  // Probes ride along with their owners where there is room.
+  for (const auto& probe : probes_) {
+    const auto owner = std::ranges::find(active_, probe->owner);
+    const bool runs = grants_[static_cast<std::size_t>(owner - active_.begin())] > 0;
+    const std::int32_t num = probe->pending();
+    const std::int32_t free = kv_.num_free() - static_cast<std::int32_t>(rows_.size());
+    if (!runs || std::ssize(rows_) + num > info_.max_rows || num > free) continue;
+    add(probe->slot, probe->base, probe->tokens, probe->num_decoded, num, {.probe = probe.get()});
+  }
+}
+
+void Scheduler::Commit(double now_ms) {
+  // First the bookkeeping of all rows, then what follows from them: a phase that ends may trim or release KV.
+  for (const Row& row : rows_) kv_.Append(row.seq, 1);
+  for (std::size_t i = 0; i < owners_.size(); ++i) {
+    const auto row = static_cast<std::int32_t>(i);
+    if (owners_[i].sequence != nullptr) {
+      CommitSequence(owners_[i].sequence, row, now_ms);
+    } else if (owners_[i].probe != nullptr) {
+      CommitProbe(owners_[i].probe, row);
+    }
+  }
+}
+
+void Scheduler::CommitSequence(Sequence* sequence, std::int32_t row, double now_ms) {
+  const Row& last = rows_[static_cast<std::size_t>(row)];
+  sequence->num_decoded = last.pos + 1;
+  sequence->CountStep(now_ms, sequence->pending() > 0);
+  if (sequence->pending() > 0) return;
+  if (sequence->prefill_only()) {
+    EndPhase(sequence, {.ended = true, .reason = StopReason::kBudget}, now_ms);
+    return;
+  }
+  const double begin_ms = NowMs();
+  const Sampled sampled = sequence->Sample(&sampler_, engine_->Logits(row));
+  counters_.sample_ms += NowMs() - begin_ms;
+  ++counters_.num_sampled;
+  const Sequence::Verdict verdict = sequence->Accept(sampled);
+  if (verdict.ended) {
+    EndPhase(sequence, verdict, now_ms);
+  } else {
+    StartProbe(sequence);
+  }
+}
+
+void Scheduler::StartProbe(Sequence* sequence) {
+  const Probe& rule = sequence->phase().probe;
+  if (rule.every <= 0 || !sequence->thinking()) return;
+  if (sequence->result()->num_reasoning < sequence->probe.next_at) return;
+  const auto mine = [&](const auto& probe) { return probe->owner == sequence; };
+  if (std::ranges::any_of(probes_, mine)) return;  // one at a time
+  const SeqId slot = kv_.Acquire();
+  if (slot < 0) return;
+  if (!kv_.Fork(sequence->slot, slot, sequence->num_decoded)) {
+    kv_.Release(slot);
+    return;
+  }
+  auto probe = std::make_unique<ProbeRun>();
+  probe->owner = sequence;
+  probe->slot = slot;
+  probe->base = sequence->num_decoded;
+  const auto undecoded = sequence->tokens().subspan(static_cast<std::size_t>(sequence->num_decoded));
+  probe->tokens.assign(undecoded.begin(), undecoded.end());
+  probe->tokens.insert(probe->tokens.end(), rule.cue.begin(), rule.cue.end());
+  probe->tokens.reserve(probe->tokens.size() + static_cast<std::size_t>(rule.tokens));
+  sequence->probe.next_at += rule.every;
+  probes_.push_back(std::move(probe));
+}
+
+void Scheduler::CommitProbe(ProbeRun* probe, std::int32_t row) {
+  if (probe->owner == nullptr) return;  // its owner ended in this very step
+  probe->num_decoded = static_cast<std::int32_t>(probe->tokens.size());
+  static const Sampling kGreedy;
+  const Sampled sampled = sampler_.Sample(engine_->Logits(row), kGreedy, {}, 0);
+  ++counters_.num_sampled;
+  if (!probe->Accept(sampled.token, engine_->vocab())) return;
+  Sequence* owner = probe->owner;
+  const bool stable = Agree(*probe, owner);
+  kv_.Release(probe->slot);
+  probe->owner = nullptr;
+  if (!stable || !owner->thinking()) return;
+  const auto verdict = owner->CloseThinking(StopReason::kStable);
+  if (verdict.ended) EndPhase(owner, verdict, NowMs());
+}
+
+// Marks the probe of `owner` as over; BuildRows removes it from the list.
+void Scheduler::DropProbe(const Sequence* owner) {
+  for (const auto& probe : probes_) {
+    if (probe->owner != owner) continue;
+    kv_.Release(probe->slot);
+    probe->owner = nullptr;
+  }
+}
+
+void Scheduler::FlushText() {
+  Event event;
+  for (Sequence* sequence : active_) {
+    if (!sequence->options().stream) continue;
+    while (sequence->NextText(&event)) {
+      if (ring_.Push(event)) continue;
+      sequence->TakeBack(event);
+      return;
+    }
+  }
+}
+
+void Scheduler::FlushEnded() {
+  std::size_t num_sent = 0;
+  while (num_sent < ended_.size() && ring_.Push(ended_[num_sent])) ++num_sent;
+  ended_.erase(ended_.begin(), ended_.begin() + static_cast<std::ptrdiff_t>(num_sent));
+}
+
+void Scheduler::Fail() {
+  failed_ = true;
+  for (Sequence* sequence : active_) {
+    ended_.push_back({.kind = Event::Kind::kFailed, .last = true, .id = sequence->id()});
+  }
+  active_.clear();
+  by_deadline_.clear();
+  FlushEnded();
+}
+
+void Scheduler::Publish() {
+  // Never waits: who reads the figures at this moment gets those of the step before.
+  const std::unique_lock lock(stats_mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return;
+  stats_ = counters_;
+  stats_.load = cost_.load();
+  stats_.step_ms = cost_.StepMs(1);
+  stats_.num_threads = governor_.num_threads();
+  stats_.num_free_cells = kv_.num_free();
+  stats_.num_active = static_cast<std::int32_t>(active_.size());
+  stats_.num_waiting = static_cast<std::int32_t>(
+      std::ranges::count_if(active_, [](const Sequence* s) { return s->slot < 0; }));
+  stats_.num_parked = kv_.num_parked();
+}
+
+}  // namespace edgereason

@@ -16,7 +16,9 @@ class TokenBudget {
 
   bool can_spend() const noexcept { return limit_ == kUnlimited || used_ < limit_; }
   void Spend() noexcept { ++used_; }
-  void Refund(std::int32_t num) noexcept { used_ -= num; }  // tokens that turned out to be part of a mark
+  void Refund(std::int32_t num) noexcept {
+    used_ -= num;
+  }  // tokens that turned out to be part of a mark
   std::int32_t used() const noexcept { return used_; }
   std::int32_t limit() const noexcept { return limit_; }
   std::int32_t remaining() const noexcept {
@@ -28,9 +30,10 @@ class TokenBudget {
   std::int32_t used_ = 0;
 };
 
-// How far the soft budget lifts the logit of the end mark above the best other logit, as a share of the way there.
-// 0 before `soft` of the limit is used and where there is no limit; then rises linearly to 1 at the limit. Where the
-// text is not at the end of a sentence only the square of it counts, so that thinking ends between sentences if it can.
+// How far the soft budget lifts the logit of the end mark above the best other logit, as a share of
+// the way there. 0 before `soft` of the limit is used and where there is no limit; then rises
+// linearly to 1 at the limit. Where the text is not at the end of a sentence only the square of it
+// counts, so that thinking ends between sentences if it can.
 //   SoftShare(0.5, 75, 100, true) == 0.5
 float SoftShare(float soft, std::int32_t used, std::int32_t limit, bool at_sentence_end) noexcept;
 

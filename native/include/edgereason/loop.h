@@ -15,13 +15,14 @@ class LoopDetector {
   LoopDetector() = default;
   explicit LoopDetector(const Loop& rule);
 
-  // `tokens` are all tokens sampled so far, the newest last. True when they end in a stretch of period p <= max_period
-  // that is at least `repeats` periods and at least `min_tokens` long.
+  // `tokens` are all tokens sampled so far, the newest last. True when they end in a stretch of
+  // period p <= max_period that is at least `repeats` periods and at least `min_tokens` long.
   bool Push(std::span<const Token> tokens) noexcept;
 
  private:
   Loop rule_;
-  std::vector<std::int32_t> run_;  // run_[p-1]: how many of the last tokens equal the one p before them
+  std::vector<std::int32_t>
+      run_;  // run_[p-1]: how many of the last tokens equal the one p before them
 };
 
 }  // namespace edgereason

@@ -1,6 +1,11 @@
 // One row of logits to one token. See Sampling in records.py for the order of the steps.
+//
+//   Sampler sampler(num_vocab);
+//   Sampled best = sampler.Sample(engine.Logits(0), {}, recent, /*draw=*/0);  // temperature 0:
+//   greedy text += vocab.Piece(best.token);
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -16,7 +21,8 @@ struct Sampled {
   float entropy = 0;  // of the raw logits, nats
 };
 
-// Uniform in [0, 1) from a counter: draw `index` of stream `seed`. The same everywhere, in any order.
+// Uniform in [0, 1) from a counter: draw `index` of stream `seed`. The same everywhere, in any
+// order.
 double CounterUniform(std::uint64_t seed, std::uint64_t index) noexcept;
 
 // Holds the scratch space, so that sampling allocates nothing. One per scheduler.
@@ -24,20 +30,39 @@ class Sampler {
  public:
   explicit Sampler(std::int32_t num_vocab);
 
-  // logits: [num_vocab], finite or -inf. recent: the tokens that penalties look at, oldest first (the window is applied
-  // here). draw: how many tokens this request has sampled before. `lift`: a token whose logit is lifted by the share
-  // `lift_share` of its distance to the best logit plus a little (the soft budget); kNoToken: none. Ties go to the
-  // lower id.
-  Sampled Sample(std::span<const float> logits, const Sampling& sampling, std::span<const Token> recent,
-                 std::uint64_t draw, Token lift = kNoToken, float lift_share = 0) noexcept;
+  // logits: [num_vocab], finite or -inf; a -inf is never drawn, unless all are: then token 0, as if
+  // all were equal. recent: the tokens that penalties look at, oldest first (the window is applied
+  // here). draw: how many tokens this request has sampled before. `lift`: a token whose logit is
+  // lifted by the share `lift_share` of its distance to the best other logit plus one (the soft
+  // budget), so that at share 1 it is the best; kNoToken: none. Ties go to the lower id.
+  Sampled Sample(std::span<const float> logits, const Sampling& sampling,
+                 std::span<const Token> recent, std::uint64_t draw, Token lift = kNoToken,
+                 float lift_share = 0) noexcept;
 
  private:
   struct Candidate {
     float logit;
+    float weight;  // exp((logit - best) / temperature), in (0, 1]
     Token token;
   };
+  struct Prefix {
+    std::size_t size = 0;
+    double mass = 0;  // sum of the weights in it
+  };
+
+  // The logits after penalties, bias and lift: `logits` itself where none of them is on.
+  std::span<const float> Adjust(std::span<const float> logits, const Sampling& sampling,
+                                std::span<const Token> recent, Token lift,
+                                float lift_share) noexcept;
+  Token Draw(std::span<const float> logits, const Sampling& sampling, double uniform) noexcept;
+  double Collect(std::span<const float> logits, float best, float scale, float reach) noexcept;
+  std::vector<Candidate>::iterator At(std::size_t i) noexcept;
+  double Mass(std::size_t begin, std::size_t end) const noexcept;
+  Prefix ShortestPrefix(std::size_t size, double mass) noexcept;
+  static bool Before(const Candidate& a, const Candidate& b) noexcept;
+
   std::vector<float> adjusted_;        // [num_vocab]
-  std::vector<Candidate> candidates_;  // [num_vocab]
+  std::vector<Candidate> candidates_;  // [num_vocab] at most, the space is kept
   std::vector<std::uint32_t> seen_;    // [num_vocab], generation at which a token was last seen
   std::uint32_t generation_ = 0;
 };

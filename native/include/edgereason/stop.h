@@ -4,7 +4,8 @@
 //   matcher.Feed("so </thi");   // -> no match, 5 bytes held back: they may be the start of one
 //   matcher.Feed("nk>\n\n42");  // -> pattern 0, 4 bytes after it
 //
-// Works on bytes, so a marker may be spread over any number of tokens and a token may go on after it.
+// Works on bytes, so a marker may be spread over any number of tokens and a token may go on after
+// it.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ namespace edgereason {
 class TextMatcher {
  public:
   struct Match {
-    std::int32_t pattern = -1;     // index of the pattern that ended first; of several, the longest; -1: none
+    std::int32_t pattern =
+        -1;  // index of the pattern that ended first; of several, the longest; -1: none
     std::int32_t num_after = 0;    // bytes of this piece after the match
     std::int32_t num_pattern = 0;  // length of the pattern found, bytes
   };
@@ -25,7 +27,8 @@ class TextMatcher {
   TextMatcher() = default;
   explicit TextMatcher(std::vector<std::string> patterns);  // an empty pattern throws kUsage
 
-  // Takes the next piece up to the first match; bytes after a match are not consumed, the state starts anew.
+  // Takes the next piece up to the first match; bytes after a match are not consumed, the state
+  // starts anew.
   Match Feed(std::string_view piece) noexcept;
 
   // How many of the last bytes fed may be the start of a pattern: they must not be shown yet.

@@ -222,6 +222,7 @@ class PhaseResult:
     name: str
     reason: StopReason
     text: str
+    channel: Channel = Channel.ANSWER
     reasoning: str = ""
     tokens: tuple[int, ...] = ()
     num_reasoning: int = 0
@@ -350,8 +351,8 @@ class Request:
         strategy: name of a file in `edgereason/strategies/`, with - or _.
         options: the strategy's own options, checked against its `Config`.
         priority: higher is more urgent; a higher one pauses a lower one between two tokens.
-        samples: shorthand for the `samples` option of `vote`.
         stop: texts that end the answer.
+        keep: keep the KV of this conversation, so that its next turn need not read it again.
         probe_every: look ahead every so many thinking tokens and stop when the answer is stable; 0 is off.
     """
 
@@ -363,6 +364,7 @@ class Request:
     priority: int = 0
     stop: tuple[str, ...] = ()
     probe_every: int = 0
+    keep: bool = False
 
     def __post_init__(self) -> None:
         _require(bool(self.messages), "a request needs at least one message")

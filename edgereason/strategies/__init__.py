@@ -1,0 +1,1 @@
+"""One way of thinking a file; the file name is the strategy's name. See base.py for the contract."""

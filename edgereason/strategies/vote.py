@@ -1,0 +1,105 @@
+"""Several chains of thought side by side; the value most of them agree on wins, and the rest is cancelled early.
+
+Self-consistency: https://arxiv.org/abs/2203.11171
+prompt -> (think -> answer) * samples, on one shared prefix -> majority of the values
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from edgereason.errors import UsageError
+from edgereason.records import Answer, Candidate, Capability, Sampling
+from edgereason.strategies import no_think, think
+from edgereason.strategies.base import Fork, Steps, Turn
+from edgereason.values import Value, extract_answer, normalize
+
+needs = Capability.LOGITS | Capability.FORK
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    samples: int = field(default=8, metadata={"help": "chains of thought"})
+    early_stop: bool = field(
+        default=True, metadata={"help": "cancel the rest once the lead cannot be overtaken"}
+    )
+    confidence: float = field(
+        default=1.0,
+        metadata={"help": "also stop once this share of the samples so far, at least 3, agrees"},
+    )
+    temperature: float = field(
+        default=0.6, metadata={"help": "used where the request's own is 0: equal samples say nothing"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise UsageError(f"samples must be 1 or more, got {self.samples}")
+        if not 0 < self.confidence <= 1:
+            raise UsageError(f"confidence must be in (0, 1], got {self.confidence}")
+        if self.temperature <= 0:
+            raise UsageError(f"temperature must be more than 0, got {self.temperature}")
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Votes by value, the first to have been cast first."""
+
+    votes: dict[Value, list[Answer]]
+
+    @classmethod
+    def of(cls, answers: Sequence[Answer | None]) -> Tally:
+        votes: dict[Value, list[Answer]] = {}
+        for answer in answers:
+            if answer is not None and answer.answer.strip():
+                votes.setdefault(normalize(extract_answer(answer.answer)), []).append(answer)
+        return cls(votes)
+
+    def ranked(self) -> list[tuple[Value, list[Answer]]]:
+        """By votes, then by the best confidence, then by who came first."""
+
+        def key(item: tuple[Value, list[Answer]]) -> tuple[int, float]:
+            return len(item[1]), max(answer.confidence or 0.0 for answer in item[1])
+
+        return sorted(self.votes.items(), key=key, reverse=True)
+
+    def settled(self, num_open: int) -> bool:
+        """True when the samples still running cannot change the winner."""
+        counts = sorted((len(voters) for voters in self.votes.values()), reverse=True)
+        lead = counts[0] - (counts[1] if len(counts) > 1 else 0) if counts else 0
+        return lead > num_open
+
+
+def _sampling(turn: Turn, config: Config) -> Sampling:
+    if turn.sampling.temperature > 0:
+        return turn.sampling
+    return replace(turn.sampling, temperature=config.temperature)
+
+
+def run(turn: Turn, config: Config) -> Steps:
+    turn = replace(turn, sampling=_sampling(turn, config))
+    way = think if turn.can_think else no_think
+    yield turn.prefill(thinking=turn.can_think)
+
+    def enough(answers: Sequence[Answer | None]) -> bool:
+        tally = Tally.of(answers)
+        num_done = sum(answer is not None for answer in answers)
+        if tally.settled(len(answers) - num_done):
+            return True
+        leader = max((len(voters) for voters in tally.votes.values()), default=0)
+        return config.confidence < 1 and num_done >= 3 and leader >= config.confidence * num_done
+
+    children = tuple(
+        way.run(turn.reseeded(index), way.Config()) for index in range(config.samples)
+    )
+    answers = yield Fork(children, enough) if config.early_stop else Fork(children)
+    ranked = Tally.of(answers).ranked()
+    if not ranked:
+        return next((answer for answer in answers if answer is not None), Answer(""))
+    num_votes = sum(len(voters) for _, voters in ranked)
+    best = max(ranked[0][1], key=lambda answer: answer.confidence or 0.0)
+    candidates = tuple(
+        Candidate(voters[0].answer, votes=len(voters), confidence=len(voters) / num_votes)
+        for _, voters in ranked
+    )
+    return replace(best, confidence=len(ranked[0][1]) / num_votes, candidates=candidates)

@@ -1,0 +1,258 @@
+"""What can be opened: a folder with `edgereason.json`, or a bare `.gguf` whose manifest is derived from its header.
+
+A bundle says all that is known of a model without loading it: files, context, chat template, how it reasons, what it
+recommends. File sizes are checked whenever a bundle is opened, hashes in `verify()`: reading gigabytes at every start
+would cost seconds on a device, so `pull` verifies once and `show --verify` on demand. Knows no engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import Enum
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from edgereason import gguf
+from edgereason.chat import guarded_texts
+from edgereason.config import build
+from edgereason.errors import BundleError, ModelNotFoundError, UsageError
+from edgereason.reasoning import PLAIN, Mode, Reasoning, detect_reasoning
+from edgereason.records import Sampling
+
+__all__ = [
+    "MANIFEST",
+    "Bundle",
+    "File",
+    "Mode",
+    "Reasoning",
+    "open_bundle",
+    "verify",
+    "write_bundle",
+]
+
+MANIFEST: Final = "edgereason.json"
+FORMAT: Final = 1
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a bundle. `path` is relative to the bundle's folder, with `/`; `sha256` is "" when not recorded."""
+
+    path: str
+    size_bytes: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Everything known of a model before it is loaded.
+
+    Attributes:
+        path: the folder, or the bare GGUF.
+        files: the first one is what the engine opens.
+        context: tokens the model was trained to see at once; 0 unknown.
+        control_tokens: texts that must not come from users.
+        auto_threshold: confidence from which strategy `auto` keeps its quick draft.
+        variant: how the model was changed, e.g. "coconut"; "" for a plain one. `variant_options` are its parameters.
+        step_costs: device name -> measured milliseconds, by name of the figure.
+        kv_bytes_per_token: KV type -> bytes over all layers; empty where unknown.
+    """
+
+    path: Path
+    name: str
+    engine: str
+    files: tuple[File, ...]
+    base_model: str = ""
+    licence: str = ""
+    architecture: str = ""
+    num_parameters: int = 0
+    quantization: str = ""
+    context: int = 0
+    chat_template: str = ""
+    bos_token: str = ""
+    eos_token: str = ""
+    control_tokens: tuple[str, ...] = ()
+    reasoning: Reasoning = PLAIN
+    sampling: Sampling = Sampling()
+    auto_threshold: float = 0.8
+    variant: str = ""
+    variant_options: Mapping[str, Any] = field(default_factory=dict)
+    step_costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    kv_bytes_per_token: Mapping[str, int] = field(default_factory=dict)
+
+
+_SERIALIZED: Final = tuple(f.name for f in fields(Bundle) if f.name != "path")
+
+
+def open_bundle(path: Path | str) -> Bundle:
+    """Opens a folder or a `.gguf`. Checks the manifest, that all files are there, and their sizes."""
+    path = Path(path)
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.exists():
+        raise ModelNotFoundError(f"no such model: {path}")
+    return _of_gguf(gguf.read(path))
+
+
+def model_file(bundle: Bundle) -> Path:
+    """What the engine opens: the first of the bundle's files."""
+    return bundle.path if bundle.path.is_file() else bundle.path / bundle.files[0].path
+
+
+def verify(bundle: Bundle, progress: Progress | None = None) -> None:
+    """Compares the sha256 of every file with the manifest. Reads all of them: seconds per gigabyte."""
+    total = sum(file.size_bytes for file in bundle.files)
+    done = 0
+    for file in bundle.files:
+        if not file.sha256:
+            raise BundleError(
+                f"{bundle.name} has no recorded sha256 to verify {file.path} against",
+                "bundles that were pulled or exported have one; a bare GGUF file has none",
+            )
+        found = sha256_of(bundle.path / file.path, progress, done, total)
+        done += file.size_bytes
+        if found != file.sha256:
+            raise BundleError(
+                f"{file.path} is not what the bundle promises: its sha256 is {found}, "
+                f"expected {file.sha256}",
+                "fetch the model again",
+            )
+
+
+def sha256_of(
+    path: Path, progress: Progress | None = None, done: int = 0, total: int | None = None
+) -> str:
+    """The sha256 of a file, in hex."""
+    digest = hashlib.sha256()
+    try:
+        total = path.stat().st_size if total is None else total
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+                done += len(block)
+                if progress:
+                    progress(done, total)
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def write_bundle(bundle: Bundle, folder: Path) -> Bundle:
+    """Writes the manifest into a folder that holds the bundle's files, with their sizes and hashes."""
+    files = []
+    for file in bundle.files:
+        at = _inside(folder, file.path)
+        files.append(File(file.path, at.stat().st_size, sha256_of(at)))
+    written = replace(bundle, path=folder, files=tuple(files))
+    data = {"format": FORMAT} | {name: _to_json(getattr(written, name)) for name in _SERIALIZED}
+    unfinished = folder / f".{MANIFEST}.part"
+    unfinished.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(unfinished, folder / MANIFEST)
+    return open_bundle(folder)
+
+
+def to_dict(bundle: Bundle) -> dict[str, Any]:
+    """All of a bundle as JSON data, for `show --json`."""
+    return {"path": str(bundle.path)} | {
+        name: _to_json(getattr(bundle, name)) for name in _SERIALIZED
+    }
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        return {f.name: _to_json(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_json(item) for item in value]
+    return value
+
+
+def _open_folder(folder: Path) -> Bundle:
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise ModelNotFoundError(
+            f"{folder} is not a bundle: it has no {MANIFEST}",
+            "give a bundle's folder, or the path of a .gguf file",
+        )
+    data = _read_manifest(manifest)
+    written = data.pop("format", None)
+    if written != FORMAT:
+        raise BundleError(
+            f"{manifest} has format {written!r}, this version reads {FORMAT}",
+            "update edgereason, or export the model again",
+        )
+    try:
+        bundle = build(Bundle, {**data, "path": folder}, what="key")
+    except UsageError as error:
+        raise BundleError(f"{manifest}: {error.message}", error.hint) from None
+    if not bundle.files:
+        raise BundleError(f"{manifest} names no files")
+    for file in bundle.files:
+        _check_size(_inside(folder, file.path), file)
+    return bundle
+
+
+def _read_manifest(manifest: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"cannot read {manifest}: {error}") from None
+    if not isinstance(data, dict):
+        raise BundleError(f"{manifest} must hold one JSON object")
+    return data
+
+
+def _inside(folder: Path, relative: str) -> Path:
+    """The path of a bundle's file. Refuses one that leads out of the folder, by name or by a link."""
+    pure = PurePosixPath(relative)
+    at = folder / pure
+    if pure.is_absolute() or ".." in pure.parts or "\\" in relative or not pure.parts:
+        raise BundleError(f"the bundle names a file outside its folder: {relative!r}")
+    if not at.resolve().is_relative_to(folder.resolve()):
+        raise BundleError(f"{relative!r} is a link that leads out of the bundle")
+    if not at.is_file():
+        raise BundleError(f"{folder.name} is incomplete: {relative} is missing", "fetch it again")
+    return at
+
+
+def _check_size(at: Path, file: File) -> None:
+    found = at.stat().st_size
+    if found != file.size_bytes:
+        raise BundleError(
+            f"{file.path} has {found:,} bytes, the bundle promises {file.size_bytes:,}",
+            "fetch the model again",
+        )
+
+
+def _of_gguf(header: gguf.Gguf) -> Bundle:
+    template = header.chat_template
+    bos, eos = header.token("bos"), header.token("eos")
+    control, defined = header.control_tokens()
+    return Bundle(
+        path=header.path,
+        name=header.path.stem,
+        engine="llamacpp",
+        files=(File(header.path.name, header.size_bytes),),
+        base_model=header.name,
+        licence=header.licence,
+        architecture=header.architecture,
+        num_parameters=header.num_parameters,
+        quantization=header.quantization,
+        context=max(header.context_length, 0),
+        chat_template=template,
+        bos_token=bos,
+        eos_token=eos,
+        control_tokens=guarded_texts(template, control, defined),
+        reasoning=detect_reasoning(template, {*control, *defined}, bos_token=bos, eos_token=eos),
+        kv_bytes_per_token={kind: header.kv_bytes_per_token(kind) for kind in gguf.KV_BYTES},
+    )

@@ -1,0 +1,224 @@
+"""From messages to a prompt: chat templates rendered so that no text of a user's becomes a control token.
+
+A `Segment` that is not `control` is tokenized as text. What looks like a control token in a message comes out in such
+segments, cut after its first character, so that no tokenizer puts it together again. Knows no tokenizer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from edgereason.errors import UsageError
+from edgereason.reasoning import Kind, Mode, detect_reasoning
+from edgereason.records import Message, Segment
+from edgereason.template import literals_of, render_text
+
+if TYPE_CHECKING:
+    from edgereason.bundle import Bundle
+
+__all__ = ["detect_reasoning", "guarded_texts", "render", "thinking_prompt"]
+
+_PRIVATE: Final = range(
+    0xF0000, 0xFFFFE
+)  # characters without a meaning; two that nobody used become guards
+_ROLES: Final = ("system", "developer", "user", "assistant", "tool")
+
+
+def thinking_prompt(
+    bundle: Bundle,
+    messages: Sequence[Message],
+    thinking: bool,
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    variables: Mapping[str, Any] | None = None,
+) -> tuple[Segment, ...]:
+    """The prompt with the model about to think, or about to answer at once.
+
+    `variables` go to the template and win over the bundle's own. Earlier reasoning is kept or dropped as the template
+    does it. `/think` and `/no_think` in messages are passed on as text.
+    """
+    reasoning = bundle.reasoning
+    mode = reasoning.on if thinking else reasoning.off
+    markers = (*reasoning.opens, *reasoning.shuts) if reasoning.kind is Kind.MARKER else ()
+    segments = render(
+        bundle.chat_template,
+        _with_instructions(messages, mode),
+        tools=tools,
+        bos_token=bundle.bos_token,
+        eos_token=bundle.eos_token,
+        control_tokens=bundle.control_tokens,
+        markers=markers,
+        **{**mode.variables, **(variables or {})},
+    )
+    if not segments[-1].control:
+        return (*segments, Segment(mode.tail)) if mode.tail else segments
+    return (*segments[:-1], Segment(segments[-1].text + mode.tail))
+
+
+def render(
+    template: str,
+    messages: Sequence[Message],
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    add_generation_prompt: bool = True,
+    bos_token: str = "",
+    eos_token: str = "",
+    control_tokens: Sequence[str] = (),
+    markers: Sequence[str] = (),
+    **variables: Any,
+) -> tuple[Segment, ...]:
+    """Renders as transformers does: the joined text is what its `apply_chat_template` gives.
+
+    `markers` are reasoning markers. They are guarded like control tokens, except in what the assistant said: there they
+    are what they look like, and templates cut earlier thoughts out by them.
+
+    Where a template asks whether a message *starts* with the text of a control token, it is told no, as under
+    transformers' `sanitize_control_tokens`; only then the text may differ from an unguarded rendering.
+    """
+    if not template:
+        raise UsageError("this model has no chat template", "use an instruct or reasoning model")
+    names = {
+        name: text for name, text in (("bos_token", bos_token), ("eos_token", eos_token)) if text
+    }
+    turns = [_as_dict(message) for message in messages]
+    given = list(tools) if tools else None
+    text = "".join(_texts([turns, given, variables]))
+    guards = _Guards.chosen(template, control_tokens, markers, text)
+    data = {
+        "messages": [guards.put_turn(turn) for turn in turns],
+        "tools": guards.put(given),
+        "documents": None,
+        "add_generation_prompt": add_generation_prompt,
+        **names,
+        **guards.put(variables),
+    }
+    pieces = guards.cut(render_text(template, data))
+    return tuple(piece for piece in pieces if piece.text) or (Segment(""),)
+
+
+def guarded_texts(
+    template: str, control: Sequence[str], user_defined: Sequence[str]
+) -> tuple[str, ...]:
+    """Which tokens' texts must not come from users.
+
+    Control tokens always; user-defined ones where the template writes them itself. Others are ordinary words that
+    happen to be one token (runs of spaces, HTML tags): to cut them would change a text's tokens for nothing.
+    """
+    literals = literals_of(template)
+    written = (text for text in user_defined if text.strip() and text in literals)
+    return tuple(dict.fromkeys((*control, *written)))
+
+
+def _with_instructions(messages: Sequence[Message], mode: Mode) -> Sequence[Message]:
+    turns = list(messages)
+    if mode.system:
+        if turns and turns[0].role == "system":
+            turns[0] = replace(turns[0], content=f"{turns[0].content}\n{mode.system}")
+        else:
+            turns.insert(0, Message("system", mode.system))
+    if mode.suffix:
+        last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=None)
+        if last is None:
+            raise UsageError("the conversation has no message of the user's to answer")
+        turns[last] = replace(turns[last], content=turns[last].content + mode.suffix)
+    return turns
+
+
+def _as_dict(message: Message) -> dict[str, str]:
+    """As transformers passes it on: templates read `reasoning_content`, that of gpt-oss `thinking`."""
+    turn = {"role": message.role, "content": message.content}
+    if message.reasoning is None:
+        return turn
+    return {"thinking": message.reasoning, **turn, "reasoning_content": message.reasoning}
+
+
+@dataclass(frozen=True, slots=True)
+class _Guards:
+    """Two characters put around every lookalike before rendering, found and taken out after it."""
+
+    tokens: re.Pattern[str]  # what is guarded in what the assistant said
+    lookalikes: re.Pattern[str]  # what is guarded elsewhere
+    starts: re.Pattern[
+        str
+    ]  # what gets a lone guard, lest a template that removes text joins two halves
+    left: str
+    right: str
+
+    @classmethod
+    def chosen(
+        cls, template: str, tokens: Sequence[str], markers: Sequence[str], text: str
+    ) -> _Guards:
+        # A marker made of several tokens needs no guard of its own: its tokens have one.
+        single = [mark for mark in markers if not any(token in mark for token in tokens)]
+        spoken, everywhere = _any_of(tuple(tokens)), _any_of((*tokens, *single))
+        firsts = {item[0] for item in (*tokens, *single) if not item[0].isalnum()}
+        if "replace" not in template:
+            firsts.clear()
+        used = set(text)
+        unused = (char for char in map(chr, _PRIVATE) if char not in used)
+        return cls(spoken, everywhere, _any_of(tuple(sorted(firsts))), next(unused), next(unused))
+
+    def put_turn(self, turn: Mapping[str, str]) -> dict[str, str]:
+        spoken = turn["role"] == "assistant"
+        return {
+            key: text if key == "role" and text in _ROLES else self.put(text, spoken)
+            for key, text in turn.items()
+        }
+
+    def put(self, value: Any, spoken: bool = False) -> Any:
+        if isinstance(value, str):
+            guarded = self.tokens if spoken else self.lookalikes
+            return re.sub(f"({guarded.pattern})|{self.starts.pattern}", self._put_one, value)
+        if isinstance(value, Mapping):
+            return {self.put(key): self.put(item, spoken) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.put(item, spoken) for item in value]
+        return value
+
+    def _put_one(self, match: re.Match[str]) -> str:
+        return f"{self.left if match[1] else ''}{match[0]}{self.right}"
+
+    def cut(self, text: str) -> Iterator[Segment]:
+        """The segments between the guards.
+
+        A template may have parted a pair (`split`, a slice): what touches a lone guard is taken for a lookalike, too,
+        and a lone guard ends its segment, so that the halves of a lookalike cannot meet.
+        """
+        left, right, token = self.left, self.right, self.lookalikes.pattern
+        found = re.compile(f"{left}({token}){right}?|({token}){right}|[{left}{right}]")
+        start = 0
+        for match in found.finditer(text):
+            yield Segment(text[start : match.start()])
+            yield from self._as_text(match[1] or match[2] or "")
+            start = match.end()
+        yield Segment(text[start:])
+
+    def _as_text(self, lookalike: str) -> Iterator[Segment]:
+        """Cut after the first character, and again wherever a shorter token's text begins inside."""
+        inside = re.finditer(f"(?={self.lookalikes.pattern})", lookalike)
+        cuts = [0, *(match.start() + 1 for match in inside), len(lookalike)]
+        for begin, end in zip(cuts, cuts[1:], strict=False):
+            yield Segment(lookalike[begin:end], control=False)
+
+
+@lru_cache(maxsize=64)
+def _any_of(texts: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds any of the texts, the longest first; nothing where there are none."""
+    longest_first = sorted(filter(None, texts), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(key)
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)

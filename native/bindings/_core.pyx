@@ -1,0 +1,7 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+# The native core as one Python module. No logic: each part converts and calls.
+include "core.pxd"
+include "engines.pxd"
+include "engines.pxi"
+include "scheduler.pxd"
+include "scheduler.pxi"

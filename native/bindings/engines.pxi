@@ -1,0 +1,166 @@
+# The engines as Python sees them. Conversions only; the meaning of every call is in edgereason/engine.h.
+from edgereason.errors import ContextFullError, EngineError, UnsupportedError, UsageError
+
+_KV_TYPES = {"f16": <uint8_t>KvType.kF16, "q8_0": <uint8_t>KvType.kQ8_0}
+
+
+cdef bytes _utf8(text):
+    # Lone surrogates become bytes that the core refuses as "not UTF-8".
+    return text.encode("utf-8", "surrogatepass")
+
+
+cdef class ManualClock:
+    cdef shared_ptr[CManualClock] clock
+
+    def __cinit__(self):
+        self.clock = make_shared[CManualClock]()
+
+    def now_ms(self):
+        return self.clock.get().NowMs()
+
+    def advance(self, double ms):
+        self.clock.get().Advance(ms)
+
+
+cdef class Engine:
+    cdef shared_ptr[CEngine] engine
+
+    @property
+    def info(self):
+        return self.engine.get().info()
+
+    def last_error(self):
+        return self.engine.get().last_error().decode("utf-8", "replace")
+
+    def tokenize(self, str text not None, *, bint parse_control=False):
+        cdef string data = _utf8(text)
+        cdef vector[int32_t] tokens
+        with nogil:
+            tokens = self.engine.get().Tokenize(data, parse_control)
+        return tokens
+
+    def detokenize(self, tokens):
+        return b"".join([self.piece(token) for token in tokens])
+
+    cdef size_t _token(self, int32_t token) except? 0:
+        if not 0 <= token < self.engine.get().info().num_vocab:
+            raise UsageError(f"no token {token}")
+        return <size_t>token
+
+    def piece(self, int32_t token):
+        cdef string bytes_of = self.engine.get().vocab().pieces[self._token(token)]
+        return bytes_of
+
+    def ends(self, int32_t token):
+        return self.engine.get().vocab().ends[self._token(token)] != 0
+
+    def is_control(self, int32_t token):
+        return self.engine.get().vocab().control[self._token(token)] != 0
+
+    @property
+    def bos(self):
+        cdef int32_t token = self.engine.get().vocab().bos
+        return None if token < 0 else token
+
+    @property
+    def add_bos(self):
+        return self.engine.get().vocab().add_bos
+
+    def meta(self, str key not None):
+        return None
+
+    def decode(self, rows):
+        cdef vector[CRow] batch
+        cdef CRow row
+        cdef const float[::1] embedding
+        cdef Status status
+        keep = []
+        for seq, pos, token, output in rows:
+            row.seq, row.pos, row.output = seq, pos, output
+            row.token, row.embedding = -1, <const float*>NULL
+            if isinstance(token, int):
+                row.token = token
+            else:
+                embedding = token
+                if embedding.shape[0] != self.engine.get().info().num_embd:
+                    raise UsageError(f"an embedding has {self.info['num_embd']} numbers, got {len(token)}")
+                row.embedding = &embedding[0]
+                keep.append(embedding)
+            batch.push_back(row)
+        with nogil:
+            status = self.engine.get().Decode(RowSpan(batch.data(), batch.size()))
+        if status == Status.kNoCells:
+            raise ContextFullError(f"no KV cells left for {batch.size()} rows")
+        if status == Status.kFailed:
+            raise EngineError(self.last_error())
+
+    def logits(self, int32_t row):
+        return _array(self.engine.get().Logits(row))
+
+    def hidden(self, int32_t row):
+        return _array(self.engine.get().Hidden(row))
+
+    def fork(self, int32_t source, int32_t target, int32_t length):
+        return self.engine.get().Fork(source, target, length)
+
+    def trim(self, int32_t seq, int32_t length):
+        return self.engine.get().Trim(seq, length)
+
+    def drop(self, int32_t seq):
+        self.engine.get().Drop(seq)
+
+    def save(self, int32_t seq):
+        cdef vector[uint8_t] state
+        with nogil:
+            state = self.engine.get().Save(seq)
+        return state.data()[:state.size()] if state.size() else b""
+
+    def load(self, int32_t seq, const uint8_t[::1] state not None):
+        cdef ByteSpan span
+        if state.shape[0] > 0:
+            span = ByteSpan(&state[0], <size_t>state.shape[0])
+        with nogil:
+            self.engine.get().Load(seq, span)
+
+    def set_threads(self, int32_t num_threads):
+        self.engine.get().SetThreads(num_threads)
+
+
+cdef object _array(FloatSpan span):
+    import numpy
+
+    if span.size() == 0:
+        return None
+    return numpy.asarray(<const float[:span.size()]>span.data()).copy()
+
+
+cdef class LlamaEngine(Engine):
+    cdef shared_ptr[CLlamaEngine] llama
+
+    def __init__(
+        self, path, *, int32_t context=0, str kv_type="f16", int32_t gpu_layers=-1,
+        int32_t max_seqs=16, int32_t max_rows=512, int32_t max_threads=0, bint hidden=False,
+        bint mmap=True, int64_t memory_limit=0,
+    ):
+        import os
+
+        if kv_type not in _KV_TYPES:
+            raise UsageError(f"KV type must be f16 or q8_0, got {kv_type}")
+        cdef LlamaOptions options
+        options.path = os.fsencode(path)
+        options.context = context
+        options.kv_type = <KvType><uint8_t>_KV_TYPES[kv_type]
+        options.gpu_layers = gpu_layers
+        options.max_seqs = max_seqs
+        options.max_rows = max_rows
+        options.max_threads = max_threads
+        options.hidden = hidden
+        options.mmap = mmap
+        options.memory_limit = memory_limit
+        with nogil:
+            self.llama.reset(new CLlamaEngine(options))
+        self.engine = static_pointer_cast[CEngine, CLlamaEngine](self.llama)
+
+    def meta(self, str key not None):
+        cdef optional[string] value = self.llama.get().Meta(_utf8(key))
+        return value.value().decode("utf-8", "replace") if value.has_value() else None

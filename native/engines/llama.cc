@@ -1,0 +1,591 @@
+#include <ggml.h>
+#include <llama.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+#include "edgereason/utf8.h"
+#include "llama_engine.h"
+
+namespace edgereason {
+namespace {
+
+constexpr std::int32_t kMostSeqs = 64;
+
+// Collects what libllama says on this thread, warnings and errors only, while it lives.
+class LogCapture {
+ public:
+  LogCapture() noexcept : outer_(current) { current = this; }
+  ~LogCapture() { current = outer_; }
+  LogCapture(const LogCapture&) = delete;
+  LogCapture& operator=(const LogCapture&) = delete;
+
+  // The last lines, in one.
+  std::string Text() const {
+    std::string text = text_;
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    std::replace(text.begin(), text.end(), '\n', ';');
+    return text;
+  }
+
+  static void OnLog(ggml_log_level level, const char* text, void* /*data*/) {
+    if (current == nullptr) return;
+    const bool goes_on = level == GGML_LOG_LEVEL_CONT && current->taking_;
+    current->taking_ = goes_on || level == GGML_LOG_LEVEL_WARN || level == GGML_LOG_LEVEL_ERROR;
+    if (current->taking_) current->Take(text);
+  }
+
+ private:
+  void Take(const char* text) {
+    constexpr std::size_t kMost = 600;
+    text_ += text;
+    if (text_.size() > kMost) text_.erase(0, text_.size() - kMost);
+  }
+
+  static thread_local LogCapture* current;
+  LogCapture* outer_;
+  std::string text_;
+  bool taking_ = false;
+};
+
+thread_local LogCapture* LogCapture::current = nullptr;
+
+// While it lives, a failed assertion of libllama on this thread is an exception: files that are
+// damaged in places which its loader trusts end up there. libllama's loader turns it into a failed
+// load.
+class AbortGuard {
+ public:
+  AbortGuard() noexcept { active = true; }
+  ~AbortGuard() { active = false; }
+  AbortGuard(const AbortGuard&) = delete;
+  AbortGuard& operator=(const AbortGuard&) = delete;
+
+  static void OnAbort(const char* message) {
+    if (active) throw std::runtime_error(message);
+    std::fprintf(stderr, "%s\n", message);
+  }
+
+ private:
+  static thread_local bool active;
+};
+
+thread_local bool AbortGuard::active = false;
+
+void InitLibrary() {
+  static std::once_flag once;
+  std::call_once(once, llama_backend_init);
+  // Each time: whoever else uses libllama in this process may have set its own.
+  llama_log_set(&LogCapture::OnLog, nullptr);
+  ggml_set_abort_callback(&AbortGuard::OnAbort);
+  const std::string_view version = llama_version();
+  if (version != EDGEREASON_LLAMA_VERSION) {
+    throw Error(ErrorCode::kEngine,
+                "built against libllama " EDGEREASON_LLAMA_VERSION ", but this is libllama " +
+                    std::string(version),
+                "install the llama-cpp-python that edgereason asks for, or reinstall edgereason");
+  }
+}
+
+void CheckOptions(const LlamaOptions& options) {
+  const auto check = [](bool ok, const char* what, std::int32_t got) {
+    if (!ok) throw Error(ErrorCode::kUsage, std::string(what) + ", got " + std::to_string(got));
+  };
+  check(options.context >= 0, "context must be 0 (the model's) or more", options.context);
+  check(options.gpu_layers >= -1, "gpu_layers must be -1 (all) or more", options.gpu_layers);
+  check(options.max_seqs >= 1 && options.max_seqs <= kMostSeqs, "max_seqs must be in [1, 64]",
+        options.max_seqs);
+  check(options.max_rows >= 1, "max_rows must be 1 or more", options.max_rows);
+  check(options.max_threads >= 0, "max_threads must be 0 (all cores) or more", options.max_threads);
+  if (options.gpu_layers > 0 && !llama_supports_gpu_offload()) {
+    throw Error(ErrorCode::kUnsupported,
+                "layers on a GPU were asked for, but the installed llama-cpp-python has no GPU",
+                "build it for the GPU, e.g. with CMAKE_ARGS=-DGGML_CUDA=on, or ask for 0 layers");
+  }
+}
+
+std::int32_t NumThreads(const LlamaOptions& options) {
+  if (options.max_threads > 0) return options.max_threads;
+  return std::max(1, static_cast<std::int32_t>(std::thread::hardware_concurrency()));
+}
+
+std::int32_t NumCells(const LlamaOptions& options, const ModelFile& file) {
+  if (options.context > 0) return options.context;
+  const std::int32_t trained = file.trained_context;
+  return trained > 0 ? std::min(trained, LlamaOptions::kDefaultContext)
+                     : LlamaOptions::kDefaultContext;
+}
+
+// FNV-1a.
+class Hash {
+ public:
+  Hash& Add(std::span<const std::uint8_t> bytes) noexcept {
+    for (const std::uint8_t byte : bytes) value_ = (value_ ^ byte) * 0x100000001b3ULL;
+    return *this;
+  }
+  Hash& Add(std::uint64_t number) noexcept {
+    std::array<std::uint8_t, sizeof number> bytes;
+    std::memcpy(bytes.data(), &number, sizeof number);
+    return Add(bytes);
+  }
+  std::uint64_t value() const noexcept { return value_; }
+
+ private:
+  std::uint64_t value_ = 0xcbf29ce484222325ULL;
+};
+
+// In front of the KV bytes of Save.
+struct StateHeader {
+  std::array<char, 4> magic = {'E', 'R', 'K', 'V'};
+  std::uint32_t version = 1;
+  std::uint64_t fingerprint = 0;
+  std::uint64_t checksum = 0;
+  std::int64_t length = 0;  // tokens
+};
+
+}  // namespace
+
+void LlamaEngine::ModelDeleter::operator()(llama_model* model) const noexcept {
+  llama_model_free(model);
+}
+
+void LlamaEngine::ContextDeleter::operator()(llama_context* context) const noexcept {
+  llama_free(context);
+}
+
+LlamaEngine::LlamaEngine(const LlamaOptions& options) {
+  InitLibrary();
+  CheckOptions(options);
+  const ModelFile file = [&] {
+    const LogCapture quiet;
+    return ReadModelFile(options.path);
+  }();
+  const MemoryPlan plan{.cells = NumCells(options, file),
+                        .kv_type = options.kv_type,
+                        .rows = options.max_rows,
+                        .outputs = options.max_seqs};
+  const std::int64_t free_bytes = FreeMemoryBytes();
+  const bool limited =
+      options.memory_limit > 0 && (free_bytes < 0 || options.memory_limit < free_bytes);
+  CheckMemory(file, plan, limited ? options.memory_limit : free_bytes);
+  OpenModel(options, file);
+  OpenContext(options);
+  FillInfo(options, file);
+  FillVocab();
+  Reserve();
+}
+
+LlamaEngine::~LlamaEngine() = default;
+
+void LlamaEngine::OpenModel(const LlamaOptions& options, const ModelFile& file) {
+  const LogCapture log;
+  const AbortGuard guard;
+  ggml_backend_dev_t no_devices[] = {nullptr};
+  llama_model_params params = llama_model_default_params();
+  params.n_gpu_layers = options.gpu_layers;
+  if (options.gpu_layers == 0) params.devices = no_devices;
+  params.load_mode = options.mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+  std::string why;
+  try {
+    model_.reset(llama_model_load_from_file(file.path.c_str(), params));
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  if (!model_) {
+    throw Error(ErrorCode::kBundle,
+                "cannot load " + file.path + ": " + (why.empty() ? log.Text() : why),
+                "it may be damaged, or of a kind that this libllama does not know");
+  }
+  if (!llama_model_has_decoder(model_.get()) || llama_model_has_encoder(model_.get()) ||
+      llama_model_is_diffusion(model_.get())) {
+    throw Error(ErrorCode::kUnsupported, file.path + " is not a decoder-only language model");
+  }
+}
+
+void LlamaEngine::OpenContext(const LlamaOptions& options) {
+  const LogCapture log;
+  const AbortGuard guard;
+  const std::int32_t trained = llama_model_n_ctx_train(model_.get());
+  const std::int32_t cells = options.context > 0
+                                 ? options.context
+                                 : std::min(std::max(trained, 256), LlamaOptions::kDefaultContext);
+  const ggml_type kv_type = options.kv_type == KvType::kQ8_0 ? GGML_TYPE_Q8_0 : GGML_TYPE_F16;
+  llama_context_params params = llama_context_default_params();
+  params.n_ctx = static_cast<std::uint32_t>(cells);
+  params.n_batch = params.n_ubatch = static_cast<std::uint32_t>(options.max_rows);
+  params.n_seq_max = static_cast<std::uint32_t>(options.max_seqs);
+  // Room for the logits of every row of a step would be the largest buffer of all.
+  params.n_outputs_max = static_cast<std::uint32_t>(std::min(options.max_seqs, options.max_rows));
+  params.n_threads = params.n_threads_batch = NumThreads(options);
+  params.pooling_type = LLAMA_POOLING_TYPE_NONE;
+  params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_AUTO;
+  params.type_k = params.type_v = kv_type;
+  params.offload_kqv = options.gpu_layers != 0;
+  params.op_offload = options.gpu_layers != 0;
+  params.kv_unified = true;
+  std::string why;
+  try {
+    context_.reset(llama_init_from_model(model_.get(), params));
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  if (context_) return;
+  const std::string said = why.empty() ? log.Text() : why;
+  const bool memory = said.find("alloc") != std::string::npos;
+  throw Error(memory ? ErrorCode::kMemoryLimit : ErrorCode::kUnsupported,
+              "cannot make a context of " + std::to_string(cells) + ": " + said,
+              memory ? "try a smaller --context or --kv q8_0" : "");
+}
+
+void LlamaEngine::FillInfo(const LlamaOptions& options, const ModelFile& file) {
+  const llama_model* model = model_.get();
+  cuts_anywhere_ = !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model);
+  info_.caps = kLogits | kFork | kSaveKv;
+  if (cuts_anywhere_) info_.caps |= kTrim;
+  info_.num_embd = llama_model_n_embd(model);
+  const llama_rope_type rope = llama_model_rope_type(model);
+  // Models that see images give an embedding several positions; those are not fed back.
+  if (llama_model_n_embd_inp(model) == info_.num_embd && rope != LLAMA_ROPE_TYPE_MROPE &&
+      rope != LLAMA_ROPE_TYPE_IMROPE) {
+    info_.caps |= kEmbedIn;
+  }
+  if (options.hidden && llama_model_n_embd_out(model) == info_.num_embd) info_.caps |= kHiddenOut;
+  info_.num_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
+  info_.num_cells = static_cast<std::int32_t>(llama_n_ctx(context_.get()));
+  info_.max_rows = static_cast<std::int32_t>(llama_n_ubatch(context_.get()));
+  info_.max_seqs = options.max_seqs;
+  info_.max_threads = NumThreads(options);
+  info_.cell_bytes = CellBytes(file, options.kv_type);
+  fingerprint_ = Hash()
+                     .Add(llama_model_size(model))
+                     .Add(llama_model_n_params(model))
+                     .Add(static_cast<std::uint64_t>(info_.num_vocab))
+                     .Add(static_cast<std::uint64_t>(info_.cell_bytes))
+                     .value();
+}
+
+void LlamaEngine::FillVocab() {
+  const llama_vocab* vocab = llama_model_get_vocab(model_.get());
+  const auto num = static_cast<std::size_t>(info_.num_vocab);
+  vocab_.pieces.reserve(num);
+  vocab_.ends.reserve(num);
+  vocab_.control.reserve(num);
+  std::vector<char> buffer(64);
+  for (Token token = 0; token < info_.num_vocab; ++token) {
+    const auto render = [&] {
+      return llama_token_to_piece(vocab, token, buffer.data(),
+                                  static_cast<std::int32_t>(buffer.size()), 0, true);
+    };
+    std::int32_t len = render();
+    if (len < 0) {
+      buffer.resize(static_cast<std::size_t>(-len));
+      len = render();
+    }
+    vocab_.pieces.emplace_back(buffer.data(), static_cast<std::size_t>(std::max(len, 0)));
+    vocab_.ends.push_back(llama_vocab_is_eog(vocab, token));
+    vocab_.control.push_back(llama_vocab_is_control(vocab, token));
+  }
+  vocab_.bos = llama_vocab_bos(vocab);
+  vocab_.add_bos = llama_vocab_get_add_bos(vocab);
+}
+
+void LlamaEngine::Reserve() {
+  const auto rows = static_cast<std::size_t>(info_.max_rows);
+  const auto seqs = static_cast<std::size_t>(info_.max_seqs);
+  const auto embd = static_cast<std::size_t>(info_.num_embd);
+  length_.resize(seqs);
+  ahead_.resize(seqs);
+  behind_.resize(seqs);
+  tokens_.resize(rows);
+  embeddings_ = std::make_unique_for_overwrite<float[]>(rows * embd);
+  positions_.resize(rows);
+  num_seqs_.assign(rows, 1);
+  seqs_.resize(rows);
+  for (SeqId& seq : seqs_) seq_ptrs_.push_back(&seq);
+  outputs_.resize(rows);
+  row_of_.resize(rows);
+  done_.resize(rows);
+  results_.resize(rows);
+  kept_logits_ =
+      std::make_unique_for_overwrite<float[]>(seqs * static_cast<std::size_t>(info_.num_vocab));
+  kept_hidden_ = std::make_unique_for_overwrite<float[]>(seqs * embd);
+}
+
+std::vector<Token> LlamaEngine::Tokenize(std::string_view text, bool parse_control) const {
+  if (!IsUtf8(text)) throw Error(ErrorCode::kUsage, "text is not UTF-8");
+  const llama_vocab* vocab = llama_model_get_vocab(model_.get());
+  const auto num_bytes = static_cast<std::int32_t>(text.size());
+  std::vector<Token> tokens(text.size() + 8);
+  const auto run = [&] {
+    return llama_tokenize(vocab, text.data(), num_bytes, tokens.data(),
+                          static_cast<std::int32_t>(tokens.size()), false, parse_control);
+  };
+  std::int32_t num = run();
+  if (num < 0) {
+    tokens.resize(static_cast<std::size_t>(-static_cast<std::int64_t>(num)));
+    num = run();
+  }
+  tokens.resize(static_cast<std::size_t>(std::max(num, 0)));
+  return tokens;
+}
+
+Status LlamaEngine::Fail(std::string why) {
+  last_error_ = std::move(why);
+  return Status::kFailed;
+}
+
+bool LlamaEngine::Holds(SeqId seq) const noexcept { return seq >= 0 && seq < info_.max_seqs; }
+
+// Checks the rows and counts them per sequence in ahead_.
+bool LlamaEngine::Check(std::span<const Row> rows) {
+  const auto refuse = [&](std::size_t row, const std::string& why) {
+    Fail("row " + std::to_string(row) + ": " + why);
+    return false;
+  };
+  std::fill(ahead_.begin(), ahead_.end(), 0);
+  if (rows.size() > static_cast<std::size_t>(info_.max_rows)) {
+    return refuse(rows.size(), "at most " + std::to_string(info_.max_rows) + " rows a step");
+  }
+  std::int32_t num_outputs = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = rows[i];
+    if (!Holds(row.seq)) return refuse(i, "no sequence " + std::to_string(row.seq));
+    const auto seq = static_cast<std::size_t>(row.seq);
+    const Pos expected = length_[seq] + ahead_[seq]++;
+    if (row.pos != expected) {
+      return refuse(i, "position " + std::to_string(row.pos) + " of sequence " +
+                           std::to_string(row.seq) + ", expected " + std::to_string(expected));
+    }
+    if (row.embedding != nullptr ? (info_.caps & kEmbedIn) == 0
+                                 : row.token < 0 || row.token >= info_.num_vocab) {
+      return refuse(i, row.embedding ? "this model takes no embeddings"
+                                     : "no token " + std::to_string(row.token));
+    }
+    num_outputs += row.output;
+  }
+  if (num_outputs <= info_.max_seqs) return true;
+  return refuse(rows.size(), "at most " + std::to_string(info_.max_seqs) + " rows with output");
+}
+
+LlamaEngine::Pass LlamaEngine::PassOf(const Row& row) const noexcept {
+  return {.kind = row.embedding != nullptr ? Kind::kEmbedding : Kind::kToken,
+          .hidden = row.output && (info_.caps & kHiddenOut) != 0};
+}
+
+// Puts every row that fits `pass` and does not overtake another of its sequence into the batch.
+std::int32_t LlamaEngine::TakePass(std::span<const Row> rows, const Pass& pass) {
+  std::fill(behind_.begin(), behind_.end(), std::uint8_t{0});
+  const auto embd = static_cast<std::size_t>(info_.num_embd);
+  std::size_t num = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = rows[i];
+    if (done_[i] != 0) continue;
+    if (PassOf(row) != pass || behind_[static_cast<std::size_t>(row.seq)] != 0) {
+      behind_[static_cast<std::size_t>(row.seq)] = 1;
+      continue;
+    }
+    done_[i] = 1;
+    row_of_[num] = static_cast<std::int32_t>(i);
+    tokens_[num] = row.token;
+    if (pass.kind == Kind::kEmbedding) {
+      std::copy_n(row.embedding, embd, embeddings_.get() + num * embd);
+    }
+    positions_[num] = row.pos;
+    seqs_[num] = row.seq;
+    outputs_[num] = row.output;
+    ++num;
+  }
+  return static_cast<std::int32_t>(num);
+}
+
+Status LlamaEngine::RunPass(std::int32_t num_rows, const Pass& pass) {
+  const bool is_token = pass.kind == Kind::kToken;
+  const llama_batch batch{.n_tokens = num_rows,
+                          .token = is_token ? tokens_.data() : nullptr,
+                          .embd = is_token ? nullptr : embeddings_.get(),
+                          .pos = positions_.data(),
+                          .n_seq_id = num_seqs_.data(),
+                          .seq_id = seq_ptrs_.data(),
+                          .logits = outputs_.data()};
+  const LogCapture log;
+  llama_set_embeddings(context_.get(), pass.hidden);
+  const std::int32_t code = llama_decode(context_.get(), batch);
+  if (code == 0) return Status::kOk;
+  if (code == 1) return Status::kNoCells;
+  return Fail("llama_decode gave " + std::to_string(code) + ": " + log.Text());
+}
+
+void LlamaEngine::Collect(std::int32_t num_rows, const Pass& pass, bool copy) {
+  const auto vocab = static_cast<std::size_t>(info_.num_vocab);
+  const auto embd = static_cast<std::size_t>(info_.num_embd);
+  for (std::int32_t i = 0; i < num_rows; ++i) {
+    if (outputs_[static_cast<std::size_t>(i)] == 0) continue;
+    Result result;
+    result.logits = llama_get_logits_ith(context_.get(), i);
+    if (pass.hidden) result.hidden = llama_get_embeddings_ith(context_.get(), i);
+    if (copy) {
+      const auto slot = static_cast<std::size_t>(num_kept_++);
+      float* logits = kept_logits_.get() + slot * vocab;
+      std::copy_n(result.logits, vocab, logits);
+      result.logits = logits;
+      if (pass.hidden) {
+        float* hidden = kept_hidden_.get() + slot * embd;
+        std::copy_n(result.hidden, embd, hidden);
+        result.hidden = hidden;
+      }
+    }
+    results_[static_cast<std::size_t>(row_of_[static_cast<std::size_t>(i)])] = result;
+  }
+}
+
+// Takes back what earlier passes of a failed step appended.
+bool LlamaEngine::RollBack() {
+  bool ok = true;
+  for (SeqId seq = 0; seq < info_.max_seqs; ++seq) {
+    const auto at = static_cast<std::size_t>(seq);
+    if (ahead_[at] == 0) continue;
+    ok &= llama_memory_seq_rm(llama_get_memory(context_.get()), seq, length_[at], -1);
+  }
+  return ok;
+}
+
+Status LlamaEngine::Decode(std::span<const Row> rows) noexcept try {
+  std::fill(results_.begin(), results_.end(), Result{});
+  if (rows.empty()) return Status::kOk;
+  if (!Check(rows)) return Status::kFailed;
+  std::fill_n(done_.begin(), rows.size(), std::uint8_t{0});
+  num_kept_ = 0;
+  std::size_t num_done = 0;
+  while (num_done < rows.size()) {
+    const auto first = static_cast<std::size_t>(
+        std::find(done_.begin(), done_.end(), std::uint8_t{0}) - done_.begin());
+    const Pass pass = PassOf(rows[first]);
+    const std::int32_t num = TakePass(rows, pass);
+    const Status status = RunPass(num, pass);
+    if (status != Status::kOk) {
+      std::fill(results_.begin(), results_.end(), Result{});
+      if (num_done == 0 || RollBack()) return status;
+      return Fail("a step failed half way and this model cannot take tokens back");
+    }
+    num_done += static_cast<std::size_t>(num);
+    Collect(num, pass, num_done < rows.size());
+  }
+  for (std::size_t seq = 0; seq < length_.size(); ++seq) length_[seq] += ahead_[seq];
+  return Status::kOk;
+} catch (const std::exception& error) {
+  try {
+    return Fail(error.what());
+  } catch (...) {
+    return Status::kFailed;
+  }
+}
+
+std::span<const float> LlamaEngine::Logits(std::int32_t row) const noexcept {
+  if (row < 0 || row >= info_.max_rows) return {};
+  const float* logits = results_[static_cast<std::size_t>(row)].logits;
+  return {logits, logits ? static_cast<std::size_t>(info_.num_vocab) : 0};
+}
+
+std::span<const float> LlamaEngine::Hidden(std::int32_t row) const noexcept {
+  if (row < 0 || row >= info_.max_rows) return {};
+  const float* hidden = results_[static_cast<std::size_t>(row)].hidden;
+  return {hidden, hidden ? static_cast<std::size_t>(info_.num_embd) : 0};
+}
+
+bool LlamaEngine::Fork(SeqId from, SeqId to, Pos len) noexcept try {
+  if (!Holds(from) || !Holds(to) || from == to) return false;
+  const Pos have = length_[static_cast<std::size_t>(from)];
+  Pos& there = length_[static_cast<std::size_t>(to)];
+  if (there != 0 || len < 0 || len > have || (!cuts_anywhere_ && len != 0 && len != have)) {
+    return false;
+  }
+  if (len > 0) llama_memory_seq_cp(llama_get_memory(context_.get()), from, to, 0, len);
+  there = len;
+  return true;
+} catch (const std::exception&) {
+  return false;
+}
+
+bool LlamaEngine::Trim(SeqId seq, Pos len) noexcept try {
+  if (!Holds(seq)) return false;
+  Pos& have = length_[static_cast<std::size_t>(seq)];
+  if (len < 0 || len > have) return false;
+  if (len < have && !llama_memory_seq_rm(llama_get_memory(context_.get()), seq, len, -1)) {
+    return false;
+  }
+  have = len;
+  return true;
+} catch (const std::exception&) {
+  return false;
+}
+
+void LlamaEngine::Drop(SeqId seq) noexcept {
+  if (!Holds(seq)) return;
+  llama_memory_seq_rm(llama_get_memory(context_.get()), seq, -1, -1);
+  length_[static_cast<std::size_t>(seq)] = 0;
+}
+
+std::vector<std::uint8_t> LlamaEngine::Save(SeqId seq) const {
+  if (!Holds(seq)) throw Error(ErrorCode::kUsage, "no sequence " + std::to_string(seq));
+  const std::size_t size = llama_state_seq_get_size(context_.get(), seq);
+  std::vector<std::uint8_t> state(sizeof(StateHeader) + size);
+  const std::span<std::uint8_t> body = std::span(state).subspan(sizeof(StateHeader));
+  const std::size_t written =
+      llama_state_seq_get_data(context_.get(), body.data(), body.size(), seq);
+  if (written != size) throw Error(ErrorCode::kEngine, "the KV of a sequence could not be saved");
+  const StateHeader header{.fingerprint = fingerprint_,
+                           .checksum = Hash().Add(body).value(),
+                           .length = length_[static_cast<std::size_t>(seq)]};
+  std::memcpy(state.data(), &header, sizeof header);
+  return state;
+}
+
+void LlamaEngine::Load(SeqId seq, std::span<const std::uint8_t> state) {
+  if (!Holds(seq) || length_[static_cast<std::size_t>(seq)] != 0) {
+    throw Error(ErrorCode::kUsage,
+                "KV is loaded into an empty sequence, got sequence " + std::to_string(seq));
+  }
+  StateHeader header;
+  if (state.size() < sizeof header) throw Error(ErrorCode::kBundle, "saved KV is cut short");
+  std::memcpy(&header, state.data(), sizeof header);
+  const auto body = state.subspan(sizeof header);
+  if (header.magic != StateHeader().magic || header.version != StateHeader().version) {
+    throw Error(ErrorCode::kBundle, "this is not KV that edgereason saved");
+  }
+  if (header.fingerprint != fingerprint_) {
+    throw Error(ErrorCode::kBundle, "saved KV belongs to another model or KV type");
+  }
+  if (header.checksum != Hash().Add(body).value()) {
+    throw Error(ErrorCode::kBundle, "saved KV is damaged");
+  }
+  const LogCapture log;
+  if (llama_state_seq_set_data(context_.get(), body.data(), body.size(), seq) == 0) {
+    Drop(seq);
+    throw Error(
+        ErrorCode::kContextFull,
+        "no room to load the KV of " + std::to_string(header.length) + " tokens: " + log.Text());
+  }
+  length_[static_cast<std::size_t>(seq)] = static_cast<Pos>(header.length);
+}
+
+void LlamaEngine::SetThreads(std::int32_t num_threads) noexcept {
+  const std::int32_t num = std::clamp(num_threads, 1, info_.max_threads);
+  llama_set_n_threads(context_.get(), num, num);
+}
+
+std::optional<std::string> LlamaEngine::Meta(const std::string& key) const {
+  const std::int32_t len = llama_model_meta_val_str(model_.get(), key.c_str(), nullptr, 0);
+  if (len < 0) return std::nullopt;
+  std::string value(static_cast<std::size_t>(len) + 1, '\0');
+  llama_model_meta_val_str(model_.get(), key.c_str(), value.data(), value.size());
+  value.pop_back();  // the terminating 0
+  return value;
+}
+
+}  // namespace edgereason

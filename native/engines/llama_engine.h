@@ -1,0 +1,133 @@
+// The engine over libllama: any GGUF that it opens, on CPU or GPU.
+//
+//   LlamaEngine engine({.path = "model.gguf", .context = 4096});
+//   engine.Decode(rows);
+//
+// A step is one llama_decode wherever it can be. libllama takes tokens and embeddings in separate
+// batches, and gives hidden states only where every row has output, so a step that mixes them takes
+// two or three. Opening takes over libllama's log and abort handlers for the whole process.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "edgereason/engine.h"
+#include "model_file.h"
+
+struct llama_context;
+struct llama_model;
+
+namespace edgereason {
+
+struct LlamaOptions {
+  std::string path;
+  std::int32_t context =
+      0;  // KV cells, rounded up to 256; 0: what the model was trained for, at most kDefaultContext
+  KvType kv_type = KvType::kF16;
+  std::int32_t gpu_layers = -1;  // -1: all where the library has a GPU; 0: CPU only
+  std::int32_t max_seqs = 16;    // at most 64
+  std::int32_t max_rows = 512;
+  std::int32_t max_threads = 0;  // 0: the cores this process may use
+  bool hidden = false;  // give hidden states; costs a second pass in steps that also prefill
+  bool mmap = true;
+  std::int64_t memory_limit = 0;  // bytes the model may take; 0: what is free
+
+  static constexpr std::int32_t kDefaultContext = 8192;
+};
+
+class LlamaEngine final : public Engine {
+ public:
+  // Throws kModelNotFound, kBundle, kMemoryLimit, kUnsupported or kUsage.
+  explicit LlamaEngine(const LlamaOptions& options);
+  ~LlamaEngine() override;
+
+  const EngineInfo& info() const noexcept override { return info_; }
+  const Vocab& vocab() const noexcept override { return vocab_; }
+  std::string last_error() const override { return last_error_; }
+
+  std::vector<Token> Tokenize(std::string_view text, bool parse_control) const override;
+  Status Decode(std::span<const Row> rows) noexcept override;
+  std::span<const float> Logits(std::int32_t row) const noexcept override;
+  std::span<const float> Hidden(std::int32_t row) const noexcept override;
+  bool Fork(SeqId from, SeqId to, Pos len) noexcept override;
+  bool Trim(SeqId seq, Pos len) noexcept override;
+  void Drop(SeqId seq) noexcept override;
+  std::vector<std::uint8_t> Save(SeqId seq) const override;
+  void Load(SeqId seq, std::span<const std::uint8_t> state) override;
+  void SetThreads(std::int32_t num_threads) noexcept override;
+
+  // A value of the model file's metadata as text, e.g. "tokenizer.chat_template".
+  std::optional<std::string> Meta(const std::string& key) const;
+
+ private:
+  struct ModelDeleter {
+    void operator()(llama_model* model) const noexcept;
+  };
+  struct ContextDeleter {
+    void operator()(llama_context* context) const noexcept;
+  };
+  struct Result {  // of one row; null: none
+    const float* logits = nullptr;
+    const float* hidden = nullptr;
+  };
+  enum class Kind : std::uint8_t { kToken, kEmbedding };
+  struct Pass {  // rows that one llama_decode can take together
+    Kind kind = Kind::kToken;
+    bool hidden = false;
+    bool operator==(const Pass&) const = default;
+  };
+
+  void OpenModel(const LlamaOptions& options, const ModelFile& file);
+  void OpenContext(const LlamaOptions& options);
+  void FillInfo(const LlamaOptions& options, const ModelFile& file);
+  void FillVocab();
+  void Reserve();
+
+  Pass PassOf(const Row& row) const noexcept;
+  bool Check(std::span<const Row> rows);
+  std::int32_t TakePass(std::span<const Row> rows, const Pass& pass);
+  Status RunPass(std::int32_t num_rows, const Pass& pass);
+  void Collect(std::int32_t num_rows, const Pass& pass, bool copy);
+  bool RollBack();
+  bool Holds(SeqId seq) const noexcept;
+  Status Fail(std::string why);
+
+  std::unique_ptr<llama_model, ModelDeleter> model_;
+  std::unique_ptr<llama_context, ContextDeleter> context_;
+  EngineInfo info_;
+  Vocab vocab_;
+  std::string last_error_;
+  std::uint64_t fingerprint_ = 0;  // a saved KV fits the model and KV type it came from
+  bool cuts_anywhere_ =
+      true;  // false: the state of a recurrent model exists only at the end of its sequence
+
+  std::vector<Pos> length_;           // [max_seqs], tokens whose KV is there
+  std::vector<Pos> ahead_;            // [max_seqs], rows of this step
+  std::vector<std::uint8_t> behind_;  // [max_seqs], a row of this sequence waits for a later pass
+
+  // The batch handed to libllama, [max_rows] each but the embeddings: [max_rows * num_embd],
+  // touched when used.
+  std::vector<Token> tokens_;
+  std::unique_ptr<float[]> embeddings_;
+  std::vector<Pos> positions_;
+  std::vector<std::int32_t> num_seqs_;
+  std::vector<SeqId> seqs_;
+  std::vector<SeqId*> seq_ptrs_;
+  std::vector<std::int8_t> outputs_;
+
+  std::vector<std::int32_t> row_of_;  // [max_rows], row of the step behind each row of the pass
+  std::vector<std::uint8_t> done_;    // [max_rows]
+  std::vector<Result> results_;       // [max_rows]
+  // Results of all passes but the last, [max_seqs, num_vocab] and [max_seqs, num_embd], touched
+  // when used.
+  std::unique_ptr<float[]> kept_logits_;
+  std::unique_ptr<float[]> kept_hidden_;
+  std::int32_t num_kept_ = 0;
+};
+
+}  // namespace edgereason

@@ -1,0 +1,186 @@
+#include "model_file.h"
+
+#include <gguf.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "edgereason/error.h"
+
+namespace edgereason {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Gguf = std::unique_ptr<gguf_context, decltype(&gguf_free)>;
+
+// An unsigned integer of the header, or the first of an array of them; nothing where the key is
+// absent or of another type.
+std::optional<std::int64_t> Integer(const gguf_context* gguf, const std::string& key) {
+  const std::int64_t id = gguf_find_key(gguf, key.c_str());
+  if (id < 0) return std::nullopt;
+  switch (gguf_get_kv_type(gguf, id)) {
+    case GGUF_TYPE_UINT16:
+      return gguf_get_val_u16(gguf, id);
+    case GGUF_TYPE_UINT32:
+      return gguf_get_val_u32(gguf, id);
+    case GGUF_TYPE_INT32:
+      return gguf_get_val_i32(gguf, id);
+    case GGUF_TYPE_UINT64:
+      return static_cast<std::int64_t>(gguf_get_val_u64(gguf, id));
+    default:
+      return std::nullopt;
+  }
+}
+
+std::int32_t Int32(const gguf_context* gguf, const std::string& key, std::int64_t fallback) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  return static_cast<std::int32_t>(
+      std::clamp<std::int64_t>(Integer(gguf, key).value_or(fallback), 0, kMost));
+}
+
+// KV heads of each layer: one number for all, or an array with one a layer.
+std::int64_t SumOfKvHeads(const gguf_context* gguf, const std::string& arch) {
+  const std::int64_t layers = Int32(gguf, arch + ".block_count", 0);
+  const std::string key = arch + ".attention.head_count_kv";
+  const std::int64_t id = gguf_find_key(gguf, key.c_str());
+  if (id < 0 || gguf_get_kv_type(gguf, id) != GGUF_TYPE_ARRAY) {
+    return layers * Int32(gguf, key, Int32(gguf, arch + ".attention.head_count", 0));
+  }
+  const gguf_type type = gguf_get_arr_type(gguf, id);
+  if (type != GGUF_TYPE_INT32 && type != GGUF_TYPE_UINT32) return 0;
+  const auto* heads = static_cast<const std::int32_t*>(gguf_get_arr_data(gguf, id));
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < gguf_get_arr_n(gguf, id); ++i) sum += std::max(heads[i], 0);
+  return sum;
+}
+
+std::int64_t CellValues(const gguf_context* gguf, const std::string& arch) {
+  const std::int64_t heads = std::max(Int32(gguf, arch + ".attention.head_count", 0), 1);
+  const std::int64_t head_size = Int32(gguf, arch + ".embedding_length", 0) / heads;
+  const std::int64_t key = Int32(gguf, arch + ".attention.key_length", head_size);
+  // With latent attention the values are a part of the keys.
+  const bool latent = Integer(gguf, arch + ".attention.key_length_mla").has_value();
+  const std::int64_t value = latent ? 0 : Int32(gguf, arch + ".attention.value_length", head_size);
+  return SumOfKvHeads(gguf, arch) * (key + value);
+}
+
+std::string Architecture(const gguf_context* gguf) {
+  const std::int64_t id = gguf_find_key(gguf, "general.architecture");
+  if (id < 0 || gguf_get_kv_type(gguf, id) != GGUF_TYPE_STRING) return "";
+  return gguf_get_val_str(gguf, id);
+}
+
+std::int32_t NumTokens(const gguf_context* gguf) {
+  const std::int64_t id = gguf_find_key(gguf, "tokenizer.ggml.tokens");
+  if (id < 0 || gguf_get_kv_type(gguf, id) != GGUF_TYPE_ARRAY) return 0;
+  return static_cast<std::int32_t>(gguf_get_arr_n(gguf, id));
+}
+
+// A model split over files is named by its first: model-00001-of-00003.gguf.
+std::int64_t FileBytes(const std::string& path, std::int64_t num_parts) {
+  auto bytes = static_cast<std::int64_t>(fs::file_size(path));
+  const std::size_t at = path.rfind("-00001-of-");
+  if (num_parts < 2 || at == std::string::npos) return bytes;
+  for (std::int64_t part = 2; part <= num_parts; ++part) {
+    char number[16];
+    std::snprintf(number, sizeof number, "-%05d", static_cast<int>(part));
+    const std::string name = path.substr(0, at) + number + path.substr(at + 6);
+    std::error_code missing;
+    const auto size = fs::file_size(name, missing);
+    if (missing) throw Error(ErrorCode::kBundle, "part of a split model is missing: " + name);
+    bytes += static_cast<std::int64_t>(size);
+  }
+  return bytes;
+}
+
+std::string Gib(std::int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f GiB", static_cast<double>(bytes) / (1LL << 30));
+  return text;
+}
+
+// The way out for who asked for too much: fewer cells, smaller cells, or a smaller model.
+std::string WhatWouldFit(const ModelFile& file, const MemoryPlan& plan, std::int64_t free_bytes) {
+  MemoryPlan none = plan;
+  none.cells = 0;
+  const std::int64_t room = free_bytes - NeededBytes(file, none);
+  const std::int64_t cell = CellBytes(file, plan.kv_type);
+  constexpr std::int64_t kFewest = 512;  // less than that is no use to anybody
+  if (cell > 0 && room >= kFewest * cell) {
+    std::string hint = "try --context " + std::to_string(room / cell / 256 * 256);
+    if (plan.kv_type == KvType::kF16) hint += " or --kv q8_0";
+    return hint;
+  }
+  return "use a smaller model or a smaller quantization, or free memory";
+}
+
+}  // namespace
+
+ModelFile ReadModelFile(const std::string& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) throw Error(ErrorCode::kModelNotFound, "no such model file: " + path);
+  if (!fs::is_regular_file(status)) throw Error(ErrorCode::kBundle, "not a model file: " + path);
+  const Gguf gguf(gguf_init_from_file(path.c_str(), {.no_alloc = true, .ctx = nullptr}),
+                  &gguf_free);
+  if (!gguf) {
+    throw Error(ErrorCode::kBundle, "not a readable GGUF file: " + path,
+                "it may be truncated or damaged: fetch it again");
+  }
+  const std::string arch = Architecture(gguf.get());
+  return {
+      .path = path,
+      .file_bytes = FileBytes(path, Int32(gguf.get(), "split.count", 1)),
+      .num_vocab = NumTokens(gguf.get()),
+      .num_embd = Int32(gguf.get(), arch + ".embedding_length", 0),
+      .num_feed_forward = Int32(gguf.get(), arch + ".feed_forward_length", 0),
+      .trained_context = Int32(gguf.get(), arch + ".context_length", 0),
+      .cell_values = CellValues(gguf.get(), arch),
+  };
+}
+
+std::int64_t CellBytes(const ModelFile& file, KvType type) {
+  // q8_0: blocks of 32 numbers in 34 bytes.
+  return type == KvType::kF16 ? file.cell_values * 2 : file.cell_values * 34 / 32;
+}
+
+std::int64_t NeededBytes(const ModelFile& file, const MemoryPlan& plan) {
+  constexpr std::int64_t kFloat = sizeof(float);
+  constexpr std::int64_t kFixed = 32LL << 20;  // vocabulary, graph, threads
+  const std::int64_t activations =
+      plan.rows * kFloat * (8LL * file.num_embd + 4LL * file.num_feed_forward);
+  const std::int64_t logits = 2 * plan.outputs * kFloat * file.num_vocab;
+  return file.file_bytes + plan.cells * CellBytes(file, plan.kv_type) + activations + logits +
+         kFixed;
+}
+
+void CheckMemory(const ModelFile& file, const MemoryPlan& plan, std::int64_t free_bytes) {
+  const std::int64_t needed = NeededBytes(file, plan);
+  if (free_bytes < 0 || needed <= free_bytes) return;
+  const std::string message = file.path + " needs " + Gib(needed) + " (" +
+                              Gib(plan.cells * CellBytes(file, plan.kv_type)) +
+                              " of it for a context of " + std::to_string(plan.cells) + "), " +
+                              Gib(free_bytes) + " is free";
+  throw Error(ErrorCode::kMemoryLimit, message, WhatWouldFit(file, plan, free_bytes));
+}
+
+std::int64_t FreeMemoryBytes() {
+  std::ifstream meminfo("/proc/meminfo");
+  std::string key;
+  std::int64_t kib = 0;
+  std::string unit;
+  while (meminfo >> key >> kib) {
+    if (key == "MemAvailable:") return kib * 1024;
+    std::getline(meminfo, unit);
+  }
+  return -1;
+}
+
+}  // namespace edgereason

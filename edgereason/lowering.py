@@ -15,13 +15,16 @@ from edgereason.records import Channel, Loop, Phase, Sampling, Segment
 class Tokenizer(Protocol):
     """What an open engine offers. Thread-safe."""
 
-    def tokenize(self, text: str, parse_control: bool) -> list[int]:
+    def tokenize(self, text: str, *, parse_control: bool = False) -> list[int]:
         """Text to token ids; names of control tokens become those tokens only with `parse_control`."""
         ...
 
     @property
-    def bos(self) -> int | None:
-        """The token every prompt of this model starts with, where its template does not write it."""
+    def bos(self) -> int | None: ...
+
+    @property
+    def add_bos(self) -> bool:
+        """Every prompt starts with `bos`, also where the template does not write it."""
         ...
 
 
@@ -57,8 +60,8 @@ def prompt_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> tuple[in
     """The tokens of a rendered prompt; only control segments may give control tokens."""
     tokens: list[int] = []
     for segment in segments:
-        tokens += tokenizer.tokenize(segment.text, segment.control)
-    if tokenizer.bos is not None and tokens[:1] != [tokenizer.bos]:
+        tokens += tokenizer.tokenize(segment.text, parse_control=segment.control)
+    if tokenizer.add_bos and tokenizer.bos is not None and tokens[:1] != [tokenizer.bos]:
         tokens.insert(0, tokenizer.bos)
     return tuple(tokens)
 
@@ -78,7 +81,7 @@ def lower(phase: Phase, tokenizer: Tokenizer) -> list[CorePhase]:
 
 def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
     def ids(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer.tokenize(text, True)) if text else ()
+        return tuple(tokenizer.tokenize(text, parse_control=True)) if text else ()
 
     def raw(texts: Sequence[str]) -> tuple[bytes, ...]:
         return tuple(text.encode() for text in texts)

@@ -1,14 +1,6 @@
 # Every extern of the scheduler. Included by _core.pyx; holds no logic.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libcpp cimport bool as cbool
-from libcpp.memory cimport shared_ptr, unique_ptr
-from libcpp.optional cimport optional
-from libcpp.string cimport string
-from libcpp.vector cimport vector
-
-
-cdef extern from "translate_error.h" namespace "edgereason":
-    void translate_error()
+from libc.stdint cimport int64_t, uint64_t
+from libcpp.memory cimport unique_ptr
 
 
 cdef extern from "edgereason/phase.h" namespace "edgereason":
@@ -115,7 +107,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         double margin
         double delivery_ms
 
-    cdef cppclass SchedulerStats:
+    cdef struct SchedulerStats:
         int64_t num_steps
         int64_t num_rows
         int64_t num_sampled
@@ -131,7 +123,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         int32_t num_parked
 
     cdef cppclass CScheduler "edgereason::Scheduler":
-        CScheduler(shared_ptr[CEngine], shared_ptr[const CClock], const SchedulerOptions&) except +translate_error
+        CScheduler(shared_ptr[CEngine], shared_ptr[CClock], const SchedulerOptions&) except +translate_error
         void Start() except +translate_error
         void Stop() noexcept nogil
         void WarmUp() except +translate_error nogil

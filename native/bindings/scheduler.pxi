@@ -87,11 +87,11 @@ cdef class Scheduler:
         options.chunk_ms = chunk_ms
         options.margin = margin
         options.delivery_ms = delivery_ms
-        cdef shared_ptr[const CClock] time
+        cdef shared_ptr[CClock] time
         if clock is None:
-            time = static_pointer_cast[const CClock, CSteadyClock](make_shared[CSteadyClock]())
+            time = static_pointer_cast[CClock, CSteadyClock](make_shared[CSteadyClock]())
         else:
-            time = static_pointer_cast[const CClock, CManualClock](clock.clock)
+            time = static_pointer_cast[CClock, CManualClock](clock.clock)
         self.engine = engine
         self.core.reset(new CScheduler(engine.engine, time, options))
 

@@ -107,26 +107,21 @@ void Scheduler::Loop() noexcept {
 }
 
 void Scheduler::WarmUp() {
+  governor_.SetBusyCores(meter_.BusyCores());
   const SeqId slot = kv_.Acquire();
   std::int32_t pos = 0;
-  // Each size twice: the first run touches memory for the first time and is not counted.
-  std::int32_t before = 0;
-  for (const std::int32_t num : {1, 1, 2, 2, 8, 8, 32, 32}) {
+  // Twice: the first round touches memory for the first time.
+  for (const std::int32_t num : {1, 4, 16, 1, 2, 4, 16}) {
     if (num > info_.max_rows || pos + num > info_.num_cells) break;
     rows_.clear();
     for (std::int32_t i = 0; i < num; ++i) {
       rows_.push_back({.seq = slot, .pos = pos + i, .token = 0, .output = i == num - 1});
     }
-    const double begin = NowMs();
-    const Status status = engine_->Decode(rows_);
-    if (status != Status::kOk) {
+    if (DecodeRows() != Status::kOk) {
       throw Error(ErrorCode::kEngine, "the engine failed its warm-up: " + engine_->last_error());
     }
-    const double ms = NowMs() - begin;
-    kv_.Append(slot, num);
     pos += num;
-    if (num == before) cost_.Observe(num, pos, ms);
-    before = num;
+    if (pos == 21) cost_ = CostModel();
   }
   rows_.clear();
   kv_.Release(slot);

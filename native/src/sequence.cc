@@ -229,9 +229,9 @@ std::int32_t Sequence::reserve() const noexcept {
   return plan.owed_rows + plan.owed_steps;
 }
 
-void Sequence::CountStep(double now_ms, bool prefill) noexcept {
-  if (run_.first_row_ms < 0) run_.first_row_ms = now_ms;
-  if (!prefill && run_.prefilled_ms < 0) run_.prefilled_ms = now_ms;
+void Sequence::CountStep(double begin_ms, double end_ms) noexcept {
+  if (run_.first_row_ms < 0) run_.first_row_ms = begin_ms;
+  if (pending() == 0 && run_.prefilled_ms < 0) run_.prefilled_ms = end_ms;
   ++run_.result->num_steps;
 }
 

@@ -28,7 +28,7 @@ bool Scheduler::Step() noexcept {
   BuildRows();
 
   const double decode_begin_ms = NowMs();
-  const Status status = engine_->Decode(rows_);
+  const Status status = DecodeRows();
   const double decode_end_ms = NowMs();
   const double decode_ms = decode_end_ms - decode_begin_ms;
   if (status == Status::kFailed) {
@@ -41,22 +41,9 @@ bool Scheduler::Step() noexcept {
     return true;
   }
   const auto num_rows = static_cast<std::int32_t>(rows_.size());
-  std::int64_t cells = 0;
-  for (const RowOwner& owner : owners_) {
-    if (owner.sequence != nullptr) cells += owner.sequence->num_decoded;
-  }
-  cost_.Observe(num_rows, cells, decode_ms);
-  const std::int32_t num_threads = governor_.num_threads();
-  if (decode_end_ms >= next_meter_ms_ && info_.max_threads > 1 && options_.num_threads == 0) {
-    governor_.SetBusyCores(meter_.BusyCores());
-    next_meter_ms_ = decode_end_ms + kMeterMs;
-  }
-  if (governor_.Observe(decode_end_ms, num_rows, decode_ms) != num_threads) {
-    engine_->SetThreads(governor_.num_threads());
-  }
   last_num_rows_ = num_rows;
   const double sampled_before_ms = counters_.sample_ms;
-  Commit(decode_end_ms);
+  Commit(decode_begin_ms, decode_end_ms);
   FlushText();
   FlushEnded();
   ++counters_.num_steps;
@@ -66,6 +53,30 @@ bool Scheduler::Step() noexcept {
       NowMs() - begin_ms - decode_ms - (counters_.sample_ms - sampled_before_ms);
   Publish();
   return true;
+}
+
+// Decodes rows_, and learns from how long it took.
+Status Scheduler::DecodeRows() noexcept {
+  const double begin_ms = NowMs();
+  const Status status = engine_->Decode(rows_);
+  if (status != Status::kOk) return status;
+  const double end_ms = NowMs();
+  const auto num_rows = static_cast<std::int32_t>(rows_.size());
+  std::int64_t cells = 0;
+  for (const Row& row : rows_) {
+    kv_.Append(row.seq, 1);
+    cells += row.pos;
+  }
+  cost_.Observe(num_rows, cells, end_ms - begin_ms);
+  const std::int32_t num_threads = governor_.num_threads();
+  if (end_ms >= next_meter_ms_ && info_.max_threads > 1 && options_.num_threads == 0) {
+    governor_.SetBusyCores(meter_.BusyCores());
+    next_meter_ms_ = end_ms + kMeterMs;
+  }
+  if (governor_.Observe(end_ms, num_rows, end_ms - begin_ms) != num_threads) {
+    engine_->SetThreads(governor_.num_threads());
+  }
+  return status;
 }
 
 // Ends what cannot take another step before its deadline.
@@ -251,35 +262,34 @@ void Scheduler::BuildRows() {
   }
 }
 
-void Scheduler::Commit(double now_ms) {
-  // First the bookkeeping of all rows, then what follows from them: a phase that ends may trim or release KV.
-  for (const Row& row : rows_) kv_.Append(row.seq, 1);
+void Scheduler::Commit(double begin_ms, double end_ms) {
   for (std::size_t i = 0; i < owners_.size(); ++i) {
     const auto row = static_cast<std::int32_t>(i);
     if (owners_[i].sequence != nullptr) {
-      CommitSequence(owners_[i].sequence, row, now_ms);
+      CommitSequence(owners_[i].sequence, row, begin_ms, end_ms);
     } else if (owners_[i].probe != nullptr) {
       CommitProbe(owners_[i].probe, row);
     }
   }
 }
 
-void Scheduler::CommitSequence(Sequence* sequence, std::int32_t row, double now_ms) {
+void Scheduler::CommitSequence(Sequence* sequence, std::int32_t row, double begin_ms,
+                               double end_ms) {
   const Row& last = rows_[static_cast<std::size_t>(row)];
   sequence->num_decoded = last.pos + 1;
-  sequence->CountStep(now_ms, sequence->pending() > 0);
+  sequence->CountStep(begin_ms, end_ms);
   if (sequence->pending() > 0) return;
   if (sequence->prefill_only()) {
-    EndPhase(sequence, {.ended = true, .reason = StopReason::kBudget}, now_ms);
+    EndPhase(sequence, {.ended = true, .reason = StopReason::kBudget}, end_ms);
     return;
   }
-  const double begin_ms = NowMs();
+  const double sample_begin_ms = NowMs();
   const Sampled sampled = sequence->Sample(&sampler_, engine_->Logits(row));
-  counters_.sample_ms += NowMs() - begin_ms;
+  counters_.sample_ms += NowMs() - sample_begin_ms;
   ++counters_.num_sampled;
   const Sequence::Verdict verdict = sequence->Accept(sampled);
   if (verdict.ended) {
-    EndPhase(sequence, verdict, now_ms);
+    EndPhase(sequence, verdict, end_ms);
   } else {
     StartProbe(sequence);
   }

@@ -117,8 +117,9 @@ class Scheduler {
   bool Plan(double now_ms);  // false: nobody gets a row
   void FitCells();
   void BuildRows();
-  void Commit(double now_ms);
-  void CommitSequence(Sequence* sequence, std::int32_t row, double now_ms);
+  Status DecodeRows() noexcept;
+  void Commit(double begin_ms, double end_ms);
+  void CommitSequence(Sequence* sequence, std::int32_t row, double begin_ms, double end_ms);
   void CommitProbe(ProbeRun* probe, std::int32_t row);
   void StartProbe(Sequence* sequence);
   void DropProbe(const Sequence* owner);

@@ -87,7 +87,7 @@ class Sequence {
   std::int32_t reserve() const noexcept;  // cells kept free for it: the rest of the chain's answers
 
   // -- reports -------------------------------------------------------------------------------------------------------
-  void CountStep(double now_ms, bool prefill) noexcept;
+  void CountStep(double begin_ms, double end_ms) noexcept;  // a step that decoded rows of it
   // Next piece of text to stream, at most Event::kTextBytes, whole characters. False: nothing to show.
   bool NextText(Event* event) noexcept;
   void TakeBack(const Event& event) noexcept;  // it could not be delivered

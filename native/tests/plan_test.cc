@@ -1,0 +1,105 @@
+#include "edgereason/plan.h"
+
+#include <limits>
+#include <vector>
+
+#include "check.h"
+
+namespace edgereason {
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+// 10 ms for one row, 1 ms for each further one.
+CostModel Cost() {
+  CostModel cost;
+  for (int round = 0; round < 8; ++round) {
+    for (const int rows : {1, 2, 4, 8, 16, 32, 64, 128}) cost.Observe(rows, 0, 9.0 + rows);
+  }
+  return cost;
+}
+
+PlanSeq Thinking(double deadline_ms) {
+  return {.deadline_ms = deadline_ms, .pending = 1, .owed_steps = 10, .thinking = true};
+}
+
+PlanSeq Answering(double deadline_ms) {
+  return {.deadline_ms = deadline_ms, .pending = 1, .owed_steps = 10};
+}
+
+std::vector<std::int32_t> Rows(const std::vector<PlanSeq>& seqs, PlanLimits limits = {}) {
+  std::vector<std::int32_t> rows(seqs.size());
+  PlanStep(seqs, Cost(), limits, rows);
+  return rows;
+}
+
+using Ints = std::vector<std::int32_t>;
+
+}  // namespace
+
+TEST(WithoutDeadlinesAllOfOnePriorityShareTheStep) {
+  CHECK_EQ(Rows({Thinking(kNever), Answering(kNever), Thinking(kNever)}), (Ints{1, 1, 1}));
+}
+
+TEST(MoreUrgentRequestPausesTheOthers) {
+  PlanSeq urgent = Thinking(kNever);
+  urgent.priority = 1;
+  CHECK_EQ(Rows({urgent, Thinking(kNever), Answering(kNever)}), (Ints{1, 0, 0}));
+}
+
+TEST(BlockedRequestsPauseNobody) {
+  PlanSeq urgent = Thinking(kNever);
+  urgent.priority = 1;
+  urgent.blocked = true;
+  CHECK_EQ(Rows({urgent, Thinking(kNever)}), (Ints{0, 1}));
+}
+
+TEST(OwedAnswersGoBeforeMoreUrgentThinking) {
+  PlanSeq urgent = Thinking(kNever);
+  urgent.priority = 1;
+  // 10 tokens in 120 ms: there is no time to share a step with anyone.
+  CHECK_EQ(Rows({urgent, Answering(120)}), (Ints{0, 1}));
+  CHECK_EQ(Rows({urgent, Answering(1000)}), (Ints{1, 1}));
+}
+
+TEST(LonePromptIsNotCut) {
+  PlanSeq prompt = Thinking(kNever);
+  prompt.pending = 300;
+  CHECK_EQ(Rows({prompt}), (Ints{300}));
+  CHECK_EQ(Rows({prompt}, {.max_rows = 128}), (Ints{128}));
+}
+
+TEST(PromptIsCutWhileOthersDecode) {
+  PlanSeq prompt = Thinking(kNever);
+  prompt.pending = 300;
+  const auto rows = Rows({Thinking(kNever), prompt}, {.chunk_ms = 40});
+  CHECK_EQ(rows[0], 1);
+  CHECK(rows[1] >= 25 && rows[1] <= 31);  // 9 + 31 = 40 ms
+}
+
+TEST(ThinkingEndsWhenItsOwnAnswerNeedsTheTime) {
+  const CostModel cost = Cost();
+  // The answer takes 1 + 10 steps of 10 ms, times 1.15, and the step about to run.
+  CHECK_EQ(NumToClose(std::vector{Thinking(200)}, cost, {.now_ms = 50}), 0);
+  CHECK_EQ(NumToClose(std::vector{Thinking(200)}, cost, {.now_ms = 70}), 1);
+}
+
+TEST(ThinkingEndsWhenAllAnswersTogetherNeedTheTime) {
+  const CostModel cost = Cost();
+  const std::vector<PlanSeq> one{Thinking(220)};
+  const std::vector<PlanSeq> many(8, Thinking(220));
+  CHECK_EQ(NumToClose(one, cost, {}), 0);
+  CHECK_EQ(NumToClose(many, cost, {}), 8);
+}
+
+TEST(LaterDeadlinesKeepThinking) {
+  const std::vector<PlanSeq> seqs{Thinking(130), Thinking(5000), Thinking(kNever)};
+  CHECK_EQ(NumToClose(seqs, Cost(), {}), 1);
+}
+
+TEST(SomeoneAlwaysRuns) {
+  // Both are late already.
+  CHECK_EQ(Rows({Answering(1), Answering(2)}, {.now_ms = 100}), (Ints{1, 0}));
+}
+
+}  // namespace edgereason

@@ -112,7 +112,7 @@ Token FirstAtLeast(std::span<const float> x, float floor) noexcept {
 
 struct ExpSums {
   double mass = 0;    // sum of exp(-d), where d = (best - x) * scale
-  double energy = 0;  // sum of d * exp(-d)
+  double spread = 0;  // sum of d * exp(-d)
 };
 
 EDGEREASON_CLONES
@@ -122,12 +122,12 @@ ExpSums SumExp(std::span<const float> x, float best, float scale) noexcept {
   for (std::size_t begin = 0; begin < x.size(); begin += kBlock) {
     const std::size_t end = std::min(begin + kBlock, x.size());
     Lanes mass{};
-    Lanes energy{};
+    Lanes spread{};
     const auto add = [&](std::size_t lane, float value) {
       const float d = Bounded((best - value) * scale);  // also where value is -inf
       const float e = ExpMinus(d);
       mass[lane] += e;
-      energy[lane] += d * e;
+      spread[lane] += d * e;
     };
     std::size_t i = begin;
     for (; i + kLanes <= end; i += kLanes) {
@@ -136,7 +136,7 @@ ExpSums SumExp(std::span<const float> x, float best, float scale) noexcept {
     for (; i < end; ++i) add(0, x[i]);
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
       sums.mass += static_cast<double>(mass[lane]);
-      sums.energy += static_cast<double>(energy[lane]);
+      sums.spread += static_cast<double>(spread[lane]);
     }
   }
   return sums;
@@ -184,7 +184,7 @@ Sampled Sampler::Sample(std::span<const float> logits, const Sampling& sampling,
   return {.token = token,
           .logprob = static_cast<float>(distance - log_mass),
           .margin = static_cast<float>((1.0 - second) / sums.mass),
-          .entropy = static_cast<float>(std::max(0.0, log_mass - sums.energy / sums.mass))};
+          .entropy = static_cast<float>(log_mass + sums.spread / sums.mass)};
 }
 
 std::span<const float> Sampler::Adjust(std::span<const float> logits, const Sampling& sampling,

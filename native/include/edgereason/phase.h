@@ -46,7 +46,7 @@ struct Sampling {
   float presence_penalty = 0;
   std::int32_t penalty_window = 64;
   std::uint64_t seed = 0;
-  std::vector<LogitBias> bias;
+  std::vector<LogitBias> bias{};
 };
 
 struct Probe {

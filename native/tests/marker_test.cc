@@ -1,0 +1,179 @@
+#include "edgereason/marker.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "check.h"
+#include "edgereason/error.h"
+
+namespace edgereason {
+namespace {
+
+using Event = MarkerTracker::Event;
+
+// A tracker with the texts it has shown so far.
+struct Story {
+  MarkerTracker tracker;
+  std::string answer{};
+  std::string reasoning{};
+
+  Event Feed(std::string_view piece) { return tracker.Feed(piece, &answer, &reasoning); }
+  void Flush() { tracker.Flush(&answer, &reasoning); }
+  void CheckTexts(std::string_view want_answer, std::string_view want_reasoning) const {
+    CHECK_EQ(answer, want_answer);
+    CHECK_EQ(reasoning, want_reasoning);
+  }
+};
+
+Story Inside(std::vector<std::string> stop = {}) {
+  return {.tracker = MarkerTracker({"<think>"}, {"</think>"}, std::move(stop), true)};
+}
+
+Story Outside(std::vector<std::string> stop = {}) {
+  return {.tracker = MarkerTracker({"<think>"}, {"</think>"}, std::move(stop), false)};
+}
+
+TEST(ABlockTheTemplateOpenedIsShut) {
+  Story story = Inside();
+  CHECK_EQ(story.Feed("ok"), Event::kNone);
+  CHECK_EQ(story.Feed("</think>"), Event::kShut);
+  CHECK(!story.tracker.inside());
+  story.CheckTexts("", "ok");
+}
+
+TEST(TextAfterAMarkInTheSameTokenIsAnswer) {
+  Story story = Inside();
+  CHECK_EQ(story.Feed("so 4.</th"), Event::kNone);
+  story.CheckTexts("", "so 4.");
+  CHECK_EQ(story.Feed("ink>\n\n4"), Event::kShut);
+  story.CheckTexts("\n\n4", "so 4.");
+}
+
+TEST(EverySplitOfAMarkGivesTheSame) {
+  const std::string text = "a<b</think>c<think>d</think>e";
+  for (std::size_t first = 0; first <= text.size(); ++first) {
+    for (std::size_t second = first; second <= text.size(); ++second) {
+      Story story = Inside();
+      story.Feed(text.substr(0, first));
+      story.Feed(text.substr(first, second - first));
+      story.Feed(text.substr(second));
+      story.Flush();
+      story.CheckTexts("ce", "a<bd");
+      CHECK(!story.tracker.inside());
+    }
+  }
+}
+
+TEST(ABlockIsOpenedAgain) {
+  Story story = Outside();
+  CHECK_EQ(story.Feed("4. <think>"), Event::kOpened);
+  CHECK(story.tracker.inside());
+  CHECK_EQ(story.Feed("or 5?</think>"), Event::kShut);
+  CHECK_EQ(story.Feed("5"), Event::kNone);
+  story.CheckTexts("4. 5", "or 5?");
+}
+
+TEST(TheLastEventOfAPieceCounts) {
+  CHECK_EQ(Outside().Feed("<think>a</think>"), Event::kShut);
+  CHECK_EQ(Inside().Feed("a</think>b<think>"), Event::kOpened);
+}
+
+TEST(ASecondEndMarkAfterAForcedOneIsDropped) {
+  Story story = Inside();
+  story.Feed("hmm");
+  story.tracker.ForceShut(&story.reasoning);
+  CHECK(!story.tracker.inside());
+  CHECK_EQ(story.Feed("</th"), Event::kNone);
+  CHECK_EQ(story.Feed("ink>42"), Event::kNone);
+  story.CheckTexts("42", "hmm");
+}
+
+TEST(AForcedEndGivesHeldBytesToReasoning) {
+  Story story = Inside();
+  story.Feed("a <</thi");
+  CHECK_EQ(story.tracker.num_held(), 5);
+  story.tracker.ForceShut(&story.reasoning);
+  CHECK_EQ(story.tracker.num_held(), 0);
+  CHECK_EQ(story.Feed("nk>"), Event::kNone);  // not the rest of a mark any more
+  story.CheckTexts("nk>", "a <</thi");
+}
+
+TEST(AForcedEndOutsideABlockChangesNothing) {
+  Story story = Outside({"END"});
+  story.Feed("4EN");
+  story.tracker.ForceShut(&story.reasoning);
+  CHECK_EQ(story.Feed("D"), Event::kStop);
+  story.CheckTexts("4", "");
+}
+
+TEST(AnOpenMarkInsideABlockIsDropped) {
+  Story story = Inside();
+  CHECK_EQ(story.Feed("<think>\nso"), Event::kNone);
+  CHECK(story.tracker.inside());
+  story.CheckTexts("", "\nso");
+}
+
+TEST(AStopTextEndsTheAnswerAndDropsTheRest) {
+  Story story = Outside({"\nQ:"});
+  CHECK_EQ(story.Feed("42\n"), Event::kNone);
+  story.CheckTexts("42", "");
+  CHECK_EQ(story.Feed("Q: next <think>"), Event::kStop);
+  story.CheckTexts("42", "");
+}
+
+TEST(AStopTextInsideABlockIsText) {
+  Story story = Inside({"\n\n"});
+  CHECK_EQ(story.Feed("a\n\nb"), Event::kNone);
+  CHECK_EQ(story.Feed("</think>c\n\nd"), Event::kStop);
+  story.CheckTexts("c", "a\n\nb");
+}
+
+TEST(AStopTextHidesNoMarkThatItOverlaps) {
+  Story story = Inside({"ink"});
+  CHECK_EQ(story.Feed("a</think>b"), Event::kShut);
+  story.CheckTexts("b", "a");
+}
+
+TEST(OneTextCanOpenAndShut) {
+  Story story{.tracker = MarkerTracker({"||"}, {"||"}, {}, false)};
+  CHECK_EQ(story.Feed("a||"), Event::kOpened);
+  CHECK_EQ(story.Feed("b||c"), Event::kShut);
+  story.CheckTexts("ac", "b");
+}
+
+TEST(AStrayEndMarkThatIsAStopTextStops) {
+  Story story = Outside({"</think>"});
+  CHECK_EQ(story.Feed("a</think>b"), Event::kStop);
+  story.CheckTexts("a", "");
+}
+
+TEST(OfSeveralMarksEachWorks) {
+  Story story{.tracker = MarkerTracker({}, {"</think>", "Final answer:"}, {}, true)};
+  CHECK_EQ(story.Feed("Fin"), Event::kNone);
+  CHECK_EQ(story.Feed("e. Final ans"), Event::kNone);
+  CHECK_EQ(story.Feed("wer: 4"), Event::kShut);
+  story.CheckTexts(" 4", "Fine. ");
+}
+
+TEST(FlushShowsWhatLookedLikeAMark) {
+  Story inside = Inside();
+  inside.Feed("a</think");
+  inside.Flush();
+  inside.CheckTexts("", "a</think");
+  Story outside = Outside();
+  outside.Feed("a<th");
+  outside.Flush();
+  outside.CheckTexts("a<th", "");
+}
+
+TEST(WithoutMarksEverythingIsShownAtOnce) {
+  Story story;
+  CHECK_EQ(story.Feed("<think>a"), Event::kNone);
+  story.CheckTexts("<think>a", "");
+}
+
+TEST(AnEmptyMarkIsRefused) { CHECK_THROWS(MarkerTracker({}, {""}, {}, true), Error); }
+
+}  // namespace
+}  // namespace edgereason

@@ -1,8 +1,10 @@
-"""What can be opened: a folder with `edgereason.json`, or a bare `.gguf` whose manifest is derived from its header.
+"""What can be opened: a folder with `edgereason.json`, or a bare `.gguf` whose manifest is derived
+from its header.
 
-A bundle says all that is known of a model without loading it: files, context, chat template, how it reasons, what it
-recommends. File sizes are checked whenever a bundle is opened, hashes in `verify()`: reading gigabytes at every start
-would cost seconds on a device, so `pull` verifies once and `show --verify` on demand. Knows no engine.
+A bundle says all that is known of a model without loading it: files, context, chat template, how it
+reasons, what it recommends. File sizes are checked whenever a bundle is opened, hashes in
+`verify()`: reading gigabytes at every start would cost seconds on a device, so `pull` verifies once
+and `show --verify` on demand. Knows no engine.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of a bundle. `path` is relative to the bundle's folder, with `/`; `sha256` is "" when not recorded."""
+    """One file of a bundle. `path` is relative to the bundle's folder, with `/`; `sha256` is ""
+    when not recorded."""
 
     path: str
     size_bytes: int
@@ -60,7 +63,8 @@ class Bundle:
         context: tokens the model was trained to see at once; 0 unknown.
         control_tokens: texts that must not come from users.
         auto_threshold: confidence from which strategy `auto` keeps its quick draft.
-        variant: how the model was changed, e.g. "coconut"; "" for a plain one. `variant_options` are its parameters.
+        variant: how the model was changed, e.g. "coconut"; "" for a plain one. `variant_options`
+            are its parameters.
         step_costs: device name -> measured milliseconds, by name of the figure.
         kv_bytes_per_token: KV type -> bytes over all layers; empty where unknown.
     """

@@ -1,7 +1,9 @@
-"""From messages to a prompt: chat templates rendered so that no text of a user's becomes a control token.
+"""From messages to a prompt: chat templates rendered so that no text of a user's becomes a control
+token.
 
-A `Segment` that is not `control` is tokenized as text. What looks like a control token in a message comes out in such
-segments, cut after its first character, so that no tokenizer puts it together again. Knows no tokenizer.
+A `Segment` that is not `control` is tokenized as text. What looks like a control token in a message
+comes out in such segments, cut after its first character, so that no tokenizer puts it together
+again. Knows no tokenizer.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ def thinking_prompt(
 ) -> tuple[Segment, ...]:
     """The prompt with the model about to think, or about to answer at once.
 
-    `variables` go to the template and win over the bundle's own. Earlier reasoning is kept or dropped as the template
-    does it. `/think` and `/no_think` in messages are passed on as text.
+    `variables` go to the template and win over the bundle's own. Earlier reasoning is kept or
+    dropped as the template does it. `/think` and `/no_think` in messages are passed on as text.
     """
     reasoning = bundle.reasoning
     mode = reasoning.on if thinking else reasoning.off
@@ -73,11 +75,13 @@ def render(
 ) -> tuple[Segment, ...]:
     """Renders as transformers does: the joined text is what its `apply_chat_template` gives.
 
-    `markers` are reasoning markers. They are guarded like control tokens, except in what the assistant said: there they
-    are what they look like, and templates cut earlier thoughts out by them.
+    `markers` are reasoning markers. They are guarded like control tokens, except in what the
+    assistant said: there they are what they look like, and templates cut earlier thoughts out by
+    them.
 
-    Where a template asks whether a message *starts* with the text of a control token, it is told no, as under
-    transformers' `sanitize_control_tokens`; only then the text may differ from an unguarded rendering.
+    Where a template asks whether a message *starts* with the text of a control token, it is told
+    no, as under transformers' `sanitize_control_tokens`; only then the text may differ from an
+    unguarded rendering.
     """
     if not template:
         raise UsageError("this model has no chat template", "use an instruct or reasoning model")
@@ -105,8 +109,9 @@ def guarded_texts(
 ) -> tuple[str, ...]:
     """Which tokens' texts must not come from users.
 
-    Control tokens always; user-defined ones where the template writes them itself. Others are ordinary words that
-    happen to be one token (runs of spaces, HTML tags): to cut them would change a text's tokens for nothing.
+    Control tokens always; user-defined ones where the template writes them itself. Others are
+    ordinary words that happen to be one token (runs of spaces, HTML tags): to cut them would change
+    a text's tokens for nothing.
     """
     literals = literals_of(template)
     written = (text for text in user_defined if text.strip() and text in literals)
@@ -185,8 +190,9 @@ class _Guards:
     def cut(self, text: str) -> Iterator[Segment]:
         """The segments between the guards.
 
-        A template may have parted a pair (`split`, a slice): what touches a lone guard is taken for a lookalike, too,
-        and a lone guard ends its segment, so that the halves of a lookalike cannot meet.
+        A template may have parted a pair (`split`, a slice): what touches a lone guard is taken for
+        a lookalike, too, and a lone guard ends its segment, so that the halves of a lookalike
+        cannot meet.
         """
         left, right, token = self.left, self.right, self.lookalikes.pattern
         found = re.compile(f"{left}({token}){right}?|({token}){right}|[{left}{right}]")

@@ -1,8 +1,9 @@
 """Options as dataclasses: built from dicts, TOML, `key=value` strings and the environment.
 
-An option is declared once, as a dataclass field with its type, default and `metadata={"help": ...}`; the CLI, the
-server's schema and the docs derive from `fields_of`. An unknown key is an error with a suggestion. The range of a value
-is the dataclass's own affair (`__post_init__`). The only module that reads the environment.
+An option is declared once, as a dataclass field with its type, default and `metadata={"help":
+...}`; the CLI, the server's schema and the docs derive from `fields_of`. An unknown key is an error
+with a suggestion. The range of a value is the dataclass's own affair (`__post_init__`). The only
+module that reads the environment.
 """
 
 from __future__ import annotations
@@ -65,8 +66,9 @@ def build(
 ) -> T:
     """Makes a `config` from a dict. Strings become what the field is declared as.
 
-    Keys may be written with `-` for `_`. Raises `UsageError` on an unknown key, a missing one, or a value that does not
-    fit its type; `what` names a key in it, `where` is the path to a table inside others.
+    Keys may be written with `-` for `_`. Raises `UsageError` on an unknown key, a missing one, or a
+    value that does not fit its type; `what` names a key in it, `where` is the path to a table
+    inside others.
     """
     hints = _hints(config)
     known = [f.name for f in fields(config) if f.init]  # type: ignore[arg-type]  # any dataclass
@@ -126,7 +128,7 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     return data
 
 
-# --- the environment ----------------------------------------------------------------------------------------------
+# --- the environment ------------------------------------------------------------------------------
 
 
 def env_name(flag: str) -> str:
@@ -145,6 +147,11 @@ def env_values(config: type) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def child_environment(**changes: str) -> dict[str, str]:
+    """The environment for a child process."""
+    return {**os.environ, **changes}
+
+
 def cache_dir() -> Path:
     """Where models are kept: `EDGEREASON_CACHE`, or the user's cache folder."""
     chosen = env("cache")
@@ -158,7 +165,7 @@ def cache_dir() -> Path:
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "edgereason"
 
 
-# --- values to types ----------------------------------------------------------------------------------------------
+# --- values to types ------------------------------------------------------------------------------
 
 
 def _hints(config: type) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""How a model shows that it thinks, and how thinking is switched: found by looking at what its chat template writes.
+"""How a model shows that it thinks, and how thinking is switched: found by looking at what its chat
+template writes.
 
-A family is recognised by its markers and by the template's behaviour (what the prompt ends with when thinking is asked
-for, and when it is not), never by the model's name. Knows nothing of files or engines.
+A family is recognised by its markers and by the template's behaviour (what the prompt ends with
+when thinking is asked for, and when it is not), never by the model's name. Knows nothing of files
+or engines.
 """
 
 from __future__ import annotations
@@ -50,9 +52,11 @@ class Reasoning:
         opens: texts that open a block, also in the middle of an answer.
         shuts: texts that end a block.
         close: forced to end thinking from outside (budget, deadline, stop).
-        answer: forced before the answer however thinking ended; "" where the model goes on by itself.
+        answer: forced before the answer however thinking ended; "" where the model goes on by
+            itself.
         probe: forced inside an open block to hear the answer at this point.
-        on, off: how the prompt is written with and without thinking. With `on` it ends inside an open block.
+        on, off: how the prompt is written with and without thinking. With `on` it ends inside an
+            open block.
     """
 
     kind: Kind
@@ -79,7 +83,8 @@ class _Family:
     answer: str = ""
 
     def skip(self, inside: bool) -> str:
-        """Text after which a model that cannot be switched believes that it has thought (AutoThink, 2505.10832)."""
+        """Text after which a model that cannot be switched believes that it has thought (AutoThink,
+        2505.10832)."""
         opened = "" if inside else self.open + self.after_open
         return self.empty or f"{opened}Okay, I think I have finished thinking.{self.close}"
 
@@ -145,8 +150,9 @@ def detect_reasoning(
 ) -> Reasoning:
     """Finds the family of a template. `tokens`: the vocabulary's special texts; None when unknown.
 
-    A marker counts when the template mentions it, and the vocabulary has it as a token or the template itself writes
-    it: a vocabulary alone proves nothing (Qwen3's instruct models have `<think>` and never use it).
+    A marker counts when the template mentions it, and the vocabulary has it as a token or the
+    template itself writes it: a vocabulary alone proves nothing (Qwen3's instruct models have
+    `<think>` and never use it).
     """
     literals = literals_of(template)
     names = {

@@ -1,7 +1,8 @@
 """Plug-ins are files: the name of the file is the name of the plug-in.
 
-`names` lists what a package holds, `load` imports one of them. The name is checked before anything is imported, so that
-a broken plug-in shows its own error and not "no such plug-in". `-` and `_` are the same.
+`names` lists what a package holds, `load` imports one of them. The name is checked before anything
+is imported, so that a broken plug-in shows its own error and not "no such plug-in". `-` and `_` are
+the same.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ _KINDS: Final = {"strategies": "strategy", "engines": "engine", "export": "expor
 
 
 def names(package: str | ModuleType) -> list[str]:
-    """Sorted names of the plug-ins of a package, as users write them; private files and `base` are none."""
+    """Sorted names of the plug-ins of a package, as users write them; private files and `base` are
+    none."""
     found = (item.name for item in pkgutil.iter_modules(_module(package).__path__))
     plugins = (name for name in found if not name.startswith("_") and name != "base")
     return sorted(name.replace("_", "-") for name in plugins)
 
 
 def load(package: str | ModuleType, name: str) -> ModuleType:
-    """The module of a plug-in. Raises `UsageError` on an unknown name, and whatever the module itself raises."""
+    """The module of a plug-in. Raises `UsageError` on an unknown name, and whatever the module
+    itself raises."""
     parent = _module(package).__name__
     known = names(package)
     if name.replace("_", "-") not in known:

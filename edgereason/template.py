@@ -1,7 +1,9 @@
-"""Chat templates: Jinja2 rendered as Hugging Face `transformers` renders it, in a sandbox that also bounds the work.
+"""Chat templates: Jinja2 rendered as Hugging Face `transformers` renders it, in a sandbox that also
+bounds the work.
 
-A template is a program that came with a model, so it is not trusted: it reaches no attribute of Python's own, and the
-time it takes and the texts it builds are limited. Messages are plain dicts here; nothing is known of reasoning.
+A template is a program that came with a model, so it is not trusted: it reaches no attribute of
+Python's own, and the time it takes and the texts it builds are limited. Messages are plain dicts
+here; nothing is known of reasoning.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ _until: ContextVar[float] = ContextVar(
 
 
 def render_text(template: str, variables: Mapping[str, Any]) -> str:
-    """Renders. What is wrong with the messages is a `UsageError`, what is wrong with the template a `BundleError`."""
+    """Renders. What is wrong with the messages is a `UsageError`, what is wrong with the template a
+    `BundleError`."""
     data = {name: _plain(value) for name, value in variables.items()}
     token = _until.set(time.monotonic() + MAX_SECONDS)
     try:
@@ -81,7 +84,8 @@ def variables_of(template: str) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def literals_of(template: str) -> str:
-    """All text the template can write by itself, pieces set apart by NUL; "" for one that does not parse."""
+    """All text the template can write by itself, pieces set apart by NUL; "" for one that does not
+    parse."""
     try:
         tree = _Sandbox().parse(template)
     except (jinja2.TemplateError, RecursionError):
@@ -109,7 +113,8 @@ def _bounded_output(template: jinja2.Template, data: Mapping[str, Any]) -> list[
 
 
 def _plain(value: Any) -> Any:
-    """A copy made of plain JSON types: objects have methods the sandbox does not know to be dangerous."""
+    """A copy made of plain JSON types: objects have methods the sandbox does not know to be
+    dangerous."""
     if value is None or type(value) in (str, int, float, bool):
         return value
     if isinstance(value, str):  # an Enum of strings, say
@@ -125,7 +130,7 @@ def _plain(value: Any) -> Any:
     raise UsageError(f"a chat template takes JSON data, got {type(value).__name__}")
 
 
-# --- limits -----------------------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 
 def _tick() -> str:
@@ -266,7 +271,7 @@ def _check_binop(op: str, left: Any, right: Any) -> None:
         _check_length(_longest(texts) * max(count, 0))
 
 
-# --- what transformers adds to Jinja ------------------------------------------------------------------------------
+# --- what transformers adds to Jinja --------------------------------------------------------------
 
 
 class _Generation(jinja2.ext.Extension):

@@ -3,8 +3,8 @@
     with JsonLines(path) as sink:
         sink(Event("request_start", request=7, at_ms=0.0, data={"strategy": "think"}))
 
-A sink is anything that takes an `Event`; it is called from the driver's thread and must not block for long. Texts of
-users are not part of events unless the caller puts them into `data`.
+A sink is anything that takes an `Event`; it is called from the driver's thread and must not block
+for long. Texts of users are not part of events unless the caller puts them into `data`.
 """
 
 from __future__ import annotations

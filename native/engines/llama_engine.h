@@ -25,7 +25,7 @@ struct llama_model;
 namespace edgereason {
 
 struct LlamaOptions {
-  std::string path;
+  std::string path = {};
   std::int32_t context =
       0;  // KV cells, rounded up to 256; 0: what the model was trained for, at most kDefaultContext
   KvType kv_type = KvType::kF16;

@@ -15,7 +15,7 @@ namespace edgereason {
 enum class KvType : std::uint8_t { kF16, kQ8_0 };
 
 struct ModelFile {
-  std::string path;
+  std::string path = {};
   std::int64_t file_bytes = 0;  // of all parts of a split model
   std::int32_t num_vocab = 0;
   std::int32_t num_embd = 0;

@@ -92,7 +92,7 @@ class Engine {
   // Never adds bos. Throws kUsage on text that is not UTF-8.
   virtual std::vector<Token> Tokenize(std::string_view text, bool parse_control) const = 0;
 
-  // Computes all rows and appends them to their sequences. All or nothing.
+  // Computes all rows and appends them to their sequences. All or nothing. At most max_seqs rows may ask for output.
   virtual Status Decode(std::span<const Row> rows) noexcept = 0;
 
   // Results of row `row` of the last Decode, valid until the next one. Empty when the row asked for no output.
@@ -100,6 +100,7 @@ class Engine {
   virtual std::span<const float> Hidden(std::int32_t row) const noexcept = 0;  // [num_embd], after the final norm
 
   // Makes `to`, which must be empty, start with the first `len` tokens of `from`. Copies no KV where cells are shared.
+  // False: not possible here (a recurrent model forks at the end of a sequence only), `to` stays empty.
   virtual bool Fork(SeqId from, SeqId to, Pos len) noexcept = 0;
   // Cuts `seq` back to its first `len` tokens. False: this engine cannot cut here, `seq` is unchanged.
   virtual bool Trim(SeqId seq, Pos len) noexcept = 0;

@@ -1,0 +1,188 @@
+"""From the command line to a `Request`: prompts, messages, budgets, sampling.
+
+`check` needs no model, so that a typing error does not cost the time to load one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgereason import effort, strategies
+from edgereason.cli._options import Asking
+from edgereason.config import assignments, build
+from edgereason.errors import UsageError
+from edgereason.records import UNLIMITED, Budget, Message, Request, Sampling
+from edgereason.registry import load
+
+if TYPE_CHECKING:
+    import typer
+
+    from edgereason.bundle import Bundle
+
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "seed")
+
+
+# --- what is asked --------------------------------------------------------------------------------
+
+
+def read_question(
+    prompt: str | None, messages: str | None, system: str | None
+) -> tuple[Message, ...]:
+    """The conversation from `PROMPT`, stdin or `--messages FILE`."""
+    if messages is not None:
+        if prompt is not None:
+            raise UsageError(
+                "a prompt and --messages are both given", "the last message is the question"
+            )
+        turns = parse_messages(_read(messages))
+    else:
+        turns = (Message("user", _read_prompt(prompt)),)
+    if system is None:
+        return turns
+    if turns[0].role == "system":
+        raise UsageError(
+            "--system is given, and the messages have a system message", "keep one of them"
+        )
+    return (Message("system", _checked_text(system, "--system")), *turns)
+
+
+def _read_prompt(prompt: str | None) -> str:
+    if prompt is None and (sys.stdin is None or sys.stdin.isatty()):
+        raise UsageError("no prompt", 'edgereason run "your question", or pipe it in')
+    text = _read("-") if prompt in (None, "-") else _checked_text(prompt or "", "the prompt")
+    if not text.strip():
+        raise UsageError("the prompt is empty", 'edgereason run "your question", or pipe it in')
+    return text.rstrip("\r\n")
+
+
+def _read(name: str) -> str:
+    try:
+        if name != "-":
+            return Path(name).read_text(encoding="utf-8")
+        if sys.stdin is None:
+            raise UsageError("stdin is closed", 'edgereason run "your question", or pipe it in')
+        return sys.stdin.buffer.read().decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        what = "stdin" if name == "-" else name
+        raise UsageError(f"{what} is not UTF-8") from None
+
+
+def _checked_text(text: str, what: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"{what} is not UTF-8") from None
+    return text
+
+
+def parse_messages(text: str) -> tuple[Message, ...]:
+    """A JSON list of `{"role", "content"}`, for an assistant's turn also `reasoning_content`."""
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the messages are not JSON: {error}") from None
+    if not isinstance(items, list) or not items:
+        raise UsageError(
+            "the messages must be a JSON list", 'such as [{"role": "user", "content": "Hi"}]'
+        )
+    return tuple(_message(item, f"message {index}") for index, item in enumerate(items))
+
+
+def _message(item: Any, where: str) -> Message:
+    if not isinstance(item, dict):
+        raise UsageError(f"{where} must be an object, got {json.dumps(item)[:40]}")
+    thought = {item[key] for key in ("reasoning", "reasoning_content") if item.get(key) is not None}
+    known = {
+        key: value for key, value in item.items() if key not in ("reasoning", "reasoning_content")
+    }
+    if len(thought) > 1:
+        raise UsageError(f"{where}: reasoning and reasoning_content disagree")
+    message = build(Message, known | {"reasoning": thought.pop() if thought else None}, where=where)
+    for text in (message.role, message.content, message.reasoning or ""):
+        _checked_text(text, where)
+    return message
+
+
+# --- how it is answered ---------------------------------------------------------------------------
+
+
+def check(asking: Asking, context: typer.Context) -> None:
+    """Raises what is wrong whatever the model."""
+    strategy = load(strategies, strategy_of(asking))
+    build(strategy.Config, strategy_options(asking), what=f"option of {strategy_of(asking)}")
+    budget_of(asking, context, 0)
+    sampling_of(asking, Sampling())
+
+
+def request_of(
+    asking: Asking, messages: tuple[Message, ...], context: typer.Context, bundle: Bundle
+) -> Request:
+    """The request. `context` tells which options came from the environment."""
+    return Request(
+        messages=messages,
+        strategy=strategy_of(asking),
+        options=strategy_options(asking),
+        budget=budget_of(asking, context, bundle.context),
+        sampling=sampling_of(asking, bundle.sampling),
+        priority=asking.priority,
+        stop=asking.stop,
+        probe_every=asking.probe_every,
+    )
+
+
+def strategy_of(asking: Asking) -> str:
+    if asking.strategy is not None:
+        return asking.strategy
+    return "auto" if asking.samples is None else "vote"
+
+
+def strategy_options(asking: Asking) -> Mapping[str, Any]:
+    options: dict[str, Any] = dict(assignments(asking.options))
+    if asking.samples is not None:
+        if "samples" in options:
+            raise UsageError("samples is given twice", "--samples is short for --set samples=")
+        options["samples"] = asking.samples
+    return options
+
+
+def budget_of(asking: Asking, context: typer.Context, num_context: int) -> Budget:
+    """`num_context`: tokens the model can see, which scale an effort; 0 where not known yet."""
+    budget = Budget(
+        think_tokens=UNLIMITED if asking.think_budget is None else asking.think_budget,
+        answer_tokens=asking.answer_budget,
+        deadline_ms=asking.deadline_ms,
+    )
+    if asking.effort is None:
+        return budget
+    tokens = effort.think_tokens(asking.effort, num_context)
+    if asking.think_budget is not None:
+        # One from the environment is a default; the other, typed, beats it.
+        typed = [name for name in ("effort", "think_budget") if _is_typed(context, name)]
+        if typed == ["think_budget"]:
+            return budget
+        if typed != ["effort"] and num_context and tokens != asking.think_budget:
+            raise UsageError(
+                f"--effort {asking.effort} is a think budget of {tokens} tokens, "
+                f"and --think-budget says {asking.think_budget}",
+                "give one of them",
+            )
+    return replace(budget, think_tokens=tokens)
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def sampling_of(asking: Asking, recommended: Sampling) -> Sampling:
+    given = {name: getattr(asking, name) for name in _SAMPLING}
+    return replace(
+        recommended, **{name: value for name, value in given.items() if value is not None}
+    )

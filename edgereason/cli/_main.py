@@ -1,0 +1,143 @@
+"""The entry point: finds the commands; whatever goes wrong becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from edgereason import __version__
+from edgereason.cli._interrupt import EXIT_INTERRUPTED
+from edgereason.config import env
+from edgereason.errors import EdgereasonError, UsageError
+from edgereason.registry import names
+
+EXIT_NO_READER: Final = 141  # as if by SIGPIPE
+_PACKAGE: Final = "edgereason.cli"
+_EPILOG: Final = (
+    "Every flag has an environment twin: --think-budget is EDGEREASON_THINK_BUDGET. "
+    "Exit codes: 0 answered, 2 bad usage or input, 3 no such model, 4 not enough memory, "
+    "5 the engine failed, 130 interrupted."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code."""
+    args = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not so where tests replace them
+            stream.reconfigure(errors="replace")
+    try:
+        code = _run(args)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError:
+        # The reader of our output is gone. The interpreter flushes once more at its end.
+        null = os.open(os.devnull, os.O_WRONLY)
+        for fileno in (1, 2):
+            os.dup2(null, fileno)
+        code = EXIT_NO_READER
+    return code
+
+
+def _run(args: list[str]) -> int:
+    try:
+        command = typer.main.get_command(_app())
+        with command.make_context("edgereason", args.copy()) as context:
+            command.invoke(context)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except BrokenPipeError:
+        raise
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain(args, _Interrupted("interrupted"))
+    except EdgereasonError as error:
+        return _complain(args, error)
+    except Exception as error:
+        return _complain(args, _usage_error(error) or _internal_error(error))
+    return 0
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, epilog=_EPILOG)
+    app.callback(invoke_without_command=True)(_edgereason)
+    for name in names(_PACKAGE):
+        module = importlib.import_module(f"{_PACKAGE}.{name.replace('-', '_')}")
+        app.command(name)(module.command)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgereason {__version__}")
+        raise typer.Exit
+
+
+def _edgereason(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Get the right answer out of a small reasoning model, within a budget of tokens and time."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+# --- what went wrong ------------------------------------------------------------------------------
+
+
+class _Interrupted(EdgereasonError):
+    code = "interrupted"
+    exit_code = EXIT_INTERRUPTED
+
+
+class _InternalError(EdgereasonError):
+    code = "internal"
+
+
+def _usage_error(error: Exception) -> UsageError | None:
+    """What typer found wrong with the line. Its class moved between releases; this did not."""
+    if not hasattr(error, "format_message"):
+        return None
+    message = str(error.format_message()).strip().rstrip(".")
+    near = getattr(error, "possibilities", None)
+    if near:
+        message = message.partition(" (Possible")[0].partition(" Did you mean")[0].rstrip(".")
+        return UsageError(_lower_first(message), f"did you mean {near[0]}?")
+    return UsageError(_lower_first(" ".join(message.split())), "see --help")
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _internal_error(error: Exception) -> _InternalError:
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return _InternalError(what, "run it again with --debug to see where")
+
+
+def _complain(args: Sequence[str], error: EdgereasonError) -> int:
+    """One line on stderr or one object on stdout; with --debug the traceback, too."""
+    if _wants("debug", args):
+        traceback.print_exc()
+    if _wants("json", args):
+        print(json.dumps(error.to_dict(), ensure_ascii=False))
+    elif sys.stderr is not None:  # print would take stdout instead
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return error.exit_code
+
+
+def _wants(flag: str, args: Sequence[str]) -> bool:
+    """Looked up in the raw arguments: the line may be the very thing that is wrong."""
+    options = args[: args.index("--")] if "--" in args else args
+    return f"--{flag}" in options or (env(flag) or "").lower() in ("1", "true", "yes", "on")

@@ -1,0 +1,41 @@
+"""`edgereason strategies`: what there is to choose from, read from the strategies' own files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from edgereason import strategies
+from edgereason.cli._options import Debug, Json
+from edgereason.config import REQUIRED, Option, fields_of
+from edgereason.records import Capability
+from edgereason.registry import load, names
+
+
+def command(as_json: Json = False, debug: Debug = False) -> None:
+    """List the ways of thinking, and their options for --set."""
+    found = [_described(name) for name in names(strategies.__name__)]
+    if as_json:
+        print(json.dumps({"strategies": found}))
+        return
+    for strategy in found:
+        print(f"{strategy['name']}: {strategy['about']}")
+        for option in strategy["options"]:
+            assignment = f"{option['name']}={option['default']}"
+            print(f"    --set {assignment}  {option['help']} ({option['type']})")
+
+
+def _described(name: str) -> dict[str, Any]:
+    module = load(strategies.__name__, name)
+    needs: Capability = module.needs
+    return {
+        "name": name,
+        "about": (module.__doc__ or "").strip().partition("\n")[0],
+        "needs": [str(flag.name).lower() for flag in Capability if flag and flag in needs],
+        "options": [_option(option) for option in fields_of(module.Config)],
+    }
+
+
+def _option(option: Option) -> dict[str, Any]:
+    default = None if option.default is REQUIRED else option.default
+    return {"name": option.name, "type": option.type_name, "default": default, "help": option.help}

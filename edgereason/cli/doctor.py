@@ -1,0 +1,150 @@
+"""`edgereason doctor`: is this machine ready, and how fast? Each line is ok, or says what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from edgereason import __version__
+from edgereason.cli._options import DEFAULT_MODEL, Debug, Json
+from edgereason.errors import EdgereasonError
+
+_LOW_MEMORY_GIB: Final = 1.0
+_LOW_DISK_GIB: Final = 1.0
+_GPU_LIBRARIES: Final = ("cuda", "metal", "vulkan", "hip", "sycl")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line. `way_out` says what to do about it; empty where all is well."""
+
+    name: str
+    value: str
+    way_out: str = ""
+
+    @property
+    def line(self) -> str:
+        mark = "warn" if self.way_out else "ok  "
+        return f"{mark} {self.name}: {self.value}" + (f" ({self.way_out})" * bool(self.way_out))
+
+
+def command(as_json: Json = False, debug: Debug = False) -> None:
+    """Check this machine: cores, memory, GPU, engines, model cache, and the time of a step."""
+    found = []
+    for check in _checks():
+        found.append(check)
+        if not as_json:
+            print(check.line, flush=True)
+    if as_json:
+        print(json.dumps({"checks": [asdict(check) for check in found]}))
+
+
+def _checks() -> Iterator[Check]:
+    yield Check("edgereason", __version__)
+    yield from _machine()
+    yield from _engine()
+    yield from _cache()
+    yield from _guarded("step", _step)
+
+
+def _guarded(name: str, run: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    """What fails is a finding, too."""
+    try:
+        yield from run()
+    except EdgereasonError as error:
+        yield Check(name, error.message, error.hint or "run it again with --debug")
+
+
+def _machine() -> Iterator[Check]:
+    import psutil
+
+    from edgereason.device import matching_profile, this_machine
+
+    machine = this_machine()
+    yield Check("processor", f"{machine.cpu}, {machine.machine}, {machine.num_cores} cores")
+    busy = psutil.cpu_percent(interval=0.3) / 100
+    crowded = "the cores are busy: answers take longer" if busy > 0.5 else ""
+    yield Check("load", f"{busy:.0%} of the cores", crowded)
+    low = machine.available_gib < _LOW_MEMORY_GIB
+    yield Check(
+        "memory",
+        f"{machine.available_gib:.1f} of {machine.memory_gib:.1f} GiB free",
+        "close programs, or use a smaller model, --context or --kv q8_0" if low else "",
+    )
+    profile = matching_profile(machine)
+    yield Check("device profile", profile.name if profile else "none fits; costs are learned")
+    built = _gpu_library()
+    missed = bool(machine.gpu) and not built
+    yield Check(
+        "GPU",
+        f"{machine.gpu or 'none'}, llama.cpp built for {built or 'the CPU only'}",
+        "build llama-cpp-python with CMAKE_ARGS=-DGGML_CUDA=on to use it" if missed else "",
+    )
+
+
+def _gpu_library() -> str:
+    """The GPU that llama.cpp was built for, told by its libraries; "" for none."""
+    from importlib.metadata import files
+
+    libraries = [path.name for path in files("llama-cpp-python") or () if path.parent.name == "lib"]
+    found = (gpu for gpu in _GPU_LIBRARIES if any(f"ggml-{gpu}" in name for name in libraries))
+    return next(found, "")
+
+
+def _engine() -> Iterator[Check]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        yield Check("llama-cpp-python", version("llama-cpp-python"))
+    except PackageNotFoundError:
+        yield Check("llama-cpp-python", "not installed", "pip install edgereason")
+    try:
+        from edgereason import _core  # noqa: F401 (loads the native library)
+    except ImportError as error:
+        yield Check("native core", str(error), "install edgereason again, or make debug in a clone")
+    else:
+        yield Check("native core", "loads")
+
+
+def _cache() -> Iterator[Check]:
+    from edgereason.config import cache_dir
+    from edgereason.hub import cached
+
+    folder = cache_dir()
+    exists = next(path for path in (folder, *folder.parents) if path.exists())
+    free_gib = shutil.disk_usage(exists).free / 2**30
+    yield Check(
+        "model cache",
+        f"{folder}, {free_gib:.1f} GiB free",
+        "make room, or set EDGEREASON_CACHE" if free_gib < _LOW_DISK_GIB else "",
+    )
+    names = sorted(cached())
+    yield Check(
+        "models", ", ".join(names) or "none", "" if names else f"edgereason pull {DEFAULT_MODEL}"
+    )
+
+
+def _step() -> Iterator[Check]:
+    """Times a few tokens with the default model."""
+    from edgereason.hub import cached
+
+    if DEFAULT_MODEL not in cached():
+        yield Check(
+            "step", f"not measured: {DEFAULT_MODEL} is not here", f"edgereason pull {DEFAULT_MODEL}"
+        )
+        return
+    from edgereason.runtime import Reasoner
+
+    with Reasoner.open(DEFAULT_MODEL) as reasoner:
+        answer = reasoner.ask("Count from one to twenty.", strategy="no-think", answer_budget=32)
+        stats = reasoner.stats()
+    num_tokens, answer_ms = answer.usage.answer_tokens, answer.timings.answer_ms
+    yield Check(
+        "step",
+        f"{answer_ms / max(num_tokens, 1):.1f} ms a token, "
+        f"{answer.usage.prompt_tokens} prompt tokens in {answer.timings.prefill_ms:.0f} ms, "
+        f"{stats['num_threads']} threads, {DEFAULT_MODEL}",
+    )

@@ -1,5 +1,9 @@
 # Every extern of the engines. Included by _core.pyx.
 
+cdef extern from *:
+    const char* LLAMA_PACKAGE "EDGEREASON_LLAMA_PACKAGE"
+
+
 cdef extern from "llama_engine.h" namespace "edgereason":
     cdef enum class KvType(uint8_t):
         kF16
@@ -20,3 +24,34 @@ cdef extern from "llama_engine.h" namespace "edgereason":
     cdef cppclass CLlamaEngine "edgereason::LlamaEngine"(CEngine):
         CLlamaEngine(const LlamaOptions&) except +translate_error nogil
         optional[string] Meta(const string&) except +translate_error
+
+
+cdef extern from "edgereason/scripted.h" namespace "edgereason":
+    cdef cppclass ScriptedRule:
+        string after
+        string reply
+
+    cdef cppclass ScriptedOptions:
+        vector[ScriptedRule] rules
+        vector[string] words
+        vector[string] control
+        string end
+        uint32_t caps
+        int32_t num_cells
+        int32_t max_rows
+        int32_t max_seqs
+        int32_t max_threads
+        int32_t num_embd
+        shared_ptr[CManualClock] clock
+        double step_ms
+        double cell_ms
+        double row_ms
+        double sleep_ms
+        int64_t fail_at_step
+
+    cdef cppclass CScriptedEngine "edgereason::ScriptedEngine"(CEngine):
+        CScriptedEngine(const ScriptedOptions&) except +translate_error
+        int64_t num_steps() noexcept nogil
+        int32_t num_used_cells() noexcept nogil
+        int32_t num_threads() noexcept nogil
+        string Text(int32_t) except +translate_error

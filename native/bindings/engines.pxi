@@ -1,6 +1,9 @@
 # The engines as Python sees them. Conversions only; the meaning of every call is in edgereason/engine.h.
 from edgereason.errors import ContextFullError, EngineError, UnsupportedError, UsageError
 
+# The version of the llama-cpp-python package this module was built against.
+LLAMA_CPP_PYTHON = LLAMA_PACKAGE.decode()
+
 _KV_TYPES = {"f16": <uint8_t>KvType.kF16, "q8_0": <uint8_t>KvType.kQ8_0}
 
 
@@ -24,6 +27,9 @@ cdef class ManualClock:
 
 cdef class Engine:
     cdef shared_ptr[CEngine] engine
+
+    def __init__(self):
+        raise TypeError("an engine is opened by one of the modules in edgereason.engines")
 
     @property
     def info(self):
@@ -164,3 +170,52 @@ cdef class LlamaEngine(Engine):
     def meta(self, str key not None):
         cdef optional[string] value = self.llama.get().Meta(_utf8(key))
         return value.value().decode("utf-8", "replace") if value.has_value() else None
+
+
+cdef class ScriptedEngine(Engine):
+    cdef shared_ptr[CScriptedEngine] scripted
+
+    def __init__(
+        self, rules=(), *, words=(), control=("<|im_start|>",), str end="<|im_end|>",
+        uint32_t caps=63, int32_t context=4096, int32_t max_rows=512, int32_t max_seqs=16,
+        int32_t max_threads=1, int32_t num_embd=8, ManualClock clock=None, double step_ms=0,
+        double cell_ms=0, double row_ms=0, double sleep_ms=0, int64_t fail_at_step=-1,
+    ):
+        cdef ScriptedOptions options
+        cdef ScriptedRule rule
+        for after, reply in rules:
+            rule.after, rule.reply = _utf8(after), _utf8(reply)
+            options.rules.push_back(rule)
+        options.words = [_utf8(word) for word in words]
+        options.control = [_utf8(name) for name in control]
+        options.end = _utf8(end)
+        options.caps = caps
+        options.num_cells = context
+        options.max_rows = max_rows
+        options.max_seqs = max_seqs
+        options.max_threads = max_threads
+        options.num_embd = num_embd
+        if clock is not None:
+            options.clock = clock.clock
+        options.step_ms = step_ms
+        options.cell_ms = cell_ms
+        options.row_ms = row_ms
+        options.sleep_ms = sleep_ms
+        options.fail_at_step = fail_at_step
+        self.scripted.reset(new CScriptedEngine(options))
+        self.engine = static_pointer_cast[CEngine, CScriptedEngine](self.scripted)
+
+    @property
+    def num_steps(self):
+        return self.scripted.get().num_steps()
+
+    @property
+    def num_used_cells(self):
+        return self.scripted.get().num_used_cells()
+
+    @property
+    def num_threads(self):
+        return self.scripted.get().num_threads()
+
+    def text(self, int32_t seq):
+        return self.scripted.get().Text(seq)

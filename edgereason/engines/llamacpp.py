@@ -1,0 +1,81 @@
+"""Any GGUF that libllama opens, on CPU or GPU, through the native engine in
+`native/engines/llama.cc`.
+
+Knows nothing of chat or reasoning. Recurrent and hybrid models lack `TRIM`; `HIDDEN_OUT` costs a
+second pass in steps that also read a prompt, so it must be asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal
+
+from edgereason.bundle import model_file
+from edgereason.errors import EngineError, UsageError
+from edgereason.records import Capability
+
+if TYPE_CHECKING:
+    from edgereason._core import Engine
+    from edgereason.bundle import Bundle
+    from edgereason.device import Profile
+
+caps = (
+    Capability.LOGITS
+    | Capability.FORK
+    | Capability.TRIM
+    | Capability.SAVE_KV
+    | Capability.EMBED_IN
+    | Capability.HIDDEN_OUT
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    context: int = field(
+        default=0,
+        metadata={
+            "help": "tokens, shared by all requests; 0: what the model was trained for, to 8192"
+        },
+    )
+    kv: Literal["f16", "q8_0"] = field(
+        default="f16",
+        metadata={"help": "how the KV cache is stored; q8_0 takes half the memory"},
+    )
+    gpu_layers: int = field(
+        default=-1, metadata={"help": "layers on the GPU; -1: all where there is one, 0: none"}
+    )
+    sequences: int = field(default=16, metadata={"help": "chains of thought side by side, 1 to 64"})
+    batch: int = field(default=512, metadata={"help": "tokens of one step at most"})
+    hidden: bool = field(default=False, metadata={"help": "give hidden states to latent thinking"})
+    mmap: bool = field(default=True, metadata={"help": "map the file instead of reading it"})
+    memory_gib: float = field(
+        default=0.0, metadata={"help": "memory the model may take; 0: what is free"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.memory_gib < 0:
+            raise UsageError(f"memory_gib must be 0 (what is free) or more, got {self.memory_gib}")
+
+
+def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
+    """Opens the bundle's GGUF. The profile is not needed: step costs are measured while running."""
+    from edgereason import _core
+
+    found = version("llama-cpp-python")
+    if found != _core.LLAMA_CPP_PYTHON:
+        raise EngineError(
+            f"built against llama-cpp-python {_core.LLAMA_CPP_PYTHON}, found {found}",
+            f"install llama-cpp-python=={_core.LLAMA_CPP_PYTHON}, or reinstall edgereason",
+        )
+    return _core.LlamaEngine(
+        model_file(bundle),
+        context=config.context,
+        kv_type=config.kv,
+        gpu_layers=config.gpu_layers,
+        max_seqs=config.sequences,
+        max_rows=config.batch,
+        hidden=config.hidden,
+        mmap=config.mmap,
+        memory_limit=int(config.memory_gib * 2**30),
+    )

@@ -69,6 +69,7 @@ class Job:
     chunks: SimpleQueue[Chunk | None] = field(default_factory=SimpleQueue)
     lines: list[Line] = field(default_factory=list)
     cancelled: bool = False
+    has_answered: bool = False  # a piece of the answer was streamed
     draft: Answer | None = None  # what the strategy returned, while cancelled children still report
     on_chunk: Callable[[Chunk | None], None] | None = None
 
@@ -149,7 +150,7 @@ class Driver:
 
     def _on_text(self, line: Line, channel: Channel, text: bytes) -> None:
         line.shown[channel] = line.shown.get(channel, 0) + len(text)
-        self._emit(line, channel, text)
+        self._emit(line, line.chain[0], channel, text)
 
     def _on_phase(self, line: Line, *, last: bool, fields: dict[str, Any]) -> None:
         phase = line.chain.pop(0)
@@ -157,7 +158,7 @@ class Driver:
         reasoning = fields["text"] if phase.channel is Channel.REASONING else fields["reasoning"]
         answer = fields["text"] if phase.channel is Channel.ANSWER else b""
         for channel, text in ((Channel.REASONING, reasoning), (Channel.ANSWER, answer)):
-            self._emit(line, channel, text[line.shown.get(channel, 0) :])
+            self._emit(line, phase, channel, text[line.shown.get(channel, 0) :])
         line.shown.clear()
         line.results.append(_phase_result(phase, fields))
         if last:
@@ -171,16 +172,19 @@ class Driver:
             self._close(line)
             self._complete(line.job)
         elif line.job.cancelled:
-            self._return(line, Answer("".join(_answer_texts(line.results))))
+            self._return(line, Answer(_best_so_far(line.results)))
         elif cut_short:
             # No time or room was left for the rest of the chain, which had no say.
             self._advance(line, replace(result, name=cut_short[-1].name, text=""))
         else:
             self._advance(line, result)
 
-    def _emit(self, line: Line, channel: Channel, text: bytes) -> None:
-        if text and line.job.streams and line.parent is None and not line.done:
-            line.job.emit(Chunk(channel, text.decode(errors="replace")))
+    def _emit(self, line: Line, phase: Phase, channel: Channel, text: bytes) -> None:
+        """Streams text of the request's own chain; not a draft, which may still be thrown away."""
+        job = line.job
+        if text and job.streams and line.parent is None and not line.done and phase.name != "draft":
+            job.has_answered |= channel is Channel.ANSWER
+            job.emit(Chunk(channel, text.decode(errors="replace")))
 
     # -- lines -------------------------------------------------------------------------------------
 
@@ -277,6 +281,9 @@ class Driver:
             used_ms=self._core.now_ms() - job.arrival_ms,
             think_used=max(_thinking(line.results) for line in job.lines),
         )
+        if job.streams and answer.answer and not job.has_answered:
+            # A draft that was kept, the winner of a vote: it comes in one piece.
+            job.emit(Chunk(Channel.ANSWER, answer.answer))
         job.future.set_result(replace(answer, strategy=job.strategy, model=job.model))
         job.emit(None)
 
@@ -304,8 +311,10 @@ def _phase_result(phase: Phase, fields: dict[str, Any]) -> PhaseResult:
     return PhaseResult(name=phase.name, channel=phase.channel, **known)
 
 
-def _answer_texts(results: list[PhaseResult]) -> list[str]:
-    return [result.text for result in results if result.name == "answer"]
+def _best_so_far(results: list[PhaseResult]) -> str:
+    """What a chain that is cancelled leaves: its answer as far as it got, else its draft."""
+    texts = (r.text for r in reversed(results) if r.name in ("answer", "draft"))
+    return next(filter(str.strip, texts), "")
 
 
 def _thinking(results: list[PhaseResult]) -> int:

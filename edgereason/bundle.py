@@ -202,7 +202,10 @@ def _open_folder(folder: Path) -> Bundle:
     if not bundle.files:
         raise BundleError(f"{manifest} names no files")
     for file in bundle.files:
-        _check_size(_inside(folder, file.path), file)
+        at = _inside(folder, file.path)
+        _check_size(at, file)
+        if at.suffix == ".gguf":
+            gguf.read(at)  # a damaged header must not reach the engine, which may abort on it
     return bundle
 
 

@@ -222,8 +222,7 @@ def _scalar(value: Any, kind: Any, where: str) -> Any:
 
 
 def _one_of(value: Any, kinds: Sequence[Any], where: str) -> Any:
-    optional = type(None) in kinds
-    if optional and (value is None or (isinstance(value, str) and value.lower() in ("none", ""))):
+    if type(None) in kinds and (value is None or (value in ("none", "") and str not in kinds)):
         return None
     rest = [kind for kind in kinds if kind is not type(None)]
     for kind in rest[:-1]:

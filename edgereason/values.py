@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Final
 
 _MAX_TEXT: Final = 4000
+_MAX_NUMBER: Final = 200  # characters
 _MAX_EXPONENT: Final = 400  # 10**999999999 would take all memory
 
 
@@ -41,16 +42,17 @@ class Value:
 _FINAL: Final = re.compile(r"(?i)final\s+answer\W*?\s*(?:is\b\s*)?[:\s]\s*")
 _ANSWER: Final = re.compile(r"(?i)\banswer\s*(?:is\b\s*:?|:)\s*")
 _HASHES: Final = re.compile(r"####\s*")
-_BOXED: Final = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACES: Final = re.compile(r"\\(?:boxed|fbox)\s*\{|[{}]")
 
 _DIGITS: Final = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
-_PLAIN: Final = rf"[-+]?\s*[$€£¥₹]?\s*[-+]?(?:{_DIGITS}(?:\.\d*)?|\.\d+)"
-_POWER: Final = r"(?:[eE]|\s*(?:[x×*·]|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*)"
+_SIGN: Final = r"(?:[-+] ?[$€£¥₹]? ?|[$€£¥₹] ?[-+]?)?"
+_PLAIN: Final = rf"{_SIGN}(?:{_DIGITS}(?:\.\d*)?|\.\d+)"
+_POWER: Final = r"(?:[eE]| ?(?:[x*·\u00d7]|\\times|\\cdot) ?10 ?(?:\^|\*\*) ?)"
 _SCIENTIFIC: Final = rf"{_PLAIN}(?:{_POWER}\{{?\(?(?P<exponent>[-+]?\d+)\)?\}}?)?"
-_UNIT: Final = r"(?:\s*%|\s*°?\s*[^\W\d_]+(?:[/^·.\s-]+[^\W\d_]+|[\^]?[23²³]\b){0,3})?"
+_UNIT: Final = r" ?[%°]? ?(?:[^\W\d_]+(?:(?:[/^·.-]| )[^\W\d_]+|\^?[23²³]\b){0,3})?"
 _NUMBER: Final = re.compile(rf"(?P<whole>{_SCIENTIFIC}){_UNIT}")
 _RATIO: Final = re.compile(
-    rf"(?:(?P<mixed>[-+]?\d+)\s+)?(?P<top>{_PLAIN})\s*/\s*(?P<bottom>{_PLAIN}){_UNIT}"
+    rf"(?:(?P<mixed>[-+]?\d+) )?(?P<top>{_PLAIN}) ?/ ?(?P<bottom>{_PLAIN}){_UNIT}"
 )
 _ANYWHERE: Final = re.compile(rf"(?<![\w.])[-+]?[$€£¥₹]?{_DIGITS}(?:\.\d+)?(?:\s*/\s*\d+)?(?!\w)")
 
@@ -66,8 +68,9 @@ _LATEX: Final = (
     (re.compile(r"\\(?:left|right|displaystyle)\b\s*|\\[,!;: ]|~"), ""),
     (re.compile(r"\^\s*\{?\\circ\}?"), "°"),
     (re.compile(r"\\([$%#&_{}])"), r"\1"),
-    (re.compile(r"[−–]"), "-"),
-    (re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}\b)"), ","),
+    (re.compile(r"[\u2212\u2013]"), "-"),  # minus sign, en dash
+    (re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}\b)"), ","),  # spaces between thousands
+    (re.compile(r"\s+"), " "),
 )
 
 
@@ -93,7 +96,7 @@ def extract_answer(text: str, *, numeric: bool = False) -> str:
     r"""The final answer inside a longer text, else the text itself.
 
     Looked for in this order, the last of a kind wins: \boxed{}, "Final answer:", "####", "the
-    answer is", and with `numeric` the last number anywhere.
+    answer is"; then a first line that is a value by itself, and with `numeric` the last number.
     """
     boxed = _last_boxed(text)
     if boxed is not None:
@@ -101,7 +104,10 @@ def extract_answer(text: str, *, numeric: bool = False) -> str:
     for cue in (_FINAL, _HASHES, _ANSWER):
         found = _after(text, cue)
         if found:
-            return found
+            return _after(found, _ANSWER) or found  # "Final answer: the answer is 9"
+    first = _one_value(next((line for line in text.splitlines() if line.strip()), ""))
+    if first and normalize(first).kind is not Kind.TEXT:
+        return first
     if numeric:
         numbers = _ANYWHERE.findall(text)
         if numbers:
@@ -111,27 +117,33 @@ def extract_answer(text: str, *, numeric: bool = False) -> str:
 
 def _last_boxed(text: str) -> str | None:
     r"""What stands in the last \boxed{} that has both braces and is not empty."""
-    for match in reversed(list(_BOXED.finditer(text))):
-        depth = 1
-        for at in range(match.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[at], 0)
-            if depth == 0:
-                inside = text[match.end() : at].strip()
-                if inside:
-                    return inside
-                break
-    return None
+    last, start = None, -1
+    open_braces: list[int] = []  # where the text of a box begins, -1 for other braces
+    for match in _BRACES.finditer(text):
+        if match[0] != "}":
+            open_braces.append(match.end() if match[0] != "{" else -1)
+        elif open_braces:
+            begin = open_braces.pop()
+            inside = text[begin : match.start()].strip() if begin > start else ""
+            if inside:
+                last, start = inside, begin
+    return last
 
 
 def _after(text: str, cue: re.Pattern[str]) -> str:
     """What follows the last cue that anything follows: one line, and of a number one sentence."""
     for match in reversed(list(cue.finditer(text))):
         rest = text[match.end() :].strip(" \t*:")
-        line = next((part for part in rest.splitlines() if part.strip(" *:")), "").strip()
+        line = next((part for part in rest.splitlines() if part.strip(" *:")), "")
         if line:
-            sentence = re.split(r"[.;](?:\s|$)", line, maxsplit=1)[0]
-            return sentence if _number(_unwrapped(sentence)) is not None else line
+            return _one_value(line)
     return ""
+
+
+def _one_value(line: str) -> str:
+    """A line, or its first sentence where that is a number: "18. For 9 and 9 are 18." """
+    sentence = re.split(r"[.;](?:\s|$)", line, maxsplit=1)[0].strip()
+    return sentence if _number(_unwrapped(sentence)) is not None else line.strip()
 
 
 def _unwrapped(text: str) -> str:
@@ -153,6 +165,8 @@ def _unwrapped(text: str) -> str:
 
 
 def _number(text: str) -> Fraction | None:
+    if len(text) > _MAX_NUMBER:
+        return None
     ratio = _RATIO.fullmatch(text)
     if ratio:
         top, bottom = _fraction(ratio["top"]), _fraction(ratio["bottom"])
@@ -161,8 +175,8 @@ def _number(text: str) -> Fraction | None:
         whole = _fraction(ratio["mixed"]) if ratio["mixed"] else Fraction(0)
         if whole is None:
             return None
-        sign = -1 if (ratio["mixed"] or "").startswith("-") else 1
-        return whole + sign * (top / bottom)
+        part = top / bottom
+        return whole - part if (ratio["mixed"] or "").startswith("-") else whole + part
     plain = _NUMBER.fullmatch(text)
     return _fraction(plain["whole"], plain["exponent"]) if plain else None
 
@@ -171,9 +185,8 @@ def _fraction(text: str, exponent: str | None = None) -> Fraction | None:
     """`text` may still hold its exponent's characters: only what stands before them is read."""
     match = re.match(_PLAIN, text)
     digits = re.sub(r"[\s,$€£¥₹]", "", match[0] if match else text)
-    digits = digits.replace("+-", "-").replace("-+", "-").replace("--", "")
-    power = int(exponent[:6]) if exponent else 0
-    if abs(power) > _MAX_EXPONENT or len(digits) > _MAX_EXPONENT:
+    power = int(exponent) if exponent else 0
+    if abs(power) > _MAX_EXPONENT:
         return None
     return Fraction(digits.rstrip(".") or "0") * Fraction(10) ** power
 

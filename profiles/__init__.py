@@ -1,1 +1,1 @@
-"""What is known of each device: one TOML a device, data only, with its source."""
+"""Devices, one TOML file each: data only. `edgereason.device` reads them."""

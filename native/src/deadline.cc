@@ -8,9 +8,9 @@ namespace {
 
 constexpr double kLeastMs = 1e-6;     // a scripted step may cost nothing
 constexpr double kMature = 4;         // steps after which a knot is trusted
-constexpr double kLoadRate = 0.4;     // share of the way the load goes in one step
+constexpr double kLoadRate = 0.45;    // share of the way the load goes in one step
 constexpr double kLoadClip = 3;       // one step raises the aim of the load by this factor at most
-constexpr double kCurveRate = 0.05;   // share of the way a mature knot goes in one step
+constexpr double kCurveRate = 0.03;   // share of the way a mature knot goes in one step
 constexpr double kUsualRate = 0.005;  // how fast a lasting load becomes the usual
 constexpr double kCellsRate = 0.1;
 constexpr double kLeastCurve = 0.25;     // the cells never explain more than the rest of a step
@@ -113,13 +113,17 @@ void CostModel::LearnSlope(std::int32_t rows, std::int64_t cells, double ms) noe
   if (rows > kSlopeRows) return;
   const double per_row = static_cast<double>(cells) / rows;
   cells_per_row_ += (num_seen_ == 0 ? 1.0 : kCellsRate) * (per_row - cells_per_row_);
+  const auto num_cells = static_cast<double>(cells);
   if (rows != stretch_rows_) {
     stretch_rows_ = rows;
     stretch_ = {};
     last_ = {};
   }
-  stretch_.ms = stretch_.num == 0 ? ms : std::min(stretch_.ms, ms);
-  stretch_.cells += static_cast<double>(cells) / kStretch;
+  // A new request: what it reads is not to be mixed with what the one before read.
+  const double expected_cells = stretch_.cells + stretch_.num * rows;
+  if (std::abs(num_cells - expected_cells) > kStretch * rows) stretch_ = {};
+  if (stretch_.num == 0) stretch_ = {.num = 0, .cells = num_cells, .ms = ms};
+  stretch_.ms = std::min(stretch_.ms, ms);
   if (++stretch_.num < kStretch) return;
   const double step_ms = stretch_.ms - last_.ms;
   if (last_.num > 0 && std::abs(step_ms) <= kSlopeJump * last_.ms) {

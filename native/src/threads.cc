@@ -21,11 +21,14 @@ namespace {
 constexpr double kFreshMs = 5000;        // older step times say nothing about the present
 constexpr double kSlow = 1.6;            // two such steps in a row are suspicious,
 constexpr double kVerySlow = 3.0;        // or one such
+constexpr double kClip = 2.0;            // times the recent pace: what one step counts at most
 constexpr double kBetter = 0.95;         // a trial must be this much better to be taken up
+constexpr double kWorse = 1.1;           // one that is this much worse ends at once
 constexpr std::int32_t kTrialSteps = 4;  // compared steps that decide a trial
 constexpr std::int32_t kTrialMost = 16;  // steps after which a trial ends undecided
+constexpr std::int32_t kHomeSteps = 8;   // steps at home before there is something to compare
 constexpr double kTrialShare = 0.04;     // of the time may be lost by trials that fail
-constexpr double kLeastWaitMs = 250;
+constexpr double kLeastWaitMs = 100;
 constexpr double kMostWaitUpMs = 2000;
 constexpr double kMostWaitDownMs = 30000;
 constexpr double kTakenCore = 0.35;  // a core this busy with others' work is not ours
@@ -73,13 +76,17 @@ std::int32_t ThreadGovernor::Observe(double now_ms, std::int32_t rows, double st
   if (current_ != home_) {
     StepTrial(now_ms, bucket, step_ms);
   } else if (home_ > bound_) {
-    Settle(now_ms, bound_);
+    Settle(bound_);
   } else if (slow && home_ > 1) {
     StartTrial(home_ - 1);
-  } else if (home_ < bound_ && now_ms >= up_.due_ms) {
-    StartTrial(home_ + 1);
-  } else if (home_ > 1 && now_ms >= down_.due_ms) {
-    StartTrial(home_ - 1);
+  } else if (++num_home_steps_ >= kHomeSteps) {
+    if (home_ < bound_ && now_ms >= up_.due_ms) {
+      // The first look goes to all cores known to be free, later ones to the next number.
+      const bool jump = told_ && up_.wait_ms <= kLeastWaitMs;
+      StartTrial(jump ? bound_ : home_ + 1);
+    } else if (home_ > 1 && now_ms >= down_.due_ms) {
+      StartTrial(home_ - 1);
+    }
   }
   return current_;
 }
@@ -97,7 +104,9 @@ bool ThreadGovernor::IsSlow(const Pace& pace, double step_ms) noexcept {
 void ThreadGovernor::Record(Pace* pace, double now_ms, double step_ms) noexcept {
   if (pace->usual_ms == 0) pace->usual_ms = step_ms;
   const bool fresh = pace->recent_ms > 0 && now_ms - pace->seen_at_ms <= kFreshMs;
-  pace->recent_ms = fresh ? pace->recent_ms + 0.3 * (step_ms - pace->recent_ms) : step_ms;
+  // A single hiccup moves it little, a second one more.
+  const double clipped_ms = std::min(step_ms, kClip * pace->recent_ms);
+  pace->recent_ms = fresh ? pace->recent_ms + 0.3 * (clipped_ms - pace->recent_ms) : step_ms;
   const double rate = step_ms < pace->usual_ms ? 0.2 : 0.01;
   pace->usual_ms += rate * (std::min(step_ms, kSlow * pace->usual_ms) - pace->usual_ms);
   pace->seen_at_ms = now_ms;
@@ -112,12 +121,14 @@ void ThreadGovernor::StartTrial(std::int32_t threads) noexcept {
 void ThreadGovernor::StepTrial(double now_ms, std::int32_t bucket, double step_ms) noexcept {
   const Pace& at_home = PaceOf(home_, bucket);
   ++trial_.num_steps;
-  if (at_home.recent_ms > 0 && now_ms - at_home.seen_at_ms <= kFreshMs) {
+  const bool known = at_home.recent_ms > 0 && now_ms - at_home.seen_at_ms <= kFreshMs;
+  // The first step also wakes or creates threads: it speaks only where it is far off.
+  if (known && (trial_.num_steps > 1 || step_ms > kSlow * at_home.recent_ms)) {
     ++trial_.num_compared;
     trial_.tried_ms += step_ms;
     trial_.home_ms += at_home.recent_ms;
   }
-  const bool worse = trial_.tried_ms > trial_.home_ms * 1.1;
+  const bool worse = trial_.tried_ms > kWorse * trial_.home_ms;
   if (current_ > bound_ || worse || trial_.num_steps >= kTrialMost) {
     EndTrial(now_ms, false);
   } else if (trial_.num_compared >= kTrialSteps) {
@@ -127,23 +138,28 @@ void ThreadGovernor::StepTrial(double now_ms, std::int32_t bucket, double step_m
 
 void ThreadGovernor::EndTrial(double now_ms, bool better) noexcept {
   const bool upwards = current_ > home_;
-  if (better) return Settle(now_ms, current_);
-  Timer& timer = upwards ? up_ : down_;
+  Timer& onward = upwards ? up_ : down_;
+  if (better) {
+    // Going on in the same direction is worth a look soon, going back is not.
+    Timer& back = upwards ? down_ : up_;
+    onward = {.due_ms = now_ms, .wait_ms = kLeastWaitMs};
+    back.due_ms = now_ms + back.wait_ms;
+    Settle(current_);
+    return;
+  }
+  // Where cores are known to be free a bad step was bad luck; else it may have been the price.
   const double lost_ms = std::max(0.0, trial_.tried_ms - trial_.home_ms);
-  timer.due_ms = now_ms + std::max(timer.wait_ms, lost_ms / kTrialShare);
-  timer.wait_ms = std::min(2 * timer.wait_ms, upwards ? kMostWaitUpMs : kMostWaitDownMs);
+  const double price_ms = upwards && told_ ? 0.0 : lost_ms / kTrialShare;
+  onward.due_ms = now_ms + std::max(onward.wait_ms, price_ms);
+  onward.wait_ms = std::min(2 * onward.wait_ms, upwards ? kMostWaitUpMs : kMostWaitDownMs);
   current_ = home_;
 }
 
-void ThreadGovernor::Settle(double now_ms, std::int32_t threads) noexcept {
-  // Going on in the same direction is worth a look soon, going back is not.
-  Timer& onward = threads > home_ ? up_ : down_;
-  Timer& back = threads > home_ ? down_ : up_;
-  onward = {.due_ms = now_ms, .wait_ms = kLeastWaitMs};
-  back.due_ms = now_ms + back.wait_ms;
+void ThreadGovernor::Settle(std::int32_t threads) noexcept {
   home_ = threads;
   current_ = threads;
   num_slow_ = 0;
+  num_home_steps_ = 0;
 }
 
 #ifdef __linux__

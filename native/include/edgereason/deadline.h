@@ -49,8 +49,8 @@ class CostModel {
   // Steps of the same rows in a row: the slope per cell is learned from how their time differs.
   struct Stretch {
     std::int32_t num = 0;
-    double cells = 0;  // mean
-    double ms = 0;     // least
+    double cells = 0;  // of its first step
+    double ms = 0;     // least of its steps
   };
 
   double CellPart(std::int32_t rows, double cells) const noexcept;

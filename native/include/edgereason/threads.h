@@ -63,16 +63,17 @@ class ThreadGovernor {
   void StepTrial(double now_ms, std::int32_t bucket, double step_ms) noexcept;
   void EndTrial(double now_ms, bool better) noexcept;
   void StartTrial(std::int32_t threads) noexcept;
-  void Settle(double now_ms, std::int32_t threads) noexcept;
+  void Settle(std::int32_t threads) noexcept;
 
   std::int32_t max_threads_;
   std::int32_t fixed_;
-  std::int32_t current_;     // of the next step
-  std::int32_t home_;        // where a trial that fails comes back to
-  std::int32_t bound_;       // the most that free cores allow
-  bool told_ = false;        // the system tells how busy the cores are
-  std::vector<Pace> paces_;  // [max_threads, kNumBuckets]
-  std::int32_t num_slow_ = 0;
+  std::int32_t current_;             // of the next step
+  std::int32_t home_;                // where a trial that fails comes back to
+  std::int32_t bound_;               // the most that free cores allow
+  bool told_ = false;                // the system tells how busy the cores are
+  std::vector<Pace> paces_;          // [max_threads, kNumBuckets]
+  std::int32_t num_slow_ = 0;        // steps in a row
+  std::int32_t num_home_steps_ = 0;  // since it settled
   Trial trial_;
   Timer up_;
   Timer down_;
@@ -94,7 +95,7 @@ class LoadMeter {
   // Cores that this process may use, as of construction; 0 where the system does not tell.
   std::int32_t num_cores() const noexcept { return num_cores_; }
 
-  static constexpr double kWindowMs = 100;
+  static constexpr double kWindowMs = 90;
 
  private:
   struct Reading {

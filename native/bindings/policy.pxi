@@ -1,0 +1,200 @@
+# The policies of the core, one by one, for the tests that compare them with slow twins. Conversions only.
+
+cdef StringView _view(bytes data):
+    return StringView(<const char*>data, len(data))
+
+
+cdef TokenSpan _token_span(const vector[int32_t]& tokens):
+    return TokenSpan(tokens.data(), tokens.size())
+
+
+cdef class TextMatcher:
+    cdef CTextMatcher core
+
+    def __init__(self, patterns):
+        self.core = CTextMatcher(_texts(patterns))
+
+    def feed(self, bytes piece not None):
+        """(pattern or -1, bytes of the piece after it, its length)."""
+        cdef TextMatch match = self.core.Feed(_view(piece))
+        return match.pattern, match.num_after, match.num_pattern
+
+    def reset(self):
+        self.core.Reset()
+
+    @property
+    def num_held(self):
+        return self.core.num_held()
+
+
+cdef class MarkerTracker:
+    """The texts it has shown so far are in `answer` and `reasoning`."""
+
+    cdef CMarkerTracker core
+    cdef string shown_answer
+    cdef string shown_reasoning
+
+    def __init__(self, open, shut, stop, bint inside):
+        self.core = CMarkerTracker(_texts(open), _texts(shut), _texts(stop), inside)
+
+    def feed(self, bytes piece not None):
+        """0 nothing, 1 opened, 2 shut, 3 stopped."""
+        return <uint8_t>self.core.Feed(_view(piece), &self.shown_answer, &self.shown_reasoning)
+
+    def force_shut(self):
+        self.core.ForceShut(&self.shown_reasoning)
+
+    def flush(self):
+        self.core.Flush(&self.shown_answer, &self.shown_reasoning)
+
+    @property
+    def inside(self):
+        return self.core.inside()
+
+    @property
+    def num_held(self):
+        return self.core.num_held()
+
+    @property
+    def answer(self):
+        return <bytes>self.shown_answer
+
+    @property
+    def reasoning(self):
+        return <bytes>self.shown_reasoning
+
+
+cdef class LoopDetector:
+    cdef CLoopDetector core
+    cdef vector[int32_t] tokens
+
+    def __init__(self, int32_t max_period, int32_t repeats, int32_t min_tokens):
+        cdef Loop rule
+        rule.max_period = max_period
+        rule.repeats = repeats
+        rule.min_tokens = min_tokens
+        self.core = CLoopDetector(rule)
+
+    def push(self, int32_t token):
+        self.tokens.push_back(token)
+        return self.core.Push(_token_span(self.tokens))
+
+
+cdef class TokenBudget:
+    cdef CTokenBudget core
+
+    def __init__(self, int32_t limit=-1):
+        self.core = CTokenBudget(limit)
+
+    def can_spend(self):
+        return self.core.can_spend()
+
+    def spend(self):
+        self.core.Spend()
+
+    def refund(self, int32_t num):
+        self.core.Refund(num)
+
+    @property
+    def used(self):
+        return self.core.used()
+
+    @property
+    def remaining(self):
+        return self.core.remaining()
+
+
+cdef class Sampler:
+    cdef unique_ptr[CSampler] core
+    cdef int32_t num_vocab
+
+    def __init__(self, int32_t num_vocab):
+        self.core.reset(new CSampler(num_vocab))
+        self.num_vocab = num_vocab
+
+    def sample(
+        self, const float[::1] logits not None, sampling, *, recent=(), uint64_t draw=0, int32_t lift=-1, float lift_share=0
+    ):
+        """(token, logprob, margin, entropy)."""
+        cdef Sampling settings
+        cdef vector[int32_t] seen = _tokens(recent)
+        _fill_sampling(&settings, sampling)
+        ids = [*seen, *sampling.logit_bias, max(lift, 0)]
+        if len(logits) != self.num_vocab or min(ids) < 0 or max(ids) >= self.num_vocab:
+            raise UsageError(f"logits and tokens must be those of a vocabulary of {self.num_vocab}")
+        cdef Sampled drawn = self.core.get().Sample(
+            LogitSpan(&logits[0], logits.shape[0]), settings, _token_span(seen), draw, lift, lift_share
+        )
+        return drawn.token, drawn.logprob, drawn.margin, drawn.entropy
+
+
+cdef class CostModel:
+    cdef CCostModel core
+
+    def observe(self, int32_t rows, int64_t cells, double ms):
+        self.core.Observe(rows, cells, ms)
+
+    def step_ms(self, int32_t rows, int64_t cells=-1):
+        return self.core.StepMs(rows, cells)
+
+    def rows_within(self, double ms, int32_t max_rows):
+        return self.core.RowsWithin(ms, max_rows)
+
+    @property
+    def load(self):
+        return self.core.load()
+
+    @property
+    def cell_ms(self):
+        return self.core.cell_ms()
+
+    @property
+    def known(self):
+        return self.core.known()
+
+
+cdef class ThreadGovernor:
+    cdef unique_ptr[CThreadGovernor] core
+
+    def __init__(self, int32_t max_threads, int32_t fixed=0):
+        self.core.reset(new CThreadGovernor(max_threads, fixed))
+
+    def observe(self, double now_ms, int32_t rows, double step_ms):
+        return self.core.get().Observe(now_ms, rows, step_ms)
+
+    def set_busy_cores(self, double busy, int32_t num_cores=0):
+        self.core.get().SetBusyCores(busy, num_cores)
+
+    @property
+    def num_threads(self):
+        return self.core.get().num_threads()
+
+
+cdef class LoadMeter:
+    cdef unique_ptr[CLoadMeter] core
+
+    def __init__(self):
+        self.core.reset(new CLoadMeter())
+
+    def busy_cores(self):
+        return self.core.get().BusyCores()
+
+    @property
+    def num_cores(self):
+        return self.core.get().num_cores()
+
+
+def num_unfinished_utf8(bytes text not None):
+    return NumUnfinishedUtf8(_view(text))
+
+
+def soft_share(float soft, int32_t used, int32_t limit, bint at_sentence_end):
+    return SoftShare(soft, used, limit, at_sentence_end)
+
+
+def ends_sentence(bytes text not None):
+    return EndsSentence(_view(text))
+
+
+def counter_uniform(uint64_t seed, uint64_t index):
+    return CounterUniform(seed, index)

@@ -21,9 +21,9 @@ import jinja2.ext
 import jinja2.meta
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
+from jinja2.exceptions import SecurityError
 from jinja2.parser import Parser
 from jinja2.runtime import Context, Macro
-from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
@@ -194,7 +194,7 @@ def _bounded_filter(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
 class _Code(CodeGenerator):
     """Jinja's compiler, with `~` going through a function that looks at the length."""
 
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 (named by Jinja)
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
         self.write("environment.concat_bounded((")
         for part in node.nodes:
             self.visit(part, frame)
@@ -243,14 +243,24 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         _check_binop(operator, left, right)
         return _sized(super().call_binop(context, operator, left, right))
 
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        run = super().wrap_str_format(value)
+        if run is None:
+            return None
+
+        @wraps(run)
+        def bounded(*args: Any, **kwargs: Any) -> str:
+            _check_call("format", value.__self__, (*args, *kwargs.values()))
+            return str(_sized(run(*args, **kwargs)))
+
+        return bounded
+
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(obj, (Macro, type)):
-            name = getattr(obj, "__name__", "")
-            subject = getattr(obj, "__self__", None)
-            if name == "join" and len(args) == 1:  # "sep".join(items)
-                subject, args = args[0], (args[0],)
-                items = subject if isinstance(subject, (str, list, tuple)) else list(subject)
-                _check_call(name, items, (getattr(obj, "__self__", ""),))
+            name, subject = getattr(obj, "__name__", ""), getattr(obj, "__self__", None)
+            if name == "join" and len(args) == 1:  # SEPARATOR.join(items)
+                items = args[0] if isinstance(args[0], (str, list, tuple)) else list(args[0])
+                _check_call(name, items, (subject,))
                 args = (items,)
             else:
                 _check_call(name, subject, (*args, *kwargs.values()))
@@ -277,7 +287,7 @@ def _check_binop(op: str, left: Any, right: Any) -> None:
 class _Generation(jinja2.ext.Extension):
     """`{% generation %}`: marks what the assistant wrote, for training. Renders its body."""
 
-    tags = {"generation"}
+    tags = {"generation"}  # noqa: RUF012  # declared so by Jinja
 
     def parse(self, parser: Parser) -> nodes.CallBlock:
         line = next(parser.stream).lineno
@@ -304,7 +314,7 @@ class _Dict:
 class _Namespace(Namespace):
     """`namespace(...)` that stores no private name."""
 
-    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805 (`self` may be a key)
+    def __init__(*args: Any, **kwargs: Any) -> None:
         self, *rest = args
         values = dict(*rest, **kwargs)
         for name in values:

@@ -1,0 +1,89 @@
+"""The examples run as they are printed, on the scripted engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgereason.bundle import open_bundle, verify
+from edgereason.engines import scripted
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SCRIPTED = EXAMPLES / "scripted"
+
+
+def run(name: str) -> str:
+    """What the example prints, run as its docstring says."""
+    environment = {key: value for key, value in os.environ.items() if "EDGEREASON" not in key}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_every_example_has_a_test() -> None:
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert names == {"ask", "robot_loop", "many_async"}
+
+
+def test_the_scripted_bundle_is_whole() -> None:
+    verify(open_bundle(SCRIPTED))
+
+
+def test_ask_is_cut_by_a_small_budget() -> None:
+    lines = run("ask").splitlines()
+    assert lines[0] == "budget 4: Not sure yet."
+    assert lines[1].strip() == "thought 4 tokens, ended by budget"
+    assert lines[3] == "budget 128: 51"
+    assert lines[4].strip() == "thought 30 tokens, ended by stop"
+    assert lines[5].strip().endswith("of 5000 ms, late 0 ms")
+
+
+def test_many_async_answers_all() -> None:
+    lines = run("many_async").splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        assert re.fullmatch(r"question \d: 51  \(30 pieces of reasoning, \d+ ms\)", line)
+
+
+def test_robot_loop_gets_advice_on_every_scene() -> None:
+    out = run("robot_loop")
+    assert out.count("'turn left' after") == 2
+    assert out.count("'turn right' after") == 1
+    behind = re.search(r"20 ticks, behind by (\d+) ms", out)
+    assert behind is not None
+    assert int(behind[1]) < 100  # less than one tick
+
+
+def test_robot_loop_drops_stale_questions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a slow engine a scene changes before its answer is there; the loop keeps its pace."""
+    open_fast = scripted.open
+
+    def open_slow(bundle: Any, profile: Any, config: scripted.Config) -> Any:
+        return open_fast(bundle, profile, replace(config, sleep_ms=50))
+
+    monkeypatch.setattr(scripted, "open", open_slow)
+    robot = runpy.run_path(str(EXAMPLES / "robot_loop.py"))
+    robot["main"].__globals__.update(DEADLINE_MS=60_000)
+    robot["main"](str(SCRIPTED))
+    out = capsys.readouterr().out
+    assert out.count("stale, cancelled") == 2
+    assert out.count("asked: ") == 3
+    assert "after" not in out

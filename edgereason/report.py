@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -45,7 +46,8 @@ def _last_probe(results: Sequence[PhaseResult]) -> str | None:
 
 def _finish(results: Sequence[PhaseResult]) -> StopReason | None:
     """The first thing that ended a phase against the model's will; None when nothing ran."""
-    ran = [result.reason for result in results if result.name != "prompt"]
+    ran = [result.reason for result in results if result.name not in ("prompt", "draft")]
+    ran = ran or [result.reason for result in results if result.name == "draft"]
     if not ran:
         return None
     if StopReason.CANCELLED in ran:
@@ -104,9 +106,9 @@ def final_answer(
 
 def _timings(results: Sequence[PhaseResult], queue_ms: float, used_ms: float) -> Timings:
     """Sums over phases; where chains ran side by side they exceed `total_ms`."""
-    prefill_ms = sum(result.prefill_ms for result in results)
-    think_ms = sum(r.decode_ms for r in results if r.channel is Channel.REASONING)
-    answer_ms = sum(r.decode_ms for r in results if r.channel is Channel.ANSWER)
+    prefill_ms = math.fsum(result.prefill_ms for result in results)
+    think_ms = math.fsum(r.decode_ms for r in results if r.channel is Channel.REASONING)
+    answer_ms = math.fsum(r.decode_ms for r in results if r.channel is Channel.ANSWER)
     busy_ms = used_ms - queue_ms - (results[0].prefill_ms if results else 0.0)
     num_sampled = sum(result.num_tokens for result in results)
     return Timings(

@@ -1,4 +1,5 @@
-// The outside of the scheduler: its thread, what callers ask for, and the life of a request. The steps are in step.cc.
+// The outside of the scheduler: its thread, what callers ask for, and the life of a request. The
+// steps are in step.cc.
 #include "edgereason/scheduler.h"
 
 #include <algorithm>
@@ -101,7 +102,8 @@ void Scheduler::Loop() noexcept {
     if (Step()) continue;
     const bool idle = active_.empty() && ended_.empty();
     std::unique_lock lock(mutex_);
-    work_.wait_for(lock, std::chrono::duration<double, std::milli>(idle ? kIdleWaitMs : kBlockedWaitMs),
+    work_.wait_for(lock,
+                   std::chrono::duration<double, std::milli>(idle ? kIdleWaitMs : kBlockedWaitMs),
                    [this] { return stopping_ || !commands_.empty(); });
   }
 }
@@ -128,7 +130,8 @@ void Scheduler::WarmUp() {
 }
 
 RequestId Scheduler::Open(const SequenceOptions& options) {
-  if (std::isnan(options.deadline_ms)) ThrowUsage("deadline must be a number of milliseconds, got nan");
+  if (std::isnan(options.deadline_ms))
+    ThrowUsage("deadline must be a number of milliseconds, got nan");
   if (options.think_budget < kUnlimited) {
     ThrowUsage("think budget must be -1 or more, got " + std::to_string(options.think_budget),
                "-1 is no limit, 0 is no thinking");
@@ -159,18 +162,20 @@ void Scheduler::CheckFits(const std::vector<Phase>& chain) const {
   for (const Phase& phase : chain) {
     if (phase.fresh) prompt = std::ssize(*phase.fresh);
   }
-  throw Error(ErrorCode::kContextFull,
-              "the prompt has " + std::to_string(prompt) + " tokens and the answer is owed " +
-                  std::to_string(length + owed - prompt) + " more, but the context holds " +
-                  std::to_string(info_.num_cells),
-              "shorten the prompt, lower the answer budget, or open the model with a larger context");
+  throw Error(
+      ErrorCode::kContextFull,
+      "the prompt has " + std::to_string(prompt) + " tokens and the answer is owed " +
+          std::to_string(length + owed - prompt) + " more, but the context holds " +
+          std::to_string(info_.num_cells),
+      "shorten the prompt, lower the answer budget, or open the model with a larger context");
 }
 
 void Scheduler::Run(RequestId id, std::vector<Phase> chain) {
   if (chain.empty()) ThrowUsage("a run needs at least one phase");
   for (const Phase& phase : chain) CheckPhase(phase, info_);
   CheckFits(chain);
-  if (failed_) throw Error(ErrorCode::kEngine, "the engine has failed before", "open the model anew");
+  if (failed_)
+    throw Error(ErrorCode::kEngine, "the engine has failed before", "open the model anew");
   {
     const std::scoped_lock lock(mutex_);
     if (!open_ids_.contains(id)) ThrowUsage("request " + std::to_string(id) + " is not open");
@@ -178,7 +183,9 @@ void Scheduler::Run(RequestId id, std::vector<Phase> chain) {
   Post({.kind = Command::Kind::kRun, .id = id, .chain = std::move(chain)});
 }
 
-void Scheduler::StopThinking(RequestId id) { Post({.kind = Command::Kind::kStopThinking, .id = id}); }
+void Scheduler::StopThinking(RequestId id) {
+  Post({.kind = Command::Kind::kStopThinking, .id = id});
+}
 
 void Scheduler::Cancel(RequestId id) { Post({.kind = Command::Kind::kCancel, .id = id}); }
 
@@ -204,7 +211,8 @@ SchedulerStats Scheduler::stats() const {
   return stats_;
 }
 
-// ---- native thread from here on --------------------------------------------------------------------------------------
+// ---- native thread from here on
+// --------------------------------------------------------------------------------------
 
 Sequence* Scheduler::Find(RequestId id) {
   const auto found = sequences_.find(id);
@@ -248,6 +256,7 @@ void Scheduler::Apply(Command* command) {
       break;
     case Command::Kind::kCancel:
       EndChain(sequence, StopReason::kCancelled, now_ms);
+      ReleaseKv(sequence);
       break;
     case Command::Kind::kClose:
     case Command::Kind::kPark:
@@ -270,13 +279,11 @@ void Scheduler::Deactivate(Sequence* sequence) {
 }
 
 void Scheduler::Forget(Sequence* sequence, bool park) {
-  if (sequence->slot >= 0) {
-    if (park && sequence->num_decoded > 0) {
-      kv_.Park(sequence->slot,
-               sequence->tokens().first(static_cast<std::size_t>(sequence->num_decoded)));
-    } else {
-      kv_.Release(sequence->slot);
-    }
+  if (park && sequence->num_decoded > 0) {
+    kv_.Park(sequence->slot,
+             sequence->tokens().first(static_cast<std::size_t>(sequence->num_decoded)));
+  } else {
+    ReleaseKv(sequence);
   }
   sequences_.erase(sequence->id());
 }
@@ -308,12 +315,14 @@ void Scheduler::EndPhase(Sequence* sequence, const Sequence::Verdict& verdict, d
 void Scheduler::EndChain(Sequence* sequence, StopReason reason, double now_ms) {
   sequence->ClearChain();
   if (sequence->running()) EndPhase(sequence, {.ended = true, .reason = reason}, now_ms);
-  // A cancelled request frees its cells at once; it may still be run again, from the start.
-  if (reason == StopReason::kCancelled && sequence->slot >= 0) {
-    kv_.Release(sequence->slot);
-    sequence->slot = -1;
-    sequence->num_decoded = 0;
-  }
+}
+
+// It may still be run again, and is then decoded anew.
+void Scheduler::ReleaseKv(Sequence* sequence) {
+  if (sequence->slot < 0) return;
+  kv_.Release(sequence->slot);
+  sequence->slot = -1;
+  sequence->num_decoded = 0;
 }
 
 }  // namespace edgereason

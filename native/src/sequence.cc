@@ -10,7 +10,8 @@ namespace {
 
 // Room kept for an answer that has no budget of its own.
 constexpr std::int32_t kUnlimitedAnswerReserve = 64;
-// Bytes a token has at most, nearly always: text is reserved at this rate so that it does not grow while decoding.
+// Bytes a token has at most, nearly always: text is reserved at this rate so that it does not grow
+// while decoding.
 constexpr std::size_t kBytesPerToken = 12;
 
 std::size_t Index(Channel channel) noexcept { return static_cast<std::size_t>(channel); }
@@ -81,6 +82,11 @@ std::int32_t Sequence::Begin() {
   run_.text[Index(phase_->channel)].reserve(carry_.size() + most_tokens * kBytesPerToken + 64);
   if (!reasoning) run_.text[Index(Channel::kAnswer)] += carry_;
   carry_.clear();
+  if (reasoning && !phase_->fresh) {
+    // What is put into the model's mouth in the middle of thinking reads as its thought.
+    for (const Token token : phase_->force)
+      run_.text[Index(Channel::kReasoning)] += vocab_->Piece(token);
+  }
   probe = {.next_at = phase_->probe.every, .agree = 0, .text = {}};
   return keep;
 }
@@ -92,7 +98,8 @@ bool Sequence::ends_at_once() const noexcept {
 }
 
 float Sequence::LiftShare() const noexcept {
-  if (phase_->channel != Channel::kReasoning || phase_->soft >= 1 || phase_->close.empty()) return 0;
+  if (phase_->channel != Channel::kReasoning || phase_->soft >= 1 || phase_->close.empty())
+    return 0;
   // The tighter of the two limits counts.
   const TokenBudget& budget = run_.budget.remaining() < think_.remaining() ? run_.budget : think_;
   const std::string& text = run_.text[Index(Channel::kReasoning)];
@@ -189,6 +196,7 @@ std::unique_ptr<PhaseResult> Sequence::End(const Verdict& verdict, double now_ms
   result->queue_ms = first - enqueued_ms_;
   result->prefill_ms = prefilled - first;
   result->decode_ms = now_ms - prefilled;
+  result->end_ms = now_ms;
   enqueued_ms_ = now_ms;
   phase_.reset();
   return result;
@@ -218,7 +226,8 @@ void Sequence::FillOwed(PlanSeq* plan) const noexcept {
     plan->owed_rows = static_cast<std::int32_t>(phase_->close.size());
   }
   for (const Phase& next : chain_) {
-    plan->owed_rows += static_cast<std::int32_t>(next.force.size() + (next.fresh ? next.fresh->size() : 0));
+    plan->owed_rows +=
+        static_cast<std::int32_t>(next.force.size() + (next.fresh ? next.fresh->size() : 0));
     if (next.channel == Channel::kAnswer) plan->owed_steps += AnswerReserve(next.budget);
   }
 }

@@ -1,7 +1,7 @@
 // One step: expire, admit, close thinking in time, plan, decode, commit.
 #include <algorithm>
 #include <cmath>
-#include <string>
+#include <numeric>
 
 #include "edgereason/scheduler.h"
 
@@ -17,15 +17,21 @@ bool Scheduler::Step() noexcept {
   if (ApplyCommands()) Publish();
   FlushEnded();
   if (active_.empty() || failed_) return false;
-  Expire(begin_ms);
+  Expire(begin_ms, 1);
   Admit();
   CloseThinkingInTime(begin_ms);
-  if (!Plan(begin_ms)) {
+  bool planned = Plan(begin_ms);
+  // Who cannot wait for the end of this step is answered before it.
+  if (planned && Expire(begin_ms, std::reduce(grants_.begin(), grants_.end()))) {
+    planned = Plan(begin_ms);
+  }
+  if (!planned) {
     Publish();
     FlushEnded();
     return made_room_;
   }
   BuildRows();
+  FlushEnded();  // who was answered without this step need not wait for it
 
   const double decode_begin_ms = NowMs();
   const Status status = DecodeRows();
@@ -41,7 +47,6 @@ bool Scheduler::Step() noexcept {
     return true;
   }
   const auto num_rows = static_cast<std::int32_t>(rows_.size());
-  last_num_rows_ = num_rows;
   const double sampled_before_ms = counters_.sample_ms;
   Commit(decode_begin_ms, decode_end_ms);
   FlushText();
@@ -79,25 +84,40 @@ Status Scheduler::DecodeRows() noexcept {
   return status;
 }
 
-// Ends what cannot take another step before its deadline.
-void Scheduler::Expire(double now_ms) {
-  const double step_ms = cost_.known() ? cost_.StepMs(last_num_rows_) : 0;
+// Ends what cannot wait for a step of `num_rows` rows. True: there was such a request.
+bool Scheduler::Expire(double now_ms, std::int32_t num_rows) {
+  const double step_ms = cost_.known() ? cost_.StepMs(num_rows) : 0;
+  bool any = false;
   for (std::size_t i = 0; i < by_deadline_.size();) {
     Sequence* sequence = by_deadline_[i];
     const double deadline_ms = sequence->options().deadline_ms;
     if (std::isinf(deadline_ms)) break;
     if (now_ms + step_ms + options_.delivery_ms > deadline_ms) {
       EndChain(sequence, StopReason::kDeadline, now_ms);
+      any = true;
     } else {
       ++i;
     }
   }
+  return any;
 }
 
 void Scheduler::Admit() {
   for (Sequence* sequence : active_) {
     if (sequence->slot < 0 && !Admit(sequence)) break;  // none overtakes a more urgent one
   }
+}
+
+// Frees KV that nobody uses at present: a parked prefix, or that of a request between two runs,
+// which is decoded anew.
+bool Scheduler::EvictOne() {
+  if (kv_.EvictOne()) return true;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence->slot < 0 || sequence->running()) continue;
+    ReleaseKv(sequence.get());
+    return true;
+  }
+  return false;
 }
 
 bool Scheduler::Admit(Sequence* sequence) {
@@ -117,10 +137,10 @@ bool Scheduler::Admit(Sequence* sequence) {
   prefix.len = std::min(prefix.len, static_cast<std::int32_t>(sequence->tokens().size()) - 1);
   const std::int32_t needed = sequence->pending() - prefix.len + sequence->reserve();
   if (needed + reserved > kv_.num_free()) {
-    return kv_.EvictOne() && Admit(sequence);
+    return EvictOne() && Admit(sequence);
   }
   const SeqId slot = kv_.Acquire();
-  if (slot < 0) return kv_.EvictOne() && Admit(sequence);
+  if (slot < 0) return EvictOne() && Admit(sequence);
   sequence->slot = slot;
   if (prefix.len > 0 && kv_.Fork(prefix.slot, slot, prefix.len)) {
     sequence->num_decoded = prefix.len;
@@ -136,10 +156,12 @@ PlanSeq Scheduler::View(const Sequence& sequence) const noexcept {
               .blocked = sequence.slot < 0};
   sequence.FillOwed(&seq);
   if (std::isfinite(seq.deadline_ms)) {
-    // An answer budget that would eat the whole time leaves half of it to the prompt and to thinking.
+    // An answer budget that would eat the whole time leaves half of it to the prompt and to
+    // thinking.
     const double half_ms = (options.deadline_ms - options.arrival_ms) / 2;
     const double fits = half_ms / (options_.margin * cost_.StepMs(1));
-    seq.owed_steps = static_cast<std::int32_t>(std::min<double>(seq.owed_steps, std::max(fits, 1.0)));
+    seq.owed_steps =
+        static_cast<std::int32_t>(std::min<double>(seq.owed_steps, std::max(fits, 1.0)));
   }
   return seq;
 }
@@ -152,7 +174,8 @@ void Scheduler::CloseThinkingInTime(double now_ms) {
   }
   const PlanLimits limits{.max_rows = info_.max_rows, .now_ms = now_ms, .margin = options_.margin};
   const std::int32_t num_close = NumToClose(plan_, cost_, limits);
-  // by_deadline_ changes when a phase that was the last ends, so the sequences are taken one by one.
+  // by_deadline_ changes when a phase that was the last ends, so the sequences are taken one by
+  // one.
   for (std::int32_t closed = 0, i = 0; closed < num_close; ++closed) {
     Sequence* sequence = by_deadline_[static_cast<std::size_t>(i)];
     if (sequence->thinking()) {
@@ -168,21 +191,29 @@ void Scheduler::CloseThinkingInTime(double now_ms) {
 bool Scheduler::Plan(double now_ms) {
   made_room_ = false;
   plan_.clear();
-  for (const Sequence* sequence : active_) plan_.push_back(View(*sequence));
+  edf_.clear();
+  for (Sequence* sequence : active_) {
+    sequence->plan_index = static_cast<std::int32_t>(plan_.size());
+    plan_.push_back(View(*sequence));
+  }
+  for (const Sequence* sequence : by_deadline_) {
+    if (std::isinf(sequence->options().deadline_ms)) break;
+    edf_.push_back(sequence->plan_index);
+  }
   grants_.resize(active_.size());
   const PlanLimits limits{.max_rows = info_.max_rows,
                           .now_ms = now_ms,
                           .chunk_ms = options_.chunk_ms,
                           .margin = options_.margin};
-  if (PlanStep(plan_, cost_, limits, grants_) == 0) return false;
+  if (PlanStep(plan_, edf_, cost_, limits, grants_) == 0) return false;
   FitCells();
   if (std::ranges::any_of(grants_, [](std::int32_t rows) { return rows > 0; })) return true;
   MakeRoom();
   return false;
 }
 
-// Takes back rows for which no cell is left. Prompts and answers have their cells claimed; each further thought takes
-// one of those that remain.
+// Takes back rows for which no cell is left. Prompts and answers have their cells claimed; each
+// further thought takes one of those that remain.
 void Scheduler::FitCells() {
   const auto thinks_on = [](const PlanSeq& seq) { return seq.thinking && seq.pending == 1; };
   std::int32_t claimed = 0;
@@ -195,7 +226,7 @@ void Scheduler::FitCells() {
   for (std::size_t i = 0; i < plan_.size(); ++i) {
     if (thinks_on(plan_[i])) wanted += grants_[i];
   }
-  while (kv_.num_free() - claimed < wanted && kv_.EvictOne()) {
+  while (kv_.num_free() - claimed < wanted && EvictOne()) {
   }
   std::int32_t available = std::max(kv_.num_free() - claimed, 0);
   for (std::size_t i = 0; i < plan_.size(); ++i) {
@@ -211,8 +242,9 @@ void Scheduler::FitCells() {
 // Nothing could run for want of cells: the least urgent request stops thinking, or ends.
 void Scheduler::MakeRoom() {
   made_room_ = true;
-  if (kv_.EvictOne()) return;
+  if (EvictOne()) return;
   const double now_ms = NowMs();
+  SweepProbes();
   if (!probes_.empty()) {
     DropProbe(probes_.back()->owner);
     return;
@@ -231,7 +263,7 @@ void Scheduler::MakeRoom() {
 }
 
 void Scheduler::BuildRows() {
-  std::erase_if(probes_, [](const auto& probe) { return probe->owner == nullptr; });
+  SweepProbes();
   rows_.clear();
   owners_.clear();
   const auto add = [this](SeqId slot, std::int32_t base, std::span<const Token> tokens,
@@ -249,7 +281,8 @@ void Scheduler::BuildRows() {
   for (std::size_t i = 0; i < active_.size(); ++i) {
     Sequence* sequence = active_[i];
     if (grants_[i] == 0) continue;
-    add(sequence->slot, 0, sequence->tokens(), sequence->num_decoded, grants_[i], {.sequence = sequence});
+    add(sequence->slot, 0, sequence->tokens(), sequence->num_decoded, grants_[i],
+        {.sequence = sequence});
   }
   // Probes ride along with their owners where there is room.
   for (const auto& probe : probes_) {
@@ -311,7 +344,8 @@ void Scheduler::StartProbe(Sequence* sequence) {
   probe->owner = sequence;
   probe->slot = slot;
   probe->base = sequence->num_decoded;
-  const auto undecoded = sequence->tokens().subspan(static_cast<std::size_t>(sequence->num_decoded));
+  const auto undecoded =
+      sequence->tokens().subspan(static_cast<std::size_t>(sequence->num_decoded));
   probe->tokens.assign(undecoded.begin(), undecoded.end());
   probe->tokens.insert(probe->tokens.end(), rule.cue.begin(), rule.cue.end());
   probe->tokens.reserve(probe->tokens.size() + static_cast<std::size_t>(rule.tokens));
@@ -335,7 +369,12 @@ void Scheduler::CommitProbe(ProbeRun* probe, std::int32_t row) {
   if (verdict.ended) EndPhase(owner, verdict, NowMs());
 }
 
-// Marks the probe of `owner` as over; BuildRows removes it from the list.
+void Scheduler::SweepProbes() {
+  std::erase_if(probes_, [](const auto& probe) { return probe->owner == nullptr; });
+}
+
+// Marks the probe of `owner` as over. It stays in the list until the sweep: rows of this step may
+// still point to it.
 void Scheduler::DropProbe(const Sequence* owner) {
   for (const auto& probe : probes_) {
     if (probe->owner != owner) continue;

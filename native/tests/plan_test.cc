@@ -1,5 +1,6 @@
 #include "edgereason/plan.h"
 
+#include <algorithm>
 #include <limits>
 #include <vector>
 
@@ -29,7 +30,14 @@ PlanSeq Answering(double deadline_ms) {
 
 std::vector<std::int32_t> Rows(const std::vector<PlanSeq>& seqs, PlanLimits limits = {}) {
   std::vector<std::int32_t> rows(seqs.size());
-  PlanStep(seqs, Cost(), limits, rows);
+  std::vector<std::int32_t> by_deadline;
+  for (std::size_t i = 0; i < seqs.size(); ++i) {
+    if (seqs[i].deadline_ms < kNever) by_deadline.push_back(static_cast<std::int32_t>(i));
+  }
+  std::ranges::stable_sort(by_deadline, {}, [&](std::int32_t i) {
+    return seqs[static_cast<std::size_t>(i)].deadline_ms;
+  });
+  PlanStep(seqs, by_deadline, Cost(), limits, rows);
   return rows;
 }
 
@@ -60,6 +68,18 @@ TEST(OwedAnswersGoBeforeMoreUrgentThinking) {
   // 10 tokens in 120 ms: there is no time to share a step with anyone.
   CHECK_EQ(Rows({urgent, Answering(120)}), (Ints{0, 1}));
   CHECK_EQ(Rows({urgent, Answering(1000)}), (Ints{1, 1}));
+}
+
+TEST(EarlierDeadlineGoesBeforeHigherPriority) {
+  PlanSeq urgent = Answering(2000);
+  urgent.priority = 1;
+  CHECK_EQ(Rows({urgent, Answering(120)}), (Ints{0, 1}));
+}
+
+TEST(NobodyTakesTheTimeOfHigherPriority) {
+  PlanSeq urgent = Answering(118);
+  urgent.priority = 1;
+  CHECK_EQ(Rows({urgent, Answering(116)}), (Ints{1, 0}));
 }
 
 TEST(LonePromptIsNotCut) {

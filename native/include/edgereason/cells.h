@@ -1,4 +1,5 @@
-// Who holds which KV cells. A mirror of the engine's unified cache that the planner can ask before it decodes.
+// Who holds which KV cells. A mirror of the engine's unified cache that the planner can ask before
+// it decodes.
 //
 //   cells.Append(0, 5);      // sequence 0 took five cells
 //   cells.Share(0, 1, 3);    // sequence 1 starts with the first three of them: nothing is copied
@@ -23,7 +24,7 @@ class CellLedger {
   }
   bool can_append(std::int32_t num) const noexcept { return num <= num_free(); }
 
-  void Append(SeqId seq, std::int32_t num) noexcept;          // needs can_append(num)
+  void Append(SeqId seq, std::int32_t num) noexcept;            // needs can_append(num)
   void Share(SeqId from, SeqId to, std::int32_t len) noexcept;  // `to` holds nothing yet
   void Trim(SeqId seq, std::int32_t len) noexcept;
 

@@ -1,14 +1,16 @@
 // What the scheduler asks of a model: turn rows into logits, and keep the KV of sequences.
 //
-//   engine->Decode({{.seq = 0, .pos = 0, .token = 1}, {.seq = 0, .pos = 1, .token = 42, .output = true}});
-//   std::span<const float> logits = engine->Logits(1);   // [num_vocab], of the row that asked for output
-//   engine->Fork(0, 1, 2);                               // sequence 1 now starts with those two tokens
-//   engine->Trim(1, 1);                                  // and is cut back to the first of them
+//   engine->Decode({{.seq = 0, .pos = 0, .token = 1}, {.seq = 0, .pos = 1, .token = 42, .output =
+//   true}}); std::span<const float> logits = engine->Logits(1);   // [num_vocab], of the row that
+//   asked for output engine->Fork(0, 1, 2);                               // sequence 1 now starts
+//   with those two tokens engine->Trim(1, 1);                                  // and is cut back
+//   to the first of them
 //
-// When each hook is called: Decode once per step and Logits / Hidden right after it; Fork when a sequence is admitted
-// (shared prefix) and when a probe looks ahead; Trim when a sequence starts again from a common prefix; Drop when it
-// ends; Save / Load never by the scheduler itself; SetThreads between two steps. All calls come from one thread,
-// except Tokenize, which may be called from any.
+// When each hook is called: Decode once per step and Logits / Hidden right after it; Fork when a
+// sequence is admitted (shared prefix) and when a probe looks ahead; Trim when a sequence starts
+// again from a common prefix; Drop when it ends; Save / Load never by the scheduler itself;
+// SetThreads between two steps. All calls come from one thread, except Tokenize, which may be
+// called from any.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +29,8 @@ using Pos = std::int32_t;
 
 inline constexpr Token kNoToken = -1;
 
-// One token, or one embedding, at one place of one sequence. Rows of a sequence come in order, without gaps.
+// One token, or one embedding, at one place of one sequence. Rows of a sequence come in order,
+// without gaps.
 struct Row {
   SeqId seq = 0;
   Pos pos = 0;
@@ -59,8 +62,8 @@ struct EngineInfo {
   std::uint32_t caps = kLogits;
   std::int32_t num_vocab = 0;
   std::int32_t num_embd = 0;
-  std::int32_t num_cells = 0;    // KV cells shared by all sequences; also the longest sequence
-  std::int32_t max_rows = 0;     // rows of one Decode at most
+  std::int32_t num_cells = 0;  // KV cells shared by all sequences; also the longest sequence
+  std::int32_t max_rows = 0;   // rows of one Decode at most
   std::int32_t max_seqs = 0;
   std::int32_t max_threads = 1;  // 1: SetThreads has no effect
   std::int64_t cell_bytes = 0;   // memory of one cell, all layers; 0 where unknown
@@ -68,11 +71,13 @@ struct EngineInfo {
 
 // The text of every token, fixed once the engine is open.
 struct Vocab {
-  std::vector<std::string> pieces;  // bytes of each token as they appear in output; may split a character
-  std::vector<std::uint8_t> ends;   // 1: ends generation (EOS, EOT, ...)
-  std::vector<std::uint8_t> control;  // 1: a control token; its piece is its name, e.g. "<|im_end|>"
-  Token bos = kNoToken;             // kNoToken: none
-  bool add_bos = false;             // the model expects bos before every prompt
+  std::vector<std::string>
+      pieces;  // bytes of each token as they appear in output; may split a character
+  std::vector<std::uint8_t> ends;  // 1: ends generation (EOS, EOT, ...)
+  std::vector<std::uint8_t>
+      control;           // 1: a control token; its piece is its name, e.g. "<|im_end|>"
+  Token bos = kNoToken;  // kNoToken: none
+  bool add_bos = false;  // the model expects bos before every prompt
 
   std::string_view Piece(Token token) const noexcept {
     return pieces[static_cast<std::size_t>(token)];
@@ -88,25 +93,31 @@ class Engine {
   virtual const Vocab& vocab() const noexcept = 0;
   virtual std::string last_error() const = 0;
 
-  // Text to tokens. With `parse_control` the names of control tokens become those tokens; without, they are text.
-  // Never adds bos. Throws kUsage on text that is not UTF-8.
+  // Text to tokens. With `parse_control` the names of control tokens become those tokens; without,
+  // they are text. Never adds bos. Throws kUsage on text that is not UTF-8.
   virtual std::vector<Token> Tokenize(std::string_view text, bool parse_control) const = 0;
 
-  // Computes all rows and appends them to their sequences. All or nothing. At most max_seqs rows may ask for output.
+  // Computes all rows and appends them to their sequences. All or nothing. At most max_seqs rows
+  // may ask for output.
   virtual Status Decode(std::span<const Row> rows) noexcept = 0;
 
-  // Results of row `row` of the last Decode, valid until the next one. Empty when the row asked for no output.
+  // Results of row `row` of the last Decode, valid until the next one. Empty when the row asked for
+  // no output.
   virtual std::span<const float> Logits(std::int32_t row) const noexcept = 0;  // [num_vocab]
-  virtual std::span<const float> Hidden(std::int32_t row) const noexcept = 0;  // [num_embd], after the final norm
+  virtual std::span<const float> Hidden(
+      std::int32_t row) const noexcept = 0;  // [num_embd], after the final norm
 
-  // Makes `to`, which must be empty, start with the first `len` tokens of `from`. Copies no KV where cells are shared.
-  // False: not possible here (a recurrent model forks at the end of a sequence only), `to` stays empty.
+  // Makes `to`, which must be empty, start with the first `len` tokens of `from`. Copies no KV
+  // where cells are shared. False: not possible here (a recurrent model forks at the end of a
+  // sequence only), `to` stays empty.
   virtual bool Fork(SeqId from, SeqId to, Pos len) noexcept = 0;
-  // Cuts `seq` back to its first `len` tokens. False: this engine cannot cut here, `seq` is unchanged.
+  // Cuts `seq` back to its first `len` tokens. False: this engine cannot cut here, `seq` is
+  // unchanged.
   virtual bool Trim(SeqId seq, Pos len) noexcept = 0;
   virtual void Drop(SeqId seq) noexcept = 0;
 
-  // The KV of `seq` as bytes, and back into the empty sequence `seq`. Throws kUnsupported without kSaveKv.
+  // The KV of `seq` as bytes, and back into the empty sequence `seq`. Throws kUnsupported without
+  // kSaveKv.
   virtual std::vector<std::uint8_t> Save(SeqId seq) const = 0;
   virtual void Load(SeqId seq, std::span<const std::uint8_t> state) = 0;
 

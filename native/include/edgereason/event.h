@@ -1,4 +1,5 @@
-// What the native thread tells the outside: text as it appears, and phases that ended. One writer, one reader, no lock.
+// What the native thread tells the outside: text as it appears, and phases that ended. One writer,
+// one reader, no lock.
 #pragma once
 
 #include <atomic>
@@ -40,7 +41,8 @@ class EventRing {
   // False when the ring is full: nothing was taken, try again after the next step.
   bool Push(const Event& event) noexcept;
 
-  // Waits up to timeout_ms for an event, then takes all there are, at most `max_events`. Empty on time-out or Wake.
+  // Waits up to timeout_ms for an event, then takes all there are, at most `max_events`. Empty on
+  // time-out or Wake.
   std::vector<Event> Take(double timeout_ms, std::size_t max_events);
 
   void Wake() noexcept;  // lets a waiting Take return

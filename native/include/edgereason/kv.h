@@ -1,4 +1,5 @@
-// Sequence slots, KV cells and parked prefixes: the engine's cache and the planner's ledger, kept in step.
+// Sequence slots, KV cells and parked prefixes: the engine's cache and the planner's ledger, kept
+// in step.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +32,11 @@ class Kv {
   // Cuts to `len`, or to 0 where the engine cannot cut there. Returns the new length.
   std::int32_t Trim(SeqId slot, std::int32_t len) noexcept;
 
-  // Keeps the KV of `slot`, which holds `tokens`, for prompts that start alike; takes the slot over.
+  // Keeps the KV of `slot`, which holds `tokens`, for prompts that start alike; takes the slot
+  // over.
   void Park(SeqId slot, std::span<const Token> tokens);
-  bool EvictOne() noexcept;  // the parked prefix that was not used for longest; false: there is none
+  bool
+  EvictOne() noexcept;  // the parked prefix that was not used for longest; false: there is none
 
   struct Prefix {
     SeqId slot = -1;

@@ -1,8 +1,9 @@
-// A phase is one stretch of decoding, as plain data: the scheduler runs it to its end without calling anyone.
+// A phase is one stretch of decoding, as plain data: the scheduler runs it to its end without
+// calling anyone.
 //
-//   Phase think{.channel = Channel::kReasoning, .budget = 200, .shut = {"</think>"}, .close = {151668}};
-//   Phase answer{.budget = 64, .open = {"<think>"}, .shut = {"</think>"}, .close = {151668}};
-//   scheduler.Run(id, {think, answer});   // the answer follows by itself
+//   Phase think{.channel = Channel::kReasoning, .budget = 200, .shut = {"</think>"}, .close =
+//   {151668}}; Phase answer{.budget = 64, .open = {"<think>"}, .shut = {"</think>"}, .close =
+//   {151668}}; scheduler.Run(id, {think, answer});   // the answer follows by itself
 #pragma once
 
 #include <cstdint>
@@ -51,7 +52,7 @@ struct Sampling {
 
 struct Probe {
   std::int32_t every = 0;  // 0: off
-  std::vector<Token> cue;
+  std::vector<Token> cue{};
   std::int32_t tokens = 8;
   std::int32_t agree = 3;
 };
@@ -64,19 +65,20 @@ struct Loop {
 
 struct Phase {
   Channel channel = Channel::kAnswer;
-  std::optional<std::vector<Token>> fresh;  // start again from these tokens; KV of the common prefix is kept
-  bool retract = false;                     // take the end mark of the phase before back out of the context
-  std::vector<Token> force;                 // put into the context before sampling begins
-  std::int32_t budget = kUnlimited;         // tokens sampled at most
-  float soft = 1;                           // from which fraction of the budget the end becomes likelier; 1: off
-  std::vector<std::string> open;            // bytes that open a reasoning block inside this phase
-  std::vector<std::string> shut;            // bytes that end a reasoning block; they end a reasoning phase
-  std::vector<Token> close;                 // forced when a block ends in any way but its own `shut`
-  std::vector<std::string> stop;            // further bytes that end an answer phase
-  std::int32_t owed = 0;                    // answer tokens owed by phases that are not in the chain yet
-  Sampling sampling;
-  Probe probe;
-  Loop loop;
+  std::optional<std::vector<Token>>
+      fresh{};                 // start again from these tokens; KV of the common prefix is kept
+  bool retract = false;        // take the end mark of the phase before back out of the context
+  std::vector<Token> force{};  // put into the context before sampling begins
+  std::int32_t budget = kUnlimited;  // tokens sampled at most
+  float soft = 1;  // from which fraction of the budget the end becomes likelier; 1: off
+  std::vector<std::string> open{};  // bytes that open a reasoning block inside this phase
+  std::vector<std::string> shut{};  // bytes that end a reasoning block; they end a reasoning phase
+  std::vector<Token> close{};       // forced when a block ends in any way but its own `shut`
+  std::vector<std::string> stop{};  // further bytes that end an answer phase
+  std::int32_t owed = 0;            // answer tokens owed by phases that are not in the chain yet
+  Sampling sampling{};
+  Probe probe{};
+  Loop loop{};
 };
 
 struct PhaseResult {
@@ -91,7 +93,8 @@ struct PhaseResult {
   std::int32_t num_steps = 0;         // decode calls with a row of this phase
   std::int32_t num_prompt = 0;        // tokens put in by fresh, force and close
   std::int32_t num_cached = 0;        // those of them whose KV was there already
-  // Over the sampled tokens, before temperature: natural logs, nats. All 0 when nothing was sampled.
+  // Over the sampled tokens, before temperature: natural logs, nats. All 0 when nothing was
+  // sampled.
   double mean_logprob = 0;
   double min_logprob = 0;
   double mean_margin = 0;  // p(best) - p(second)
@@ -99,6 +102,7 @@ struct PhaseResult {
   double queue_ms = 0;    // from the run of the phase to its first row
   double prefill_ms = 0;  // to the end of the step that computed the last forced token
   double decode_ms = 0;   // the rest
+  double end_ms = 0;      // when it ended, on the scheduler's clock
 };
 
 }  // namespace edgereason

@@ -4,12 +4,13 @@
 //   scheduler.Start();                                            // one native thread
 //   RequestId id = scheduler.Open({.deadline_ms = now + 2000});
 //   scheduler.Run(id, {think, answer});
-//   for (const Event& event : scheduler.Take(100, 64)) ...        // text, then the result of each phase
-//   scheduler.Close(id, /*park=*/false);
+//   for (const Event& event : scheduler.Take(100, 64)) ...        // text, then the result of each
+//   phase scheduler.Close(id, /*park=*/false);
 //
-// Open, Run, Cancel, StopThinking, Close and Take may be called from any thread (Take from one at a time); what they ask
-// for happens between two steps. A step takes no lock unless something was asked for, allocates nothing per token, and
-// does not throw. Tests leave out Start and call Step themselves.
+// Open, Run, Cancel, StopThinking, Close and Take may be called from any thread (Take from one at a
+// time); what they ask for happens between two steps. A step takes no lock unless something was
+// asked for, allocates nothing per token, and does not throw. Tests leave out Start and call Step
+// themselves.
 #pragma once
 
 #include <atomic>
@@ -36,26 +37,27 @@
 namespace edgereason {
 
 struct SchedulerOptions {
-  std::int32_t num_threads = 0;   // 0: follow the load
-  std::int32_t park_cells = -1;   // KV cells kept for prefixes of closed requests; -1: an eighth of all
-  double chunk_ms = 50;           // longest step a prompt may cause while others wait
-  double margin = 1.15;           // safety factor on the time of owed work
-  double delivery_ms = 2;         // a deadline is met this much early, for the way back to the caller
+  std::int32_t num_threads = 0;  // 0: follow the load
+  std::int32_t park_cells =
+      -1;                  // KV cells kept for prefixes of closed requests; -1: an eighth of all
+  double chunk_ms = 50;    // longest step a prompt may cause while others wait
+  double margin = 1.15;    // safety factor on the time of owed work
+  double delivery_ms = 2;  // a deadline is met this much early, for the way back to the caller
 };
 
 struct SchedulerStats {
   std::int64_t num_steps = 0;
   std::int64_t num_rows = 0;
-  std::int64_t num_sampled = 0;   // tokens, probes included
-  double decode_ms = 0;           // inside the engine
-  double sample_ms = 0;           // in the sampler
-  double overhead_ms = 0;         // planning, committing, events: all else of a step
-  double load = 1;                // CostModel::load
-  double step_ms = 0;             // predicted for one row now
+  std::int64_t num_sampled = 0;  // tokens, probes included
+  double decode_ms = 0;          // inside the engine
+  double sample_ms = 0;          // in the sampler
+  double overhead_ms = 0;        // planning, committing, events: all else of a step
+  double load = 1;               // CostModel::load
+  double step_ms = 0;            // predicted for one row now
   std::int32_t num_threads = 0;
   std::int32_t num_free_cells = 0;
   std::int32_t num_active = 0;
-  std::int32_t num_waiting = 0;   // of them, without a slot
+  std::int32_t num_waiting = 0;  // of them, without a slot
   std::int32_t num_parked = 0;
 };
 
@@ -69,13 +71,14 @@ class Scheduler {
 
   void Start();
   void Stop() noexcept;
-  // Learns what steps cost with a few made-up rows, and touches all weights. Before the first request.
+  // Learns what steps cost with a few made-up rows, and touches all weights. Before the first
+  // request.
   void WarmUp();
 
   // deadline_ms and arrival_ms are on the clock passed in. Throws kUsage.
   RequestId Open(const SequenceOptions& options);
-  // Appends phases to the chain of `id`. Throws kContextFull when prompt and answer can never fit, kUsage on values
-  // that make no sense, kEngine once the engine has failed.
+  // Appends phases to the chain of `id`. Throws kContextFull when prompt and answer can never fit,
+  // kUsage on values that make no sense, kEngine once the engine has failed.
   void Run(RequestId id, std::vector<Phase> chain);
   void StopThinking(RequestId id);
   void Cancel(RequestId id);  // ends the chain; its cells are free within one step
@@ -109,9 +112,10 @@ class Scheduler {
   bool ApplyCommands();  // false: there were none
 
   // The parts of a step, in order.
-  void Expire(double now_ms);
+  bool Expire(double now_ms, std::int32_t num_rows);
   void Admit();
   bool Admit(Sequence* sequence);
+  bool EvictOne();
   void CloseThinkingInTime(double now_ms);
   PlanSeq View(const Sequence& sequence) const noexcept;
   bool Plan(double now_ms);  // false: nobody gets a row
@@ -123,12 +127,14 @@ class Scheduler {
   void CommitProbe(ProbeRun* probe, std::int32_t row);
   void StartProbe(Sequence* sequence);
   void DropProbe(const Sequence* owner);
+  void SweepProbes();
   void MakeRoom();
   void Fail();
 
   void Advance(Sequence* sequence, double now_ms);
   void EndPhase(Sequence* sequence, const Sequence::Verdict& verdict, double now_ms);
   void EndChain(Sequence* sequence, StopReason reason, double now_ms);
+  void ReleaseKv(Sequence* sequence);
   void Activate(Sequence* sequence);
   void Deactivate(Sequence* sequence);
   void Forget(Sequence* sequence, bool park);
@@ -154,12 +160,12 @@ class Scheduler {
   std::vector<Sequence*> by_deadline_;  // the same, by deadline
   std::vector<std::unique_ptr<ProbeRun>> probes_;
   std::vector<PlanSeq> plan_;
-  std::vector<std::int32_t> grants_;    // rows of each of active_
+  std::vector<std::int32_t> edf_;     // indices into plan_ of those with a deadline, earliest first
+  std::vector<std::int32_t> grants_;  // rows of each of active_
   std::vector<Row> rows_;
-  std::vector<RowOwner> owners_;        // of the last row of each sequence or probe in rows_; else empty
-  std::vector<Event> ended_;            // results that the ring had no room for
-  SchedulerStats counters_;             // the sums; Publish copies them
-  std::int32_t last_num_rows_ = 1;
+  std::vector<RowOwner> owners_;  // of the last row of each sequence or probe in rows_; else empty
+  std::vector<Event> ended_;      // results that the ring had no room for
+  SchedulerStats counters_;       // the sums; Publish copies them
   bool made_room_ = false;
 
   EventRing ring_;

@@ -1,0 +1,88 @@
+// A scheduler on the scripted engine and a clock that only steps advance.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "check.h"
+#include "edgereason/scheduler.h"
+#include "edgereason/scripted.h"
+
+namespace edgereason::test {
+
+struct Outcome {
+  std::vector<PhaseResult> phases;
+  std::string streamed[2];  // by Channel
+  bool over = false;
+  bool failed = false;
+  double end_ms = 0;
+
+  const PhaseResult& last() const { return phases.back(); }
+};
+
+struct Harness {
+  std::shared_ptr<ManualClock> clock = std::make_shared<ManualClock>();
+  std::shared_ptr<ScriptedEngine> engine;
+  std::unique_ptr<Scheduler> scheduler;
+  std::map<RequestId, Outcome> outcomes;
+
+  explicit Harness(ScriptedOptions options = {}, SchedulerOptions scheduling = {.delivery_ms = 0}) {
+    options.clock = clock;
+    if (options.step_ms == 0) options.step_ms = 9;
+    if (options.row_ms == 0) options.row_ms = 1;
+    engine = std::make_shared<ScriptedEngine>(std::move(options));
+    scheduler = std::make_unique<Scheduler>(engine, clock, scheduling);
+    scheduler->WarmUp();
+  }
+
+  std::vector<Token> Ids(const std::string& text) const { return engine->Tokenize(text, true); }
+
+  // Times are from now on.
+  RequestId Ask(std::vector<Phase> chain, SequenceOptions options = {}) {
+    options.arrival_ms = clock->NowMs();
+    options.deadline_ms += clock->NowMs();
+    const RequestId id = scheduler->Open(options);
+    scheduler->Run(id, std::move(chain));
+    return id;
+  }
+
+  bool Step() {
+    const bool did = scheduler->Step();
+    for (const Event& event : scheduler->Take(0, 4096)) {
+      Outcome& outcome = outcomes[event.id];
+      if (event.kind == Event::Kind::kText) {
+        outcome.streamed[static_cast<int>(event.channel)].append(event.text, event.num_bytes);
+      } else if (event.kind == Event::Kind::kFailed) {
+        outcome.failed = outcome.over = true;
+      } else {
+        outcome.end_ms = event.result->end_ms;
+        outcome.phases.push_back(std::move(*event.result));
+        delete event.result;
+        outcome.over = event.last;
+      }
+    }
+    return did;
+  }
+
+  void Drain() {
+    for (int i = 0; i < 100000 && Step(); ++i) {
+    }
+  }
+
+  // Runs until `id` is over.
+  const Outcome& Finish(RequestId id) {
+    for (int i = 0; i < 100000 && !outcomes[id].over; ++i) Step();
+    CHECK(outcomes[id].over);
+    return outcomes[id];
+  }
+
+  std::int32_t num_free_cells() {
+    Step();
+    return engine->info().num_cells - engine->num_used_cells();
+  }
+};
+
+}  // namespace edgereason::test

@@ -1,0 +1,410 @@
+#include "edgereason/scheduler.h"
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "harness.h"
+
+namespace edgereason {
+namespace {
+
+using test::Harness;
+using test::Outcome;
+
+const std::string kThoughts = "one and two and three and four and five and six and seven and eight";
+
+ScriptedOptions Model(std::vector<ScriptedRule> rules = {}) {
+  rules.push_back({.after = "Q?", .reply = kThoughts + "</think>\n\n42"});
+  rules.push_back({.after = "</think>", .reply = "\n\n42"});
+  return {.rules = std::move(rules)};
+}
+
+// A model that never stops thinking by itself.
+ScriptedOptions Endless() {
+  std::string thoughts;
+  for (int i = 0; i < 500; ++i) thoughts += std::to_string(i * 7919 % 997) + " ";
+  return {.rules = {{.after = "Q?", .reply = thoughts}, {.after = "</think>", .reply = "\n\n42"}}};
+}
+
+Phase Think(const Harness& harness, std::int32_t budget = kUnlimited) {
+  return {.channel = Channel::kReasoning,
+          .fresh = harness.Ids("Q?"),
+          .budget = budget,
+          .shut = {"</think>"},
+          .close = harness.Ids("</think>")};
+}
+
+Phase Answer(const Harness& harness, std::int32_t budget = 16) {
+  return {.budget = budget,
+          .open = {"<think>"},
+          .shut = {"</think>"},
+          .close = harness.Ids("</think>")};
+}
+
+}  // namespace
+
+TEST(ThinksAndAnswers) {
+  Harness harness(Model());
+  const Outcome& outcome = harness.Finish(harness.Ask({Think(harness), Answer(harness)}));
+  CHECK_EQ(outcome.phases.size(), 2);
+  CHECK_EQ(outcome.phases[0].reason, StopReason::kStop);
+  CHECK_EQ(outcome.phases[0].text, kThoughts);
+  CHECK_EQ(outcome.last().text, "\n\n42");
+  CHECK_EQ(outcome.last().reason, StopReason::kStop);
+}
+
+TEST(BudgetIsNeverExceededAndTheAnswerFollows) {
+  for (const std::int32_t budget : {0, 1, 17, 200}) {
+    Harness harness(Endless());
+    const Outcome& outcome = harness.Finish(harness.Ask({Think(harness, budget), Answer(harness)}));
+    CHECK_EQ(outcome.phases[0].num_reasoning, budget);
+    CHECK_EQ(outcome.phases[0].reason, StopReason::kBudget);
+    CHECK_EQ(outcome.last().text, "\n\n42");
+  }
+}
+
+TEST(RequestBudgetIsCumulativeOverReopenedBlocks) {
+  ScriptedOptions model = Model({{.after = "</think>a", .reply = "<think>more and more and more"}});
+  model.rules.push_back({.after = "</think>", .reply = "a<think>more and more and more"});
+  Harness harness(model);
+  const RequestId id = harness.Ask({Think(harness), Answer(harness)}, {.think_budget = 12});
+  const Outcome& outcome = harness.Finish(id);
+  CHECK_EQ(outcome.phases[0].num_reasoning + outcome.last().num_reasoning, 12);
+  CHECK_EQ(outcome.last().text.find("more"), std::string::npos);
+}
+
+TEST(ReopenedBlockSpendsWhatIsLeft) {
+  Harness harness({.rules = {{.after = "Q?", .reply = "ab</think>x<think>cdefgh"},
+                             {.after = "cde</think>", .reply = "42"}}});
+  const RequestId id = harness.Ask({Think(harness), Answer(harness)}, {.think_budget = 12});
+  const Outcome& outcome = harness.Finish(id);
+  CHECK_EQ(outcome.phases[0].text, "ab");
+  CHECK_EQ(outcome.last().reasoning.substr(0, 3), "cde");
+  CHECK(outcome.phases[0].num_reasoning + outcome.last().num_reasoning <= 12);
+}
+
+TEST(SecondEndMarkAfterAForcedCloseIsDropped) {
+  Harness harness({.rules = {{.after = "Q?", .reply = kThoughts},
+                             {.after = "</think>", .reply = "</think>\n42"},
+                             {.after = "</think></think>", .reply = "\n42"}}});
+  const Outcome& outcome = harness.Finish(harness.Ask({Think(harness, 5), Answer(harness)}));
+  CHECK_EQ(outcome.last().text, "\n42");
+}
+
+TEST(DeadlineClosesThinkingInTimeForTheAnswer) {
+  Harness harness(Endless());
+  const double begin_ms = harness.clock->NowMs();
+  const RequestId id = harness.Ask({Think(harness), Answer(harness, 8)}, {.deadline_ms = 500});
+  const Outcome& outcome = harness.Finish(id);
+  CHECK_EQ(outcome.phases[0].reason, StopReason::kDeadline);
+  CHECK_EQ(outcome.last().text, "\n\n42");
+  CHECK(outcome.end_ms - begin_ms <= 500);
+  // It did not give up long before: 10 ms a token.
+  CHECK(outcome.phases[0].num_reasoning > 25);
+}
+
+TEST(ImpossibleDeadlineGivesTheTextSoFarInTime) {
+  Harness harness({.rules = {{.after = "Q?", .reply = kThoughts}}});
+  const double begin_ms = harness.clock->NowMs();
+  Phase answer = Answer(harness, 1000);
+  answer.fresh = harness.Ids("Q?");
+  const Outcome& outcome = harness.Finish(harness.Ask({answer}, {.deadline_ms = 100}));
+  CHECK_EQ(outcome.last().reason, StopReason::kDeadline);
+  CHECK(outcome.end_ms - begin_ms <= 100);
+  CHECK(outcome.last().tokens.size() >= 6);
+  CHECK_EQ(kThoughts.find(outcome.last().text), 0);
+}
+
+TEST(OverloadIsAnsweredInTime) {
+  ScriptedOptions model = Endless();
+  model.max_seqs = 64;
+  Harness harness(model);
+  std::mt19937 random(7);
+  std::vector<RequestId> ids;
+  std::map<RequestId, double> due_ms;
+  // Each is owed about 60 ms alone and would think for ever; one arrives every 150 ms.
+  double next_ms = harness.clock->NowMs();
+  while (ids.size() < 60) {
+    if (harness.clock->NowMs() >= next_ms) {
+      const double deadline_ms = 300 + static_cast<double>(random() % 2000);
+      ids.push_back(harness.Ask(
+          {Think(harness), Answer(harness, 6)},
+          {.priority = static_cast<std::int32_t>(random() % 3), .deadline_ms = deadline_ms}));
+      due_ms[ids.back()] = harness.clock->NowMs() + deadline_ms;
+      next_ms += 150;
+    }
+    if (!harness.Step()) harness.clock->Advance(1);
+  }
+  for (const RequestId id : ids) {
+    const Outcome& outcome = harness.Finish(id);
+    CHECK_NEAR(std::max(outcome.end_ms - due_ms[id], 0.0), 0, 0);
+    CHECK_EQ(outcome.last().text, "\n\n42");
+  }
+}
+
+TEST(CancelFreesCellsWithinOneStep) {
+  Harness harness(Endless());
+  const std::int32_t before = harness.num_free_cells();
+  const RequestId id = harness.Ask({Think(harness), Answer(harness)});
+  for (int i = 0; i < 20; ++i) harness.Step();
+  CHECK(harness.num_free_cells() < before);
+  harness.scheduler->Cancel(id);
+  CHECK_EQ(harness.num_free_cells(), before);
+  CHECK_EQ(harness.Finish(id).last().reason, StopReason::kCancelled);
+}
+
+TEST(StopThinkingGoesOnToTheAnswer) {
+  Harness harness(Endless());
+  const RequestId id = harness.Ask({Think(harness), Answer(harness)});
+  for (int i = 0; i < 10; ++i) harness.Step();
+  harness.scheduler->StopThinking(id);
+  const Outcome& outcome = harness.Finish(id);
+  CHECK_EQ(outcome.phases[0].reason, StopReason::kInterrupted);
+  CHECK(outcome.phases[0].num_reasoning <= 10);
+  CHECK_EQ(outcome.last().text, "\n\n42");
+}
+
+TEST(UrgentRequestPausesAndTheOtherGoesOn) {
+  Harness harness(Endless());
+  const RequestId slow = harness.Ask({Think(harness, 100), Answer(harness)});
+  for (int i = 0; i < 10; ++i) harness.Step();
+  const RequestId urgent = harness.Ask({Think(harness, 50), Answer(harness)}, {.priority = 1});
+  harness.Finish(urgent);
+  const double between_ms = harness.clock->NowMs();
+  const Outcome& outcome = harness.Finish(slow);
+  CHECK_EQ(outcome.phases[0].num_reasoning, 100);
+  CHECK_EQ(outcome.last().text, "\n\n42");
+  // Of its 100 thoughts about 10 were done before.
+  CHECK(harness.clock->NowMs() - between_ms > 85 * 10);
+}
+
+TEST(CommonPrefixIsDecodedOnce) {
+  Harness harness(Model());
+  const std::string shared(200, 'p');
+  const auto ask = [&](const std::string& tail) {
+    Phase think = Think(harness, 10);
+    think.fresh = harness.Ids(shared + tail + "Q?");
+    return harness.Ask({think, Answer(harness)});
+  };
+  const RequestId first = ask("a");
+  for (int i = 0; i < 5; ++i) harness.Step();
+  const Outcome& second = harness.Finish(ask("b"));
+  CHECK_EQ(second.phases[0].num_cached, 200);
+  CHECK_EQ(second.last().text, "\n\n42");
+  CHECK_EQ(harness.Finish(first).phases[0].num_cached, 0);
+}
+
+TEST(ParkedPrefixServesTheNextTurn) {
+  Harness harness(Model());
+  const RequestId id = harness.Ask({Think(harness, 10), Answer(harness)});
+  harness.Finish(id);
+  harness.scheduler->Close(id, /*park=*/true);
+  Phase next = Answer(harness);
+  next.fresh = harness.Ids("Q?" + kThoughts.substr(0, 10) + "</think>\n\n42 and? Q?");
+  const Outcome& outcome = harness.Finish(harness.Ask({next}));
+  CHECK_EQ(outcome.last().num_cached, 24);
+}
+
+TEST(ProbesThatAgreeEndThinking) {
+  ScriptedOptions model = Endless();
+  model.rules.push_back({.after = "[final]", .reply = "42\n"});
+  Harness harness(model);
+  Phase think = Think(harness);
+  think.probe = {.every = 8, .cue = harness.Ids("[final]"), .tokens = 6, .agree = 3};
+  const Outcome& outcome = harness.Finish(harness.Ask({think, Answer(harness)}));
+  CHECK_EQ(outcome.phases[0].reason, StopReason::kStable);
+  CHECK_EQ(outcome.phases[0].probe, "42");
+  CHECK(outcome.phases[0].num_reasoning >= 24 && outcome.phases[0].num_reasoning < 40);
+  CHECK_EQ(outcome.phases[0].text.find("final"), std::string::npos);
+  CHECK_EQ(outcome.last().text, "\n\n42");
+}
+
+TEST(LoopEndsThinking) {
+  std::string loop;
+  for (int i = 0; i < 200; ++i) loop += "again ";
+  Harness harness(
+      {.rules = {{.after = "Q?", .reply = loop}, {.after = "</think>", .reply = "42"}}});
+  Phase think = Think(harness);
+  think.loop = {.max_period = 16, .repeats = 4, .min_tokens = 24};
+  const Outcome& outcome = harness.Finish(harness.Ask({think, Answer(harness)}));
+  CHECK_EQ(outcome.phases[0].reason, StopReason::kLoop);
+  CHECK_EQ(outcome.phases[0].num_reasoning, 24);
+  CHECK_EQ(outcome.last().text, "42");
+}
+
+TEST(SampledTokensDoNotDependOnTheBatch) {
+  const auto ask = [](const Harness& harness, int index) {
+    Phase phase{.fresh = harness.Ids("prompt " + std::to_string(index)), .budget = 40};
+    phase.sampling = {.temperature = 1, .top_p = 0.95F, .seed = 11U + static_cast<unsigned>(index)};
+    return phase;
+  };
+  std::vector<std::vector<Token>> alone;
+  for (int i = 0; i < 6; ++i) {
+    Harness harness;
+    alone.push_back(harness.Finish(harness.Ask({ask(harness, i)})).last().tokens);
+  }
+  Harness harness;
+  std::vector<RequestId> ids;
+  for (int i = 0; i < 6; ++i) ids.push_back(harness.Ask({ask(harness, i)}));
+  for (std::size_t i = 0; i < 6; ++i) CHECK_EQ(harness.Finish(ids[i]).last().tokens, alone[i]);
+}
+
+TEST(WithoutCellsThinkingEndsAndTheAnswerHasRoom) {
+  ScriptedOptions model = Endless();
+  model.num_cells = 128;
+  Harness harness(model);
+  const RequestId a = harness.Ask({Think(harness), Answer(harness)});
+  const RequestId b = harness.Ask({Think(harness), Answer(harness)});
+  for (const RequestId id : {a, b}) {
+    const Outcome& outcome = harness.Finish(id);
+    CHECK_EQ(outcome.phases[0].reason, StopReason::kContext);
+    CHECK_EQ(outcome.last().text, "\n\n42");
+    harness.scheduler->Close(id, false);
+  }
+  CHECK_EQ(harness.num_free_cells(), 128);
+}
+
+TEST(WaitsForASlot) {
+  ScriptedOptions model = Model();
+  model.max_seqs = 2;
+  Harness harness(model);
+  std::vector<RequestId> ids;
+  for (int i = 0; i < 5; ++i) ids.push_back(harness.Ask({Think(harness), Answer(harness)}));
+  for (const RequestId id : ids) {
+    CHECK_EQ(harness.Finish(id).last().text, "\n\n42");
+    harness.scheduler->Close(id, false);
+  }
+}
+
+TEST(PromptThatCanNeverFitIsRefused) {
+  ScriptedOptions model = Model();
+  model.num_cells = 64;
+  Harness harness(model);
+  Phase answer = Answer(harness, 32);
+  answer.fresh = harness.Ids(std::string(40, 'x'));
+  CHECK_THROWS(harness.Ask({answer}), Error);
+  answer.fresh = harness.Ids("Q?");
+  CHECK_EQ(harness.Finish(harness.Ask({answer})).last().reason, StopReason::kBudget);
+}
+
+TEST(LongPromptDoesNotHoldUpOthers) {
+  Harness harness(Endless());
+  const RequestId talker = harness.Ask({Think(harness, 200), Answer(harness)}, {.stream = true});
+  for (int i = 0; i < 10; ++i) harness.Step();
+  Phase reader{.fresh = harness.Ids(std::string(1000, 'x')), .budget = 1};
+  harness.Ask({reader});
+  double longest_ms = 0;
+  double last_ms = harness.clock->NowMs();
+  std::size_t shown = harness.outcomes[talker].streamed[1].size();
+  for (int i = 0; i < 50; ++i) {
+    harness.Step();
+    if (harness.outcomes[talker].streamed[1].size() == shown) continue;
+    shown = harness.outcomes[talker].streamed[1].size();
+    longest_ms = std::max(longest_ms, harness.clock->NowMs() - last_ms);
+    last_ms = harness.clock->NowMs();
+  }
+  CHECK(longest_ms < 70);  // chunks of 50 ms
+}
+
+TEST(RetractTakesTheEndMarkBack) {
+  Harness harness({.rules = {{.after = "Q?", .reply = "short</think>"},
+                             {.after = "short Wait", .reply = " longer</think>42"}}});
+  Phase first = Think(harness);
+  first.owed = 16;
+  const RequestId id = harness.Ask({first});
+  CHECK_EQ(harness.Finish(id).last().text, "short");
+  Phase second = Think(harness);
+  second.fresh.reset();
+  second.retract = true;
+  second.force = harness.Ids(" Wait");
+  harness.outcomes[id].over = false;
+  harness.scheduler->Run(id, {second, Answer(harness)});
+  const Outcome& outcome = harness.Finish(id);
+  CHECK_EQ(outcome.phases[1].text, " Wait longer");
+  CHECK_EQ(outcome.last().text, "42");
+}
+
+TEST(StreamedTextIsTheResultsText) {
+  ScriptedOptions model = Model();
+  model.rules[0].reply = "h\xc3\xa9, \xe2\x82\xac and \xf0\x9f\xa6\x8a</think>\n\n42\xe2\x82\xac";
+  Harness harness(model);
+  const RequestId id = harness.Ask({Think(harness), Answer(harness)}, {.stream = true});
+  const Outcome& outcome = harness.Finish(id);
+  CHECK_EQ(outcome.phases[0].text, "h\xc3\xa9, \xe2\x82\xac and \xf0\x9f\xa6\x8a");
+  CHECK_EQ(outcome.phases[0].text.find(outcome.streamed[1]), 0);
+  CHECK_EQ(outcome.last().text.find(outcome.streamed[0]), 0);
+  CHECK(outcome.streamed[1].size() + 8 >= outcome.phases[0].text.size());
+}
+
+TEST(BrokenEngineFailsEveryRequest) {
+  ScriptedOptions model = Endless();
+  model.fail_at_step = 20;
+  Harness harness(model);
+  const RequestId a = harness.Ask({Think(harness), Answer(harness)});
+  const RequestId b = harness.Ask({Think(harness), Answer(harness)});
+  CHECK(harness.Finish(a).failed);
+  CHECK(harness.Finish(b).failed);
+  CHECK_THROWS(harness.Ask({Answer(harness)}), Error);
+}
+
+TEST(BadPhasesAreRefused) {
+  Harness harness;
+  CHECK_THROWS(harness.Ask({}), Error);
+  CHECK_THROWS(harness.Ask({{.fresh = {{99999}}, .budget = 1}}), Error);
+  CHECK_THROWS(harness.Ask({{.fresh = {{1}}, .budget = -2}}), Error);
+  CHECK_THROWS(harness.Ask({{.fresh = std::vector<Token>{}, .budget = 1}}), Error);
+  CHECK_THROWS(harness.Ask({{.fresh = {{1}}}}, {.think_budget = -5}), Error);
+  CHECK_THROWS(harness.scheduler->Run(12345, {{.fresh = {{1}}, .budget = 1}}), Error);
+}
+
+// Whatever is asked in whatever order: the engine's own checks hold, all requests end, all cells
+// come back.
+TEST(RandomLoadLeavesNothingBehind) {
+  for (unsigned seed = 0; seed < 40; ++seed) {
+    std::mt19937 random(seed);
+    const auto pick = [&](unsigned n) { return static_cast<std::int32_t>(random() % n); };
+    ScriptedOptions model;
+    model.num_cells = 200 + pick(400);
+    model.max_seqs = 2 + pick(8);
+    model.max_rows = 16 + pick(64);
+    model.rules = {{.after = "Q?", .reply = kThoughts}, {.after = "</think>", .reply = " 42"}};
+    Harness harness(model);
+    std::vector<RequestId> ids;
+    for (int turn = 0; turn < 400; ++turn) {
+      if (pick(8) == 0 && ids.size() < 30) {
+        Phase think = Think(harness, pick(3) == 0 ? kUnlimited : pick(60));
+        think.fresh = harness.Ids(std::string(static_cast<std::size_t>(pick(60)), 'x') + "Q?");
+        think.sampling.temperature = pick(2) == 0 ? 0.0F : 1.0F;
+        if (pick(3) == 0)
+          think.probe = {.every = 1 + pick(9), .cue = harness.Ids("!"), .tokens = 3};
+        const double deadline_ms = pick(2) == 0 ? kNever : 20.0 + pick(3000);
+        ids.push_back(harness.Ask({think, Answer(harness, 1 + pick(12))},
+                                  {.priority = pick(3), .deadline_ms = deadline_ms}));
+      }
+      if (pick(30) == 0 && !ids.empty()) harness.scheduler->Cancel(ids[random() % ids.size()]);
+      if (pick(30) == 0 && !ids.empty())
+        harness.scheduler->StopThinking(ids[random() % ids.size()]);
+      if (pick(40) == 0 && !ids.empty()) {
+        // Closed while it may still run; parked or not.
+        harness.scheduler->Close(ids.back(), pick(2) == 0);
+        ids.pop_back();
+      }
+      harness.Step();
+    }
+    for (const RequestId id : ids) {
+      const Outcome& outcome = harness.Finish(id);
+      CHECK_EQ(harness.engine->last_error(), "");
+      CHECK(!outcome.failed);
+      harness.scheduler->Close(id, false);
+    }
+    harness.Step();
+    const auto stats = harness.scheduler->stats();
+    CHECK_EQ(stats.num_free_cells,
+             harness.engine->info().num_cells - harness.engine->num_used_cells());
+    CHECK(harness.engine->num_used_cells() <= harness.engine->info().num_cells / 8);  // parked ones
+  }
+}
+
+}  // namespace edgereason

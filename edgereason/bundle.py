@@ -22,7 +22,7 @@ from edgereason import gguf
 from edgereason.chat import guarded_texts
 from edgereason.config import build
 from edgereason.errors import BundleError, ModelNotFoundError, UsageError
-from edgereason.reasoning import PLAIN, Mode, Reasoning, detect_reasoning
+from edgereason.reasoning import PLAIN, Kind, Mode, Reasoning, detect_reasoning
 from edgereason.records import Sampling
 
 __all__ = [
@@ -84,7 +84,7 @@ class Bundle:
     eos_token: str = ""
     control_tokens: tuple[str, ...] = ()
     reasoning: Reasoning = PLAIN
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Sampling()  # noqa: RUF009  # it is frozen
     auto_threshold: float = 0.8
     variant: str = ""
     variant_options: Mapping[str, Any] = field(default_factory=dict)
@@ -96,7 +96,7 @@ _SERIALIZED: Final = tuple(f.name for f in fields(Bundle) if f.name != "path")
 
 
 def open_bundle(path: Path | str) -> Bundle:
-    """Opens a folder or a `.gguf`. Checks the manifest, that all files are there, and their sizes."""
+    """Opens a folder or a `.gguf`. Checks the manifest, and that all files are there in full."""
     path = Path(path)
     if path.is_dir():
         return _open_folder(path)
@@ -111,7 +111,7 @@ def model_file(bundle: Bundle) -> Path:
 
 
 def verify(bundle: Bundle, progress: Progress | None = None) -> None:
-    """Compares the sha256 of every file with the manifest. Reads all of them: seconds per gigabyte."""
+    """Compares every file's sha256 with the manifest's. Reads them all: seconds per gigabyte."""
     total = sum(file.size_bytes for file in bundle.files)
     done = 0
     for file in bundle.files:
@@ -149,7 +149,7 @@ def sha256_of(
 
 
 def write_bundle(bundle: Bundle, folder: Path) -> Bundle:
-    """Writes the manifest into a folder that holds the bundle's files, with their sizes and hashes."""
+    """Writes the manifest, with sizes and hashes, into a folder that holds the bundle's files."""
     files = []
     for file in bundle.files:
         at = _inside(folder, file.path)
@@ -220,7 +220,7 @@ def _read_manifest(manifest: Path) -> dict[str, Any]:
 
 
 def _inside(folder: Path, relative: str) -> Path:
-    """The path of a bundle's file. Refuses one that leads out of the folder, by name or by a link."""
+    """The path of a bundle's file. Refuses one that leads out of the folder, also by a link."""
     pure = PurePosixPath(relative)
     at = folder / pure
     if pure.is_absolute() or ".." in pure.parts or "\\" in relative or not pure.parts:
@@ -245,6 +245,7 @@ def _of_gguf(header: gguf.Gguf) -> Bundle:
     template = header.chat_template
     bos, eos = header.token("bos"), header.token("eos")
     control, defined = header.control_tokens()
+    reasoning = detect_reasoning(template, (*control, *defined), bos_token=bos, eos_token=eos)
     return Bundle(
         path=header.path,
         name=header.path.stem,
@@ -260,6 +261,35 @@ def _of_gguf(header: gguf.Gguf) -> Bundle:
         bos_token=bos,
         eos_token=eos,
         control_tokens=guarded_texts(template, control, defined),
-        reasoning=detect_reasoning(template, {*control, *defined}, bos_token=bos, eos_token=eos),
+        reasoning=reasoning,
+        sampling=_recommended(header, reasoning.kind),
         kv_bytes_per_token={kind: header.kv_bytes_per_token(kind) for kind in gguf.KV_BYTES},
     )
+
+
+_SAMPLING_KEYS: Final = {
+    "temperature": "temp",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "penalty_repeat",
+    "penalty_window": "penalty_last_n",
+}
+
+
+def _recommended(header: gguf.Gguf, kind: Kind) -> Sampling:
+    """What the file recommends; else what makers of reasoning models do, who warn of greedy
+    decoding (it loops), and greedy for all others."""
+    told = {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, key in _SAMPLING_KEYS.items()
+        if (value := header.metadata.get(f"general.sampling.{key}")) is not None
+    }
+    if not told and kind is Kind.MARKER:
+        told = {"temperature": 0.6, "top_p": 0.95}
+    try:
+        return build(Sampling, told, what="key")
+    except UsageError as error:
+        raise BundleError(
+            f"{header.path.name} recommends wrong sampling: {error.message}"
+        ) from None

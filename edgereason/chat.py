@@ -8,6 +8,7 @@ again. Knows no tokenizer.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -134,7 +135,7 @@ def _with_instructions(messages: Sequence[Message], mode: Mode) -> Sequence[Mess
 
 
 def _as_dict(message: Message) -> dict[str, str]:
-    """As transformers passes it on: templates read `reasoning_content`, that of gpt-oss `thinking`."""
+    """As transformers passes it on: most templates read `reasoning_content`, some `thinking`."""
     turn = {"role": message.role, "content": message.content}
     if message.reasoning is None:
         return turn
@@ -145,11 +146,9 @@ def _as_dict(message: Message) -> dict[str, str]:
 class _Guards:
     """Two characters put around every lookalike before rendering, found and taken out after it."""
 
-    tokens: re.Pattern[str]  # what is guarded in what the assistant said
-    lookalikes: re.Pattern[str]  # what is guarded elsewhere
-    starts: re.Pattern[
-        str
-    ]  # what gets a lone guard, lest a template that removes text joins two halves
+    lookalikes: re.Pattern[str]
+    everywhere: re.Pattern[str]  # what is guarded in a text: (lookalike) or the start of one
+    spoken: re.Pattern[str]  # the same for what the assistant said, where markers are let through
     left: str
     right: str
 
@@ -159,13 +158,20 @@ class _Guards:
     ) -> _Guards:
         # A marker made of several tokens needs no guard of its own: its tokens have one.
         single = [mark for mark in markers if not any(token in mark for token in tokens)]
-        spoken, everywhere = _any_of(tuple(tokens)), _any_of((*tokens, *single))
+        every = _any_of((*tokens, *single)).pattern
+        # A template that takes words out could join two halves: it gets a guard after each start.
         firsts = {item[0] for item in (*tokens, *single) if not item[0].isalnum()}
-        if "replace" not in template:
-            firsts.clear()
+        starts = _any_of(tuple(sorted(firsts)) if "replace" in template else ()).pattern
+        marks = _any_of(tuple(single)).pattern
         used = set(text)
         unused = (char for char in map(chr, _PRIVATE) if char not in used)
-        return cls(spoken, everywhere, _any_of(tuple(sorted(firsts))), next(unused), next(unused))
+        return cls(
+            lookalikes=re.compile(every),
+            everywhere=re.compile(f"({every})|(?:{starts})"),
+            spoken=re.compile(f"({_any_of(tuple(tokens)).pattern})|{marks}|(?:{starts})"),
+            left=next(unused),
+            right=next(unused),
+        )
 
     def put_turn(self, turn: Mapping[str, str]) -> dict[str, str]:
         spoken = turn["role"] == "assistant"
@@ -176,8 +182,7 @@ class _Guards:
 
     def put(self, value: Any, spoken: bool = False) -> Any:
         if isinstance(value, str):
-            guarded = self.tokens if spoken else self.lookalikes
-            return re.sub(f"({guarded.pattern})|{self.starts.pattern}", self._put_one, value)
+            return (self.spoken if spoken else self.everywhere).sub(self._put_one, value)
         if isinstance(value, Mapping):
             return {self.put(key): self.put(item, spoken) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -185,7 +190,9 @@ class _Guards:
         return value
 
     def _put_one(self, match: re.Match[str]) -> str:
-        return f"{self.left if match[1] else ''}{match[0]}{self.right}"
+        if match[1]:
+            return self.left + match[0] + self.right
+        return match[0] if len(match[0]) > 1 else match[0] + self.right
 
     def cut(self, text: str) -> Iterator[Segment]:
         """The segments between the guards.
@@ -204,10 +211,10 @@ class _Guards:
         yield Segment(text[start:])
 
     def _as_text(self, lookalike: str) -> Iterator[Segment]:
-        """Cut after the first character, and again wherever a shorter token's text begins inside."""
+        """Cut after its first character, and after that of every shorter token inside."""
         inside = re.finditer(f"(?={self.lookalikes.pattern})", lookalike)
         cuts = [0, *(match.start() + 1 for match in inside), len(lookalike)]
-        for begin, end in zip(cuts, cuts[1:], strict=False):
+        for begin, end in itertools.pairwise(cuts):
             yield Segment(lookalike[begin:end], control=False)
 
 

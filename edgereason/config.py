@@ -178,7 +178,7 @@ def _default(item: Any) -> Any:
     return item.default_factory() if item.default_factory is not MISSING else REQUIRED
 
 
-def _coerced(value: Any, kind: Any, where: str) -> Any:
+def _coerced(value: Any, kind: Any, where: str) -> Any:  # noqa: PLR0911  # one return a kind
     """`value` as `kind`, or a UsageError that names both."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:

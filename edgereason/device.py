@@ -91,7 +91,7 @@ class Cost:
         return num_tokens * per_token
 
     def energy_joules(self, decode_s: float) -> float:
-        """Energy of decoding for so long: power rises from idle to its final value. 0: not measured."""
+        """Energy of so long a decode; power rises to its final value. 0: not measured."""
         risen = self.power_rise_s * (1 - math.exp(-decode_s / self.power_rise_s))
         return self.power_watts * decode_s - self.power_rise_watts * risen
 
@@ -211,7 +211,7 @@ def _cpu_name(root: Path) -> str:
 
 
 def _gpu_name(root: Path) -> str:
-    """An NVIDIA GPU as the driver shows it; a Jetson's is part of the chip and has no entry there."""
+    """An NVIDIA GPU as its driver shows it. A Jetson's is part of the chip and not shown there."""
     for path in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):
         for line in _text(path).splitlines():
             key, _, value = line.partition(":")

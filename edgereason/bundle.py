@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from edgereason import gguf
 from edgereason.chat import guarded_texts
-from edgereason.config import build
+from edgereason.config import build, unknown
 from edgereason.errors import BundleError, ModelNotFoundError, UsageError
 from edgereason.reasoning import PLAIN, Kind, Mode, Reasoning, detect_reasoning
 from edgereason.records import Sampling
@@ -196,6 +196,8 @@ def _open_folder(folder: Path) -> Bundle:
             "update edgereason, or export the model again",
         )
     try:
+        if "path" in data:
+            raise unknown("unknown key", "path", _SERIALIZED)
         bundle = build(Bundle, {**data, "path": folder}, what="key")
     except UsageError as error:
         raise BundleError(f"{manifest}: {error.message}", error.hint) from None

@@ -130,6 +130,10 @@ def _parts(answer: Answer) -> Iterator[str]:
 
 
 def _cut(answer: Answer) -> str:
-    """Says so when the only answer did not end by itself."""
+    """Says so when the only answer did not end by itself, nor by being cancelled as a whole."""
     reasons = [phase.reason for phase in answer.phases if phase.name == "answer"]
-    return f" (cut by {reasons[0]})" if len(reasons) == 1 and reasons[0] != "stop" else ""
+    return (
+        f" (cut by {reasons[0]})"
+        if len(reasons) == 1 and reasons[0] not in ("stop", "cancelled")
+        else ""
+    )

@@ -113,13 +113,20 @@ cdef class Sampler:
         self.num_vocab = num_vocab
 
     def sample(
-        self, const float[::1] logits not None, sampling, *, recent=(), uint64_t draw=0, int32_t lift=-1, float lift_share=0
+        self,
+        const float[::1] logits not None,
+        sampling,
+        *,
+        recent=(),
+        uint64_t draw=0,
+        int32_t lift=-1,
+        float lift_share=0,
     ):
         """(token, logprob, margin, entropy)."""
         cdef Sampling settings
         cdef vector[int32_t] seen = _tokens(recent)
         _fill_sampling(&settings, sampling)
-        ids = [*seen, *sampling.logit_bias, max(lift, 0)]
+        ids = [*recent, *sampling.logit_bias, max(lift, 0)]
         if len(logits) != self.num_vocab or min(ids) < 0 or max(ids) >= self.num_vocab:
             raise UsageError(f"logits and tokens must be those of a vocabulary of {self.num_vocab}")
         cdef Sampled drawn = self.core.get().Sample(

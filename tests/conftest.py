@@ -1,0 +1,24 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgereason import hub
+from edgereason.bundle import model_file, open_bundle
+from edgereason.errors import ModelNotFoundError
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The GGUF of SmolLM2-135M-Instruct: `EDGEREASON_TEST_MODEL`, or what was pulled."""
+    named = os.environ.get("EDGEREASON_TEST_MODEL")
+    if named:
+        return Path(named)
+    try:
+        return model_file(open_bundle(hub.resolve("smollm2-135m")))
+    except ModelNotFoundError as error:
+        pytest.skip(str(error))

@@ -109,7 +109,7 @@ void Scheduler::Loop() noexcept {
 }
 
 void Scheduler::WarmUp() {
-  governor_.SetBusyCores(meter_.BusyCores());
+  governor_.SetBusyCores(meter_.BusyCores(), meter_.num_cores());
   const SeqId slot = kv_.Acquire();
   std::int32_t pos = 0;
   // Twice: the first round touches memory for the first time.

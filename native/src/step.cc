@@ -75,7 +75,7 @@ Status Scheduler::DecodeRows() noexcept {
   cost_.Observe(num_rows, cells, end_ms - begin_ms);
   const std::int32_t num_threads = governor_.num_threads();
   if (end_ms >= next_meter_ms_ && info_.max_threads > 1 && options_.num_threads == 0) {
-    governor_.SetBusyCores(meter_.BusyCores());
+    governor_.SetBusyCores(meter_.BusyCores(), meter_.num_cores());
     next_meter_ms_ = end_ms + kMeterMs;
   }
   if (governor_.Observe(end_ms, num_rows, end_ms - begin_ms) != num_threads) {
@@ -100,53 +100,6 @@ bool Scheduler::Expire(double now_ms, std::int32_t num_rows) {
     }
   }
   return any;
-}
-
-void Scheduler::Admit() {
-  for (Sequence* sequence : active_) {
-    if (sequence->slot < 0 && !Admit(sequence)) break;  // none overtakes a more urgent one
-  }
-}
-
-// Frees KV that nobody uses at present: a parked prefix, or that of a request between two runs,
-// which is decoded anew.
-bool Scheduler::EvictOne() {
-  if (kv_.EvictOne()) return true;
-  for (const auto& [id, sequence] : sequences_) {
-    if (sequence->slot < 0 || sequence->running()) continue;
-    ReleaseKv(sequence.get());
-    return true;
-  }
-  return false;
-}
-
-bool Scheduler::Admit(Sequence* sequence) {
-  std::int32_t reserved = 0;
-  for (const auto& [id, other] : sequences_) {
-    if (other->slot >= 0) reserved += other->reserve() + other->pending();
-  }
-  // The longest prefix that somebody's KV already holds: a live request's, or a parked one's.
-  Kv::Prefix prefix = kv_.FindParked(sequence->tokens());
-  for (const auto& [id, other] : sequences_) {
-    if (other->slot < 0) continue;
-    const auto decoded = other->tokens().first(static_cast<std::size_t>(other->num_decoded));
-    const std::int32_t len = CommonPrefix(decoded, sequence->tokens());
-    if (len > prefix.len) prefix = {other->slot, len};
-  }
-  // The last token is decoded anew, for its logits.
-  prefix.len = std::min(prefix.len, static_cast<std::int32_t>(sequence->tokens().size()) - 1);
-  const std::int32_t needed = sequence->pending() - prefix.len + sequence->reserve();
-  if (needed + reserved > kv_.num_free()) {
-    return EvictOne() && Admit(sequence);
-  }
-  const SeqId slot = kv_.Acquire();
-  if (slot < 0) return EvictOne() && Admit(sequence);
-  sequence->slot = slot;
-  if (prefix.len > 0 && kv_.Fork(prefix.slot, slot, prefix.len)) {
-    sequence->num_decoded = prefix.len;
-    sequence->result()->num_cached = prefix.len;
-  }
-  return true;
 }
 
 PlanSeq Scheduler::View(const Sequence& sequence) const noexcept {
@@ -210,56 +163,6 @@ bool Scheduler::Plan(double now_ms) {
   if (std::ranges::any_of(grants_, [](std::int32_t rows) { return rows > 0; })) return true;
   MakeRoom();
   return false;
-}
-
-// Takes back rows for which no cell is left. Prompts and answers have their cells claimed; each
-// further thought takes one of those that remain.
-void Scheduler::FitCells() {
-  const auto thinks_on = [](const PlanSeq& seq) { return seq.thinking && seq.pending == 1; };
-  std::int32_t claimed = 0;
-  for (const auto& [id, sequence] : sequences_) {
-    if (sequence->slot < 0) continue;
-    claimed += sequence->reserve();
-    if (!sequence->thinking() || sequence->pending() > 1) claimed += sequence->pending();
-  }
-  std::int32_t wanted = 0;
-  for (std::size_t i = 0; i < plan_.size(); ++i) {
-    if (thinks_on(plan_[i])) wanted += grants_[i];
-  }
-  while (kv_.num_free() - claimed < wanted && EvictOne()) {
-  }
-  std::int32_t available = std::max(kv_.num_free() - claimed, 0);
-  for (std::size_t i = 0; i < plan_.size(); ++i) {
-    if (!thinks_on(plan_[i]) || grants_[i] == 0) continue;
-    if (available == 0) {
-      grants_[i] = 0;
-    } else {
-      --available;
-    }
-  }
-}
-
-// Nothing could run for want of cells: the least urgent request stops thinking, or ends.
-void Scheduler::MakeRoom() {
-  made_room_ = true;
-  if (EvictOne()) return;
-  const double now_ms = NowMs();
-  SweepProbes();
-  if (!probes_.empty()) {
-    DropProbe(probes_.back()->owner);
-    return;
-  }
-  for (auto it = active_.rbegin(); it != active_.rend(); ++it) {
-    Sequence* sequence = *it;
-    if (sequence->slot < 0) continue;
-    if (sequence->thinking()) {
-      const auto verdict = sequence->CloseThinking(StopReason::kContext);
-      if (verdict.ended) EndPhase(sequence, verdict, now_ms);
-    } else {
-      EndChain(sequence, StopReason::kContext, now_ms);
-    }
-    return;
-  }
 }
 
 void Scheduler::BuildRows() {

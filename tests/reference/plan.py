@@ -1,0 +1,130 @@
+"""Slow twin of the planner (native/src/plan.cc), written from the rules in plan.h."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+BATCH_WIDTH = 8
+PREFILL_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Seq:
+    priority: int = 0
+    deadline_ms: float = math.inf
+    pending: int = 1
+    owed_rows: int = 0
+    owed_steps: int = 0
+    thinking: bool = False
+    blocked: bool = False
+
+    @property
+    def owed(self) -> bool:
+        return not self.thinking and math.isfinite(self.deadline_ms)
+
+
+@dataclass(frozen=True)
+class Limits:
+    max_rows: int = 512
+    now_ms: float = 0.0
+    chunk_ms: float = 50.0
+    margin: float = 1.15
+
+
+class Cost(Protocol):
+    def step_ms(self, rows: int, /) -> float: ...
+    def rows_within(self, ms: float, max_rows: int, /) -> int: ...
+
+
+def prefill_ms(rows: int, cost: Cost) -> float:
+    if rows <= 0:
+        return 0.0
+    if rows <= PREFILL_ROWS:
+        return cost.step_ms(rows)
+    return cost.step_ms(PREFILL_ROWS) * rows / PREFILL_ROWS
+
+
+def together_ms(seqs: Sequence[Seq], cost: Cost) -> float:
+    """Owed work of several sequences, served side by side."""
+    width = min(max(len(seqs), 1), BATCH_WIDTH)
+    rows = sum(seq.pending + seq.owed_rows for seq in seqs)
+    steps = sum(seq.owed_steps for seq in seqs)
+    longest = max((seq.owed_steps for seq in seqs), default=0)
+    return prefill_ms(rows, cost) + max(
+        cost.step_ms(width) / width * steps, longest * cost.step_ms(1)
+    )
+
+
+def owed_ms(seq: Seq, cost: Cost) -> float:
+    return prefill_ms(seq.pending + seq.owed_rows, cost) + seq.owed_steps * cost.step_ms(1)
+
+
+def num_to_close(seqs: Sequence[Seq], cost: Cost, limits: Limits) -> int:
+    """`seqs` by deadline."""
+    dated = [seq for seq in seqs if math.isfinite(seq.deadline_ms)]
+    close, horizon = 0, -math.inf
+    for i, seq in enumerate(dated):
+        horizon = max(horizon, seq.deadline_ms + owed_ms(seq, cost))
+        beside = [other for other in dated if other.deadline_ms <= horizon]
+        step = cost.step_ms(min(len(beside), BATCH_WIDTH))
+        if limits.now_ms + limits.margin * together_ms(beside, cost) + step > seq.deadline_ms:
+            close = i + 1
+    return close
+
+
+def yields(seq: Seq, seqs: Sequence[Seq], by_deadline: Sequence[int], cost: Cost, now: float) -> bool:
+    above: list[Seq] = []
+    for other in (seqs[i] for i in by_deadline):
+        if other.priority <= seq.priority:
+            continue
+        above.append(other)
+        left = other.deadline_ms - now
+        if together_ms(above, cost) <= left < together_ms([seq, *above], cost):
+            return True
+    return False
+
+
+def plan_step(
+    seqs: Sequence[Seq], by_deadline: Sequence[int], cost: Cost, limits: Limits
+) -> list[int]:
+    rows = [0] * len(seqs)
+    ready = [seq for seq in seqs if not seq.blocked]
+    top = max((seq.priority for seq in ready), default=0)
+
+    def allowed(seq: Seq, later: float) -> float:
+        if not math.isfinite(seq.deadline_ms):
+            return math.inf
+        left = (seq.deadline_ms - limits.now_ms) / limits.margin
+        return left - (owed_ms(seq, cost) if seq.thinking else (seq.owed_steps - 1) * later)
+
+    def add(i: int) -> None:
+        total = sum(rows)
+        room = limits.max_rows - total
+        if total > 0:
+            inside = [j for j, num in enumerate(rows) if num > 0]
+            later = cost.step_ms(len(inside) + 1)
+            most = min(allowed(seqs[j], later) for j in [*inside, i])
+            if cost.step_ms(total + 1) > most:
+                return
+            if seqs[i].pending > 1:
+                target = min(most, limits.chunk_ms)
+                room = min(room, cost.rows_within(target, limits.max_rows) - total)
+        elif len(ready) > 1:
+            room = min(room, cost.rows_within(limits.chunk_ms, limits.max_rows))
+        rows[i] = max(0, min(seqs[i].pending, room))
+
+    owed = [i for i in by_deadline if not seqs[i].blocked and seqs[i].owed]
+    waits = {i: yields(seqs[i], seqs, by_deadline, cost, limits.now_ms) for i in owed}
+    for i in owed:
+        if not waits[i]:
+            add(i)
+    for i in owed:
+        if waits[i] and sum(rows) == 0:
+            add(i)
+    for i, seq in enumerate(seqs):
+        if not seq.blocked and not seq.owed and seq.priority == top:
+            add(i)
+    return rows

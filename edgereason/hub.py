@@ -139,11 +139,12 @@ def _name_of(folder: str) -> str:
 
 
 def _is_path(text: str) -> bool:
-    if text.startswith("hf:"):
-        return False
-    # `owner/repo/file.gguf` could be either; it is a repository when its first folder is not here.
-    is_gguf = text.endswith(".gguf") and (text.count("/") != 2 or Path(text).parent.exists())
-    return is_gguf or text.startswith((".", "/", "~", "file:"))
+    if text.startswith((".", "/", "~", "file:")):
+        return True
+    # owner/repo/file.gguf could be either: it is a path when its folder is here.
+    match = _HF.fullmatch(text)
+    remote = match is not None and match["file"] and not Path(text).parent.is_dir()
+    return text.endswith(".gguf") and not text.startswith("hf:") and not remote
 
 
 def _canonical(name: str) -> str:

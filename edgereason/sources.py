@@ -69,14 +69,17 @@ def _pip_download(requirement: str, downloads: Path, size: int, progress: Progre
     # A wheel only: building a source distribution would run its code.
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--quiet"]
     options += ["--disable-pip-version-check", "--dest", str(downloads)]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "pip", "download", *options, requirement],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=child_environment(TMPDIR=str(downloads)),
-    )
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pip", "download", *options, requirement],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=child_environment(TMPDIR=str(downloads)),
+        )
+    except OSError as error:
+        raise DownloadError(f"cannot run pip with {sys.executable!r}: {error.strerror}") from None
     try:
         complaint = _wait(child, downloads, size, progress)
     finally:
@@ -113,11 +116,10 @@ def _pip_error(requirement: str, complaint: str) -> DownloadError:
     if "No space left" in complaint:
         return DownloadError("the disk is full", MAKE_ROOM)
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    errors = (
-        [line for line in lines if line.startswith("ERROR: ")] or lines[-1:] or ["it says no more"]
-    )
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    reason = (errors or lines or ["it gave no reason"])[-1].removeprefix("ERROR: ")
     return DownloadError(
-        f"pip could not fetch {requirement}: {errors[-1].removeprefix('ERROR: ')}",
+        f"pip could not fetch {requirement}: {reason}",
         "check the network, and the index pip is set to use (pip config list)",
     )
 

@@ -1,0 +1,94 @@
+"""What the documents say is true: options, exit codes, files, links, and programs that run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgereason import effort, errors
+from edgereason.cli import _main
+from edgereason.config import env_name
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_every_option_and_its_twin_are_in_the_manual() -> None:
+    import typer
+
+    manual = page("docs/cli.md")
+    group: Any = typer.main.get_command(_main._app())
+    for name, command in group.commands.items():
+        assert f"| `{name}" in manual
+        for parameter in command.params:
+            long = next((each for each in parameter.opts if each.startswith("--")), "--help")
+            if long != "--help":
+                assert re.search(rf"`{long}` \| `{env_name(long)}` \|", manual), long
+
+
+def test_every_error_and_its_exit_code_are_in_the_manual() -> None:
+    codes = dict(re.findall(r"^\| (\d+) \| .* \| (.*) \|$", page("docs/cli.md"), re.MULTILINE))
+    for _, error in inspect.getmembers(errors, inspect.isclass):
+        if error is not errors.EdgereasonError:
+            assert f"`{error.code}`" in codes[str(error.exit_code)]
+
+
+def test_efforts_are_those_of_the_manual() -> None:
+    names, tokens = re.findall(r"^\| (?:effort|tokens) \| (.*) \|$", page("docs/cli.md"), re.MULTILINE)
+    said = dict(zip(names.split(" | "), tokens.split(" | "), strict=True))
+    table = effort.table(1 << 20)
+    assert said == {name: str(n) if n >= 0 else "no limit" for name, n in table.items()}
+
+
+def test_the_readme_is_short_and_its_tree_exists() -> None:
+    readme = page("README.md")
+    assert readme.count("\n") < 200
+    tree = re.search(r"```\n\.\n(.*?)```", readme, re.DOTALL)
+    assert tree is not None
+    folders: list[str] = []
+    for line in tree[1].splitlines():
+        bars, _, entry = line.partition("── ")
+        names = entry.split("  ")[0].split()
+        depth = len(bars) // 4
+        folders = folders[:depth]
+        for name in names:
+            assert (ROOT / Path(*folders) / name).exists(), "/".join([*folders, name])
+        folders.append(names[0].rstrip("/"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_files_that_are_named_exist(path: Path) -> None:
+    """Names in backquotes that look like files of ours; `x` stands for any."""
+    for name in re.findall(r"`([\w./-]+\.(?:py|h|cc|toml|md|pyi))`", path.read_text(encoding="utf-8")):
+        if "/x." in name:
+            continue
+        roots = (ROOT, ROOT / "edgereason", ROOT / "native" / "include" / "edgereason", path.parent)
+        found = any((root / name).exists() for root in roots)
+        assert found or any(ROOT.glob(f"*/{name}")) or any(ROOT.glob(f"*/*/{name}")), name
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", page("README.md"), re.DOTALL))
+def test_the_programs_of_the_readme_run(block: str) -> None:
+    scripted = block.replace('"smollm2-135m"', repr(str(ROOT / "examples" / "scripted")))
+    assert scripted != block
+    done = subprocess.run(
+        [sys.executable, "-c", scripted], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout

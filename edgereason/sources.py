@@ -24,6 +24,7 @@ from edgereason.config import child_environment
 from edgereason.errors import DownloadError, EdgereasonError, ModelNotFoundError
 
 MAKE_ROOM: Final = "make room, or set EDGEREASON_CACHE to a folder on another disk"
+_CHECK_NETWORK: Final = "check the network, and the index pip is set to use (pip config list)"
 _PART: Final = re.compile(r"-(\d{5})-of-\d{5}\.gguf$")
 
 
@@ -115,13 +116,14 @@ def _pip_error(requirement: str, complaint: str) -> DownloadError:
         )
     if "No space left" in complaint:
         return DownloadError("the disk is full", MAKE_ROOM)
+    if "connection broken" in complaint or "Failed to establish" in complaint:
+        return DownloadError(
+            f"no connection to the package index, from which {requirement} comes", _CHECK_NETWORK
+        )
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR: ")]
     reason = (errors or lines or ["it gave no reason"])[-1].removeprefix("ERROR: ")
-    return DownloadError(
-        f"pip could not fetch {requirement}: {reason}",
-        "check the network, and the index pip is set to use (pip config list)",
-    )
+    return DownloadError(f"pip could not fetch {requirement}: {reason}", _CHECK_NETWORK)
 
 
 def _extract(downloads: Path, member: str, target: Path) -> None:

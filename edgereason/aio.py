@@ -1,4 +1,6 @@
-"""The same in asyncio. Nothing blocks the event loop: the native thread computes, the driver's thread calls back."""
+"""The same in asyncio. Nothing blocks the event loop: the native thread computes, the driver's
+thread calls back.
+"""
 
 from __future__ import annotations
 

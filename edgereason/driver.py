@@ -1,7 +1,9 @@
-"""Drives strategies: hands their phases to the core and the results back, for all requests of an open model.
+"""Drives strategies: hands their phases to the core and the results back, for all requests of an
+open model.
 
-One thread waits for events of the core. A request is a tree of lines: the root line runs the strategy, and each `Fork`
-adds one line per child. Each line is one sequence of the core. Knows strategies only as generators.
+One thread waits for events of the core. A request is a tree of lines: the root line runs the
+strategy, and each `Fork` adds one line per child. Each line is one sequence of the core. Knows
+strategies only as generators.
 """
 
 from __future__ import annotations
@@ -97,6 +99,7 @@ class Driver:
         with self._lock:
             if self._closed:
                 raise EngineError("this model is closed", "open it again with Reasoner.open")
+            job.future.set_running_or_notify_cancel()  # from here on only `cancel` ends it early
             line = self._open(job, steps)
             try:
                 self._advance(line, None)

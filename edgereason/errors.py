@@ -1,7 +1,8 @@
 """Every error that edgereason raises on purpose.
 
-Each class carries a stable `code` (the JSON field), the exit code of the CLI, and an optional `hint`: the way out. The
-native core raises the same classes through `native/bindings/translate_error.h`, which looks them up here by name.
+Each class carries a stable `code` (the JSON field), the exit code of the CLI, and an optional
+`hint`: the way out. The native core raises the same classes: `native/bindings/translate_error.h`
+looks them up here by name.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import ClassVar
 
 
 class EdgereasonError(Exception):
-    """Base of all errors raised on purpose. `message` says what is wrong, `hint` what to do about it."""
+    """Base of all. `message` says what is wrong, `hint` what to do about it."""
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 5
@@ -29,7 +30,7 @@ class EdgereasonError(Exception):
 
 
 class UsageError(EdgereasonError):
-    """The caller asked for something that cannot be: a bad value, an unknown name, a prompt that does not fit."""
+    """The caller asked for what cannot be: a bad value, an unknown name, too long a prompt."""
 
     code = "usage"
     exit_code = 2
@@ -55,7 +56,7 @@ class ModelNotFoundError(EdgereasonError):
 
 
 class BundleError(EdgereasonError):
-    """A model file or bundle is there but cannot be used: truncated, corrupted, of an unknown form."""
+    """A model file or bundle cannot be used: truncated, corrupted, of an unknown form."""
 
     code = "bad_bundle"
     exit_code = 3

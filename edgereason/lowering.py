@@ -16,7 +16,7 @@ class Tokenizer(Protocol):
     """What an open engine offers. Thread-safe."""
 
     def tokenize(self, text: str, *, parse_control: bool = False) -> list[int]:
-        """Text to token ids; names of control tokens become those tokens only with `parse_control`."""
+        """Token ids; names of control tokens become those tokens only with `parse_control`."""
         ...
 
     @property
@@ -100,6 +100,6 @@ def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
         stop=raw(phase.stop),
         owed=phase.owed,
         sampling=phase.sampling,
-        probe=probe and CoreProbe(probe.every, ids(probe.cue), probe.tokens, probe.agree),
+        probe=CoreProbe(probe.every, ids(probe.cue), probe.tokens, probe.agree) if probe else None,
         loop=phase.loop,
     )

@@ -1,7 +1,7 @@
 """The frozen records that cross floors: what is asked, how it is thought about, what comes back.
 
-Plain data only: nothing here knows an engine, a tokenizer or a terminal. Token counts are integers, times are
-milliseconds as float, probabilities natural-log unless the name says otherwise.
+Plain data only: nothing here knows an engine, a tokenizer or a terminal. Token counts are integers,
+times are milliseconds as float, probabilities natural logarithms unless the name says otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UNLIMITED = -1
 
 
 class Capability(Flag):
-    """What an engine can do; a strategy states what it `needs`. Same bits as `Capability` in `engine.h`."""
+    """What an engine can do; a strategy states what it `needs`. Same bits as in `engine.h`."""
 
     NONE = 0
     LOGITS = 1
@@ -60,7 +60,7 @@ def _require(ok: bool, message: str, hint: str = "") -> None:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `reasoning` is what the assistant thought before `content`, where known."""
+    """One turn of a conversation. `reasoning`: what the assistant thought before, where known."""
 
     role: str
     content: str
@@ -71,15 +71,16 @@ class Message:
 class Sampling:
     """How the next token is drawn from one row of logits.
 
-    Order: penalties, bias, then greedy if `temperature` is 0; else temperature, top-k, top-p, min-p, one draw from a
-    counter-based generator: token i of a request depends on `seed` and i alone, never on what else is in the batch.
+    Order: penalties, bias, then greedy if `temperature` is 0; else temperature, top-k, top-p,
+    min-p, one draw from a counter-based generator: token i of a request depends on `seed` and i
+    alone, never on what else is in the batch.
     """
 
     temperature: float = 0.0
     top_k: int = 0  # 0: off
     top_p: float = 1.0
     min_p: float = 0.0
-    repetition_penalty: float = 1.0  # 1: off; divides positive, multiplies negative logits of seen tokens
+    repetition_penalty: float = 1.0  # divides positive, multiplies negative logits of seen tokens
     presence_penalty: float = 0.0  # subtracted once from the logit of every seen token
     penalty_window: int = 64  # how many of the last tokens count as seen
     logit_bias: Mapping[int, float] = field(default_factory=dict)
@@ -109,13 +110,15 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one request may spend. `think_tokens` holds per chain of thought, cumulative over re-opened blocks.
+    """What one request may spend. `think_tokens` holds per chain of thought, and is cumulative over
+    blocks that are opened again.
 
     Attributes:
         think_tokens: thinking tokens at most; -1 no limit, 0 no thinking.
         answer_tokens: answer tokens at most; this much room is kept free for the answer.
         deadline_ms: milliseconds from arrival to the end of the answer; None no deadline.
-        soft: fraction of the think budget from which the end of thinking becomes likelier; 1 is a hard budget only.
+        soft: fraction of the think budget from which the end of thinking becomes likelier; 1 is a
+            hard budget only.
     """
 
     think_tokens: int = UNLIMITED
@@ -151,7 +154,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Look ahead while thinking: every `every` tokens fork, force `cue`, decode up to `tokens` greedily."""
+    """Every `every` thinking tokens: fork, force `cue`, decode up to `tokens` greedily."""
 
     every: int
     cue: str
@@ -166,7 +169,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """End thinking once the last tokens are one pattern of at most `max_period` tokens, `repeats` times over."""
+    """End thinking once it repeats one pattern of at most `max_period` tokens `repeats` times."""
 
     max_period: int = 64
     repeats: int = 4
@@ -179,18 +182,19 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One stretch of decoding that the native core runs to its end by itself. Mirrors `Phase` in `phase.h`.
+    """One stretch of decoding that the native core runs by itself. Mirrors `Phase` in `phase.h`.
 
     Text fields are trusted template text: control tokens in them are parsed.
     """
 
     name: str  # think, answer, draft, summary, prompt
     channel: Channel = Channel.ANSWER
-    fresh: tuple[Segment, ...] | None = None  # start again from this prompt; KV of the common prefix is kept
+    # Start again from this prompt; the KV of the common prefix is kept.
+    fresh: tuple[Segment, ...] | None = None
     retract: bool = False  # take the end mark that ended the phase before back out of the context
     force: str = ""  # put into the context, not sampled, before the phase begins
     budget: int = UNLIMITED  # tokens sampled at most in this phase
-    soft: float = 1.0  # fraction of the budget from which the first token of `close` becomes likelier
+    soft: float = 1.0  # fraction of the budget from which the first token of `close` is likelier
     open: tuple[str, ...] = ()  # texts that open a reasoning block in the middle of this phase
     shut: tuple[str, ...] = ()  # texts that end a reasoning block; they end a reasoning phase
     close: str = ""  # forced when a reasoning block ends in any way but its own `shut`
@@ -211,7 +215,8 @@ class PhaseResult:
         num_reasoning: those of them that were thinking.
         text: text of the phase's own channel, markers and stop texts left out.
         reasoning: text of blocks that were re-opened in an answer phase.
-        mean_logprob, min_logprob: of the sampled tokens, before temperature; 0 when nothing was sampled.
+        mean_logprob, min_logprob: of the sampled tokens, before temperature; 0 when nothing was
+            sampled.
         mean_margin: mean of p(best) - p(second), in [0, 1].
         mean_entropy: nats.
         probe: text of the last probe that finished, or None.
@@ -245,7 +250,9 @@ class PhaseResult:
 
     @property
     def confidence(self) -> float:
-        """Geometric mean of token probability, damped by the mean margin; in [0, 1], 0 when nothing was sampled."""
+        """Geometric mean of token probability, damped by the mean margin; in [0, 1], 0 when nothing
+        was sampled.
+        """
         if not self.tokens:
             return 0.0
         return math.sqrt(math.exp(self.mean_logprob) * max(self.mean_margin, 0.0))
@@ -353,7 +360,8 @@ class Request:
         priority: higher is more urgent; a higher one pauses a lower one between two tokens.
         stop: texts that end the answer.
         keep: keep the KV of this conversation, so that its next turn need not read it again.
-        probe_every: look ahead every so many thinking tokens and stop when the answer is stable; 0 is off.
+        probe_every: look ahead every so many thinking tokens and stop when the answer is stable; 0
+            is off.
     """
 
     messages: tuple[Message, ...]

@@ -1,4 +1,4 @@
-"""From what the phases did to the answer that the caller gets: usage, budgets, timings, why it ended."""
+"""From what the phases did to what the caller gets: usage, budgets, timings, why it ended."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def final_answer(
 ) -> Answer:
     """Adds the figures.
 
-    `results` are the phases of all chains, the first `num_root` of them the request's own (its prompt is counted once,
-    however many chains share it); `think_used` is the thinking of the longest chain.
+    `results` are the phases of all chains, the first `num_root` of them the request's own: its
+    prompt is counted once, however many chains share it); `think_used` is the thinking of the longest chain.
     """
     budget = request.budget
     late_ms = 0.0 if budget.deadline_ms is None else max(0.0, used_ms - budget.deadline_ms)
@@ -97,7 +97,10 @@ def final_answer(
         timings=_timings(results, queue_ms, used_ms),
         phases=tuple(
             PhaseReport(
-                result.name, result.num_tokens, result.reason.value, result.prefill_ms + result.decode_ms
+                result.name,
+                result.num_tokens,
+                result.reason.value,
+                result.prefill_ms + result.decode_ms,
             )
             for result in results
         ),

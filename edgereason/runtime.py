@@ -1,7 +1,7 @@
 """Reasoner: an open model that answers. The only place where engines and strategies meet.
 
-    with Reasoner.open("smollm2-135m") as reasoner:
-        answer = reasoner.ask("What is 17 * 3?", strategy="think", think_budget=128, deadline_ms=2000)
+with Reasoner.open("smollm2-135m") as reasoner:
+    answer = reasoner.ask("What is 17 * 3?", strategy="think", think_budget=128, deadline_ms=2000)
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from edgereason.records import (
     Capability,
     Chunk,
     Message,
+    PhaseResult,
     Request,
     Sampling,
     messages_of,
@@ -52,11 +53,16 @@ class Handle:
 
     @property
     def future(self) -> Future[Answer]:
-        """For whoever waits in another way: callbacks, `asyncio.wrap_future`, `concurrent.futures.wait`."""
+        """For whoever waits in another way: callbacks, asyncio, `concurrent.futures.wait`."""
         return self._job.future
 
+    @property
+    def chains(self) -> tuple[tuple[PhaseResult, ...], ...]:
+        """The phases so far, tokens included, by chain of thought; the request's own first."""
+        return tuple(tuple(line.results) for line in self._job.lines)
+
     def cancel(self) -> None:
-        """Ends the request within one step; `result()` gives what was there, with finish `cancelled`."""
+        """Ends the request within one step; `result()` gives what was there."""
         self._driver.cancel(self._job)
 
     def stop_thinking(self) -> None:
@@ -64,7 +70,7 @@ class Handle:
         self._driver.stop_thinking(self._job)
 
     def __iter__(self) -> Iterator[Chunk]:
-        """The text as it appears, if the request was submitted with `stream=True`. Raises what went wrong."""
+        """The text as it appears, of a request with `stream=True`. Raises what went wrong."""
         if not self._job.streams:
             raise UsageError("this request does not stream", "submit it with stream=True")
         while (chunk := self._job.chunks.get()) is not None:
@@ -73,9 +79,11 @@ class Handle:
 
 
 class Reasoner:
-    """An open model. Safe to use from several threads; requests run side by side on one native thread."""
+    """An open model. Safe to use from several threads: requests run side by side."""
 
-    def __init__(self, bundle: Bundle, engine: Any, *, threads: int = 0, park_tokens: int = -1) -> None:
+    def __init__(
+        self, bundle: Bundle, engine: Any, *, threads: int = 0, park_tokens: int = -1
+    ) -> None:
         from edgereason import _core  # loads the native library
 
         self.bundle = bundle
@@ -99,10 +107,12 @@ class Reasoner:
         """Opens a model.
 
         Args:
-            model: a name from the catalog, a path to a bundle or a `.gguf`, or `hf:owner/repo:QUANT`.
+            model: a name from the catalog, a path to a bundle or a `.gguf`, or
+                `hf:owner/repo:QUANT`.
             engine: a file in `edgereason/engines/`; default: what the bundle was made for.
             threads: compute threads; 0 follows the load of the machine.
-            park_tokens: how much of the context may hold prefixes of requests that asked to `keep` theirs;
+            park_tokens: how much of the context may hold prefixes of requests that asked to `keep`
+                theirs;
                 default an eighth.
             options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
 
@@ -132,7 +142,10 @@ class Reasoner:
         on_chunk: Callable[[Chunk | None], None] | None = None,
         **options: Any,
     ) -> Handle:
-        """Starts a request and returns at once. `on_chunk` is called from the driver's thread, last with None."""
+        """Starts a request and returns at once.
+
+        `on_chunk` is called from the driver's thread with each piece of text, last with None.
+        """
         arrival_ms = self._core.now_ms()
         request = prompt if isinstance(prompt, Request) else request_of(prompt, **options)
         if isinstance(prompt, Request) and options:
@@ -171,9 +184,12 @@ class Reasoner:
             needs |= Capability.FORK
         missing = needs & ~self.caps
         if missing:
-            names = ", ".join(str(flag.name).lower() for flag in Capability if flag and flag in missing)
+            names = ", ".join(
+                str(flag.name).lower() for flag in Capability if flag and flag in missing
+            )
             raise UnsupportedError(
-                f"strategy {request.strategy} needs {names}, which engine {self.bundle.engine} lacks"
+                f"strategy {request.strategy} needs {names}, "
+                f"which engine {self.bundle.engine} lacks"
             )
 
     # -- the rest ----------------------------------------------------------------------------------
@@ -226,7 +242,7 @@ def request_of(
     keep: bool = False,
     **budget: Any,
 ) -> Request:
-    """A `Request` from keywords. Budget keywords: think_budget, answer_budget, deadline_ms, soft."""
+    """A `Request` from keywords, think_budget, answer_budget, deadline_ms and soft among them."""
     unknown = set(budget) - set(_BUDGET_FIELDS)
     if unknown:
         raise UsageError(

@@ -6,9 +6,9 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
+from reference import plan as twin
 
 from edgereason import _core
-from reference import plan as twin
 
 deadlines = st.one_of(st.just(math.inf), st.floats(1, 5000))
 seqs = st.lists(

@@ -1,1 +1,1 @@
-"""One way of thinking a file; the file name is the strategy's name. See base.py for the contract."""
+"""One way of thinking a file; the file name is the strategy's name. The contract is in base.py."""

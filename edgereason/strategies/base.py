@@ -9,11 +9,13 @@ A strategy is a module with three names:
         waits: int = 2
 
     def run(turn: Turn, config: Config) -> Steps:
-        thought = yield turn.think(then=turn.answer())   # the core runs the chain; -> its last PhaseResult
+        # the core runs the chain; -> its last PhaseResult
+        thought = yield turn.think(then=turn.answer())
         return Answer(thought.text)
 
-`run` is called once per request, before its first token. It yields a `Phase` and is sent the `PhaseResult` of the last
-phase of that chain, or yields a `Fork` and is sent the children's answers. It never sees a token or a clock.
+`run` is called once per request, before its first token. It yields a `Phase` and is sent the
+`PhaseResult` of the last phase of that chain, or yields a `Fork` and is sent the children's
+answers. It never sees a token or a clock.
 """
 
 from __future__ import annotations
@@ -43,8 +45,8 @@ class Fork:
 
     Attributes:
         children: one generator per chain of thought, as `run` of a strategy returns it.
-        enough: asked after each child that finishes, with the answers so far (None: not finished, by child); True
-            cancels the rest. Their answers stay None.
+        enough: asked after each child that finishes, with the answers so far, by child (None: not
+            finished). True cancels the rest, whose answers stay None.
     """
 
     children: tuple[Steps, ...]
@@ -64,14 +66,16 @@ class Turn:
     sampling: Sampling
     stop: tuple[str, ...] = ()
     probe_every: int = 0
-    loop: Loop | None = Loop()
+    loop: Loop | None = field(default_factory=Loop)
 
     def prompt(self, *, thinking: bool) -> tuple[Segment, ...]:
         """The rendered conversation up to where the model goes on."""
         return thinking_prompt(self.bundle, self.messages, thinking)
 
     def think(self, *, then: Phase | None = None) -> Phase:
-        """Think from the start of the conversation. Without `then`, the answer is owed by a later phase."""
+        """Think from the start of the conversation. Without `then`, the answer is owed by a later
+        phase.
+        """
         reasoning = self.bundle.reasoning
         return Phase(
             "think",
@@ -89,7 +93,9 @@ class Turn:
         )
 
     def answer(self) -> Phase:
-        """Answer after thinking. Blocks that the model opens again spend what is left of the thinking budget."""
+        """Answer after thinking. Blocks that the model opens again spend what is left of the
+        thinking budget.
+        """
         reasoning = self.bundle.reasoning
         return Phase(
             "answer",

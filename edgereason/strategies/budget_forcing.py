@@ -1,4 +1,5 @@
-"""Budget forcing (s1): when the model stops thinking early, take its end mark back, append "Wait" and go on.
+"""Budget forcing (s1): when the model stops thinking early, take its end mark back, append "Wait"
+and go on.
 
 Paper: https://arxiv.org/abs/2501.19393
 prompt -> think -> [Wait -> think] * waits -> answer

@@ -1,4 +1,5 @@
-"""Several chains of thought side by side; the value most of them agree on wins, and the rest is cancelled early.
+"""Several chains of thought side by side; the value most of them agree on wins, and the rest is
+cancelled early.
 
 Self-consistency: https://arxiv.org/abs/2203.11171
 prompt -> (think -> answer) * samples, on one shared prefix -> majority of the values
@@ -13,7 +14,7 @@ from edgereason.errors import UsageError
 from edgereason.records import Answer, Candidate, Capability, Sampling
 from edgereason.strategies import no_think, think
 from edgereason.strategies.base import Fork, Steps, Turn
-from edgereason.values import Value, extract_answer, normalize
+from edgereason.values import Kind, Value, extract_answer, normalize
 
 needs = Capability.LOGITS | Capability.FORK
 
@@ -29,7 +30,8 @@ class Config:
         metadata={"help": "also stop once this share of the samples so far, at least 3, agrees"},
     )
     temperature: float = field(
-        default=0.6, metadata={"help": "used where the request's own is 0: equal samples say nothing"}
+        default=0.6,
+        metadata={"help": "used where the request's own is 0: equal samples say nothing"},
     )
 
     def __post_init__(self) -> None:
@@ -49,10 +51,16 @@ class Tally:
 
     @classmethod
     def of(cls, answers: Sequence[Answer | None]) -> Tally:
+        given = [answer for answer in answers if answer is not None and answer.answer.strip()]
+        values = [normalize(extract_answer(answer.answer)) for answer in given]
+        # All voters answer one question: where one gives a number, a sentence is read for its
+        # number.
+        numeric = any(value.kind is Kind.NUMBER for value in values)
         votes: dict[Value, list[Answer]] = {}
-        for answer in answers:
-            if answer is not None and answer.answer.strip():
-                votes.setdefault(normalize(extract_answer(answer.answer)), []).append(answer)
+        for answer, value in zip(given, values, strict=True):
+            is_sentence = numeric and value.kind is Kind.TEXT
+            read = normalize(extract_answer(answer.answer, numeric=True)) if is_sentence else value
+            votes.setdefault(read, []).append(answer)
         return cls(votes)
 
     def ranked(self) -> list[tuple[Value, list[Answer]]]:
@@ -89,9 +97,7 @@ def run(turn: Turn, config: Config) -> Steps:
         leader = max((len(voters) for voters in tally.votes.values()), default=0)
         return config.confidence < 1 and num_done >= 3 and leader >= config.confidence * num_done
 
-    children = tuple(
-        way.run(turn.reseeded(index), way.Config()) for index in range(config.samples)
-    )
+    children = tuple(way.run(turn.reseeded(index), way.Config()) for index in range(config.samples))
     answers = yield Fork(children, enough) if config.early_stop else Fork(children)
     ranked = Tally.of(answers).ranked()
     if not ranked:

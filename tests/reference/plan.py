@@ -75,7 +75,9 @@ def num_to_close(seqs: Sequence[Seq], cost: Cost, limits: Limits) -> int:
     return close
 
 
-def yields(seq: Seq, seqs: Sequence[Seq], by_deadline: Sequence[int], cost: Cost, now: float) -> bool:
+def yields(
+    seq: Seq, seqs: Sequence[Seq], by_deadline: Sequence[int], cost: Cost, now: float
+) -> bool:
     above: list[Seq] = []
     for other in (seqs[i] for i in by_deadline):
         if other.priority <= seq.priority:

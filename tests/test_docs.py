@@ -44,7 +44,9 @@ def test_every_error_and_its_exit_code_are_in_the_manual() -> None:
 
 
 def test_efforts_are_those_of_the_manual() -> None:
-    names, tokens = re.findall(r"^\| (?:effort|tokens) \| (.*) \|$", page("docs/cli.md"), re.MULTILINE)
+    names, tokens = re.findall(
+        r"^\| (?:effort|tokens) \| (.*) \|$", page("docs/cli.md"), re.MULTILINE
+    )
     said = dict(zip(names.split(" | "), tokens.split(" | "), strict=True))
     table = effort.table(1 << 20)
     assert said == {name: str(n) if n >= 0 else "no limit" for name, n in table.items()}
@@ -75,7 +77,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_files_that_are_named_exist(path: Path) -> None:
     """Names in backquotes that look like files of ours; `x` stands for any."""
-    for name in re.findall(r"`([\w./-]+\.(?:py|h|cc|toml|md|pyi))`", path.read_text(encoding="utf-8")):
+    for name in re.findall(
+        r"`([\w./-]+\.(?:py|h|cc|toml|md|pyi))`", path.read_text(encoding="utf-8")
+    ):
         if "/x." in name:
             continue
         roots = (ROOT, ROOT / "edgereason", ROOT / "native" / "include" / "edgereason", path.parent)

@@ -156,19 +156,20 @@ class _Guards:
     def chosen(
         cls, template: str, tokens: Sequence[str], markers: Sequence[str], text: str
     ) -> _Guards:
-        # A marker made of several tokens needs no guard of its own: its tokens have one.
-        single = [mark for mark in markers if not any(token in mark for token in tokens)]
-        every = _any_of((*tokens, *single)).pattern
+        # Markers made of several control tokens (gpt-oss) are guarded by those, wherever they are.
+        if any(token != mark and token in mark for mark in markers for token in tokens):
+            markers = ()
+        always = _any_of(tuple(token for token in tokens if token not in markers))
+        every = _any_of((*tokens, *markers))
         # A template that takes words out could join two halves: it gets a guard after each start.
-        firsts = {item[0] for item in (*tokens, *single) if not item[0].isalnum()}
-        starts = _any_of(tuple(sorted(firsts)) if "replace" in template else ()).pattern
-        marks = _any_of(tuple(single)).pattern
+        firsts = {text[0] for text in (*tokens, *markers) if not text[0].isalnum()}
+        starts = _any_of(tuple(firsts) if "replace" in template else ())
         used = set(text)
         unused = (char for char in map(chr, _PRIVATE) if char not in used)
         return cls(
             lookalikes=re.compile(every),
             everywhere=re.compile(f"({every})|(?:{starts})"),
-            spoken=re.compile(f"({_any_of(tuple(tokens)).pattern})|{marks}|(?:{starts})"),
+            spoken=re.compile(f"({always})|(?:{_any_of(tuple(markers))})|(?:{starts})"),
             left=next(unused),
             right=next(unused),
         )
@@ -219,10 +220,26 @@ class _Guards:
 
 
 @lru_cache(maxsize=64)
-def _any_of(texts: tuple[str, ...]) -> re.Pattern[str]:
-    """Finds any of the texts, the longest first; nothing where there are none."""
-    longest_first = sorted(filter(None, texts), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+def _any_of(texts: tuple[str, ...]) -> str:
+    """A pattern that finds any of the texts, the longest first; nothing where there are none."""
+    known = sorted({text for text in texts if text})
+    return _tree(known) if known else "(?!)"
+
+
+def _tree(texts: list[str]) -> str:
+    """Sorted texts as one pattern that looks at no character twice: some models have thousands."""
+    prefix = _common_start(texts[0], texts[-1])
+    rests = [text[len(prefix) :] for text in texts]
+    longer = itertools.groupby(filter(None, rests), key=lambda rest: rest[0])
+    branches = "|".join(_tree(list(group)) for _, group in longer)
+    if not branches:
+        return re.escape(prefix)
+    return f"{re.escape(prefix)}(?:{branches}){'' if rests[0] else '?'}"
+
+
+def _common_start(one: str, other: str) -> str:
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return "".join(char for char, _ in pairs)
 
 
 def _texts(value: Any) -> Iterator[str]:

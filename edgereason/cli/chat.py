@@ -115,6 +115,8 @@ def _lines() -> Iterator[str]:
         try:
             line = input(prompt).strip()
         except EOFError:
+            if prompt:
+                print()
             return
         except KeyboardInterrupt:
             if not prompt:

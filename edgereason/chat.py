@@ -156,6 +156,7 @@ class _Guards:
     def chosen(
         cls, template: str, tokens: Sequence[str], markers: Sequence[str], text: str
     ) -> _Guards:
+        tokens = [token for token in tokens if token]
         # Markers made of several control tokens (gpt-oss) are guarded by those, wherever they are.
         if any(token != mark and token in mark for mark in markers for token in tokens):
             markers = ()

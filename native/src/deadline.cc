@@ -10,6 +10,7 @@ constexpr double kLeastMs = 1e-6;     // a scripted step may cost nothing
 constexpr double kMature = 4;         // steps after which a knot is trusted
 constexpr double kLoadRate = 0.45;    // share of the way the load goes in one step
 constexpr double kLoadClip = 3;       // one step raises the aim of the load by this factor at most
+constexpr double kLoadJump = 1.5;     // a load this many times higher is taken over at once
 constexpr double kCurveRate = 0.03;   // share of the way a mature knot goes in one step
 constexpr double kUsualRate = 0.005;  // how fast a lasting load becomes the usual
 constexpr double kCellsRate = 0.1;
@@ -17,9 +18,8 @@ constexpr double kLeastCurve = 0.25;     // the cells never explain more than th
 constexpr std::int32_t kStretch = 16;    // steps
 constexpr std::int32_t kSlopeRows = 16;  // rows at most where each row is taken to read its cells
 constexpr double kSlopeJump = 0.3;       // a larger relative difference is the load, not the slope
-constexpr double kSlopeDoubt =
-    16384;  // 128 cells squared: the slope is 0 until cells differed more
-constexpr double kSlopeMemory = 0.995;  // per stretch
+constexpr double kSlopeDoubt = 16384;    // 128 cells squared: smaller differences say little
+constexpr double kSlopeMemory = 0.995;   // per stretch
 
 double KnotRows(std::size_t knot) noexcept { return static_cast<double>(std::int64_t{1} << knot); }
 
@@ -35,7 +35,13 @@ void CostModel::Observe(std::int32_t rows, std::int64_t cells, double ms) noexce
   LearnCurve(place, num_rows, std::max(usual_ms - cell_part, kLeastCurve * usual_ms));
 
   const double ratio = ms / (Curve(num_rows) + cell_part);
-  load_ += kLoadRate * (std::min(ratio, kLoadClip * load_) - load_);
+  const double sure = std::min(ratio, last_ratio_);  // one step may be an outlier, two are not
+  last_ratio_ = ratio;
+  if (sure > kLoadJump * load_) {
+    load_ = sure;
+  } else {
+    load_ += kLoadRate * (std::min(ratio, kLoadClip * load_) - load_);
+  }
   LearnSlope(rows, cells, ms);
 
   // What lasts becomes the usual: every knot moves, so that the prediction stays as it is.

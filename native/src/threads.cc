@@ -26,7 +26,7 @@ constexpr double kBetter = 0.95;         // a trial must be this much better to 
 constexpr double kWorse = 1.1;           // one that is this much worse ends at once
 constexpr std::int32_t kTrialSteps = 4;  // compared steps that decide a trial
 constexpr std::int32_t kTrialMost = 16;  // steps after which a trial ends undecided
-constexpr std::int32_t kHomeSteps = 8;   // steps at home before there is something to compare
+constexpr std::int32_t kHomeSteps = 4;   // steps at home before there is something to compare
 constexpr double kTrialShare = 0.04;     // of the time may be lost by trials that fail
 constexpr double kLeastWaitMs = 100;
 constexpr double kMostWaitUpMs = 2000;
@@ -73,10 +73,10 @@ std::int32_t ThreadGovernor::Observe(double now_ms, std::int32_t rows, double st
   const bool slow = IsSlow(pace, step_ms);
   Record(&pace, now_ms, step_ms);
 
-  if (current_ != home_) {
-    StepTrial(now_ms, bucket, step_ms);
-  } else if (home_ > bound_) {
+  if (home_ > bound_) {
     Settle(bound_);
+  } else if (current_ != home_) {
+    StepTrial(now_ms, bucket, step_ms);
   } else if (slow && home_ > 1) {
     StartTrial(home_ - 1);
   } else if (++num_home_steps_ >= kHomeSteps) {

@@ -103,11 +103,13 @@ TEST(ALastingSlowdownIsFollowedWithinFiveSteps) {
   }
 }
 
-TEST(AVeryHighLoadIsFollowed) {
+TEST(AVeryHighLoadIsFollowedAtOnce) {
   CostModel cost;
   Feed(&cost, 50, 1, 6.0);
-  Feed(&cost, 10, 1, 200.0);
-  CHECK_NEAR(cost.StepMs(1) / 200.0, 1.0, 0.1);
+  Feed(&cost, 3, 1, 1000.0);
+  CHECK_NEAR(cost.StepMs(1) / 1000.0, 1.0, 0.1);
+  Feed(&cost, 15, 1, 6.0);
+  CHECK_NEAR(cost.StepMs(1), 6.0, 1.0);
 }
 
 TEST(WhatLastsBecomesTheUsual) {

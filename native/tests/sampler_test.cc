@@ -2,12 +2,30 @@
 
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
+#include <new>
 #include <random>
 #include <vector>
 
 #include "check.h"
+
+namespace {
+
+std::int64_t num_allocations = 0;
+
+}  // namespace
+
+// Counts what the standard library would do silently.
+void* operator new(std::size_t size) {
+  ++num_allocations;
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t /*size*/) noexcept { std::free(memory); }
 
 namespace edgereason {
 namespace {
@@ -177,6 +195,24 @@ TEST(AFlatVocabularyIsDrawnEvenly) {
   double lower_half = 0;
   for (std::size_t i = 0; i < size / 2; ++i) lower_half += shares[i];
   CHECK_NEAR(lower_half, 0.5, 0.02);
+}
+
+TEST(ADrawAllocatesNothing) {
+  const std::vector<float> flat = Noise(3000, 0.1F);
+  const std::vector<Token> recent = {1, 2, 3};
+  const Sampling sampling{.temperature = 1,
+                          .top_k = 2000,
+                          .top_p = 0.9F,
+                          .min_p = 0.01F,
+                          .repetition_penalty = 1.1F,
+                          .bias = {{5, 1.0F}}};
+  Sampler sampler(3000);
+  const std::int64_t before = num_allocations;
+  for (std::uint64_t draw = 0; draw < 10; ++draw) {
+    sampler.Sample(flat, sampling, recent, draw, 7, 0.5F);
+    sampler.Sample(flat, {.temperature = 2}, recent, draw);
+  }
+  CHECK_EQ(num_allocations - before, 0);
 }
 
 TEST(ADrawDependsOnSeedAndIndexAlone) {

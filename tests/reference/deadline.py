@@ -14,6 +14,7 @@ class CostModel:
         self.cell_ms = 0.0
         self.cells_per_row = 0.0
         self.load = 1.0
+        self.last_ratio = 0.0
         self.num_seen = 0
         self.stretch: list[tuple[int, float]] = []  # (cells, ms) of steps alike
         self.stretch_rows = 0
@@ -61,7 +62,12 @@ class CostModel:
         usual_ms = ms / self.load
         self._learn_curve(rows, max(usual_ms - part, 0.25 * usual_ms))
         ratio = ms / (self.curve(rows) + part)
-        self.load += 0.45 * (min(ratio, 3 * self.load) - self.load)
+        sure = min(ratio, self.last_ratio)
+        self.last_ratio = ratio
+        if sure > 1.5 * self.load:
+            self.load = sure
+        else:
+            self.load += 0.45 * (min(ratio, 3 * self.load) - self.load)
         if rows <= 16:
             self._learn_slope(rows, cells, ms)
         shift = self.load**0.005

@@ -66,6 +66,7 @@ class CostModel {
   double cell_ms_ = 0;
   double cells_per_row_ = 0;  // lately
   double load_ = 1;
+  double last_ratio_ = 0;  // of the last step to what it would take at load 1
   std::int64_t num_seen_ = 0;
 
   std::int32_t stretch_rows_ = 0;

@@ -59,7 +59,7 @@ class Line:
 
 @dataclass(eq=False)
 class Job:
-    """A request on its way. `future` gets the answer, `chunks` the text as it appears, then None."""
+    """A request on its way. `future` gets the answer, `chunks` its text piece by piece, then None."""
 
     request: Request
     strategy: str
@@ -95,7 +95,7 @@ class Driver:
         self._thread.start()
 
     def submit(self, job: Job, steps: Steps) -> None:
-        """Starts a job. What is wrong with its first phase is raised here, before the first token."""
+        """Starts a job. What is wrong with its first phase is raised here, before any token."""
         with self._lock:
             if self._closed:
                 raise EngineError("this model is closed", "open it again with Reasoner.open")
@@ -284,6 +284,8 @@ class Driver:
             used_ms=self._core.now_ms() - job.arrival_ms,
             think_used=max(_thinking(line.results) for line in job.lines),
         )
+        if job.cancelled:
+            answer = replace(answer, finish=StopReason.CANCELLED)
         if job.streams and answer.answer and not job.has_answered:
             # A draft that was kept, the winner of a vote: it comes in one piece.
             job.emit(Chunk(Channel.ANSWER, answer.answer))

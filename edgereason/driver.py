@@ -59,7 +59,7 @@ class Line:
 
 @dataclass(eq=False)
 class Job:
-    """A request on its way. `future` gets the answer, `chunks` its text piece by piece, then None."""
+    """A request on its way. `future` gets the answer, `chunks` its text in pieces, then None."""
 
     request: Request
     strategy: str

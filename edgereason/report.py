@@ -67,8 +67,8 @@ def final_answer(
     """Adds the figures.
 
     `results` are the phases of all chains, the first `num_root` of them the request's own: its
-    prompt is counted once, however many chains share it. `think_used` is the thinking of the longest
-    chain.
+    prompt is counted once, however many chains share it. `think_used` is the thinking of the
+    longest chain.
     """
     budget = request.budget
     late_ms = 0.0 if budget.deadline_ms is None else max(0.0, used_ms - budget.deadline_ms)

@@ -31,7 +31,13 @@ from edgereason.cli import main
 from edgereason.engines import scripted
 
 fast = scripted.open
-scripted.open = lambda bundle, profile, config: fast(bundle, profile, replace(config, sleep_ms=40))
+
+def slow(bundle, profile, config):
+    if "--json" in sys.argv:  # then nothing else tells that it has begun
+        print("opening", file=sys.stderr, flush=True)
+    return fast(bundle, profile, replace(config, sleep_ms=40))
+
+scripted.open = slow
 sys.exit(main())
 """,
 )
@@ -104,13 +110,15 @@ def test_ctrl_c_while_answering_keeps_what_there_is() -> None:
 
 def test_ctrl_c_under_json_is_still_one_object() -> None:
     with started(*SLOW, "run", QUESTION, "--strategy", "think", "--json") as process:
-        time.sleep(1.2)  # start-up takes about half of it, the thought longer than the rest
+        read_until(process, "opening\n", stderr=True)
+        time.sleep(0.8)  # the thought begins at 0.3 s and ends at 1.5 s
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
     assert process.returncode == 130
     assert err == ""
     data = json.loads(out)
-    assert data.get("finish") == "cancelled" or data["error"]["code"] == "interrupted"
+    assert data["finish"] == "cancelled"
+    assert data["reasoning"].startswith("Three")
 
 
 def test_ctrl_c_in_chat_ends_the_answer_and_not_the_chat() -> None:

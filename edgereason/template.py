@@ -9,6 +9,7 @@ here; nothing is known of reasoning.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -35,6 +36,15 @@ MAX_LENGTH: Final = 1 << 22
 MAX_NUMBER: Final = 1 << 20
 """Largest integer a template may pass to a function, where it may be a width or a count."""
 _MAX_BITS: Final = 1 << 12
+_SUM_FACTOR: Final = 1 << 8  # copying an element is that much cheaper than keeping a character
+
+# Functions and filters whose integers are counts and widths.
+_COUNTING: Final = frozenset(
+    {"batch", "center", "expandtabs", "indent", "ljust", "rjust", "slice", "tojson", "truncate"}
+    | {"wordwrap", "zfill"}
+)
+_WIDE_FIELD: Final = re.compile(r"%(?:\([^)]*\))?[^a-zA-Z%]*\d{7}|\{[^{}]*:[^{}]*\d{7}")
+_WIDTH_ARGUMENT: Final = re.compile(r"%[^a-zA-Z%]*\*|\{[^{}]*\{")
 
 
 class _LimitError(Exception):
@@ -51,8 +61,10 @@ _until: ContextVar[float] = ContextVar(
 
 
 def render_text(template: str, variables: Mapping[str, Any]) -> str:
-    """Renders. What is wrong with the messages is a `UsageError`, what is wrong with the template a
-    `BundleError`."""
+    """Renders a template.
+
+    Raises `UsageError` where the template refuses the messages, `BundleError` where it is wrong.
+    """
     data = {name: _plain(value) for name, value in variables.items()}
     token = _until.set(time.monotonic() + MAX_SECONDS)
     try:
@@ -84,8 +96,7 @@ def variables_of(template: str) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def literals_of(template: str) -> str:
-    """All text the template can write by itself, pieces set apart by NUL; "" for one that does not
-    parse."""
+    """All text the template can write by itself, parted by NUL; "" for one that does not parse."""
     try:
         tree = _Sandbox().parse(template)
     except (jinja2.TemplateError, RecursionError):
@@ -113,8 +124,7 @@ def _bounded_output(template: jinja2.Template, data: Mapping[str, Any]) -> list[
 
 
 def _plain(value: Any) -> Any:
-    """A copy made of plain JSON types: objects have methods the sandbox does not know to be
-    dangerous."""
+    """A copy in plain JSON types: the sandbox does not know which methods of others do harm."""
     if value is None or type(value) in (str, int, float, bool):
         return value
     if isinstance(value, str):  # an Enum of strings, say
@@ -150,31 +160,44 @@ def _sized(value: Any) -> Any:
     return value
 
 
-def _longest(values: Sequence[Any]) -> int:
-    return max((len(v) for v in values if isinstance(v, (str, list, tuple))), default=1)
+def _weight(value: Any) -> int:
+    """How much text a value could turn into; of a dict, its longest entry."""
+    if isinstance(value, (str, list, tuple)):
+        return len(value)
+    if isinstance(value, dict):
+        return max(map(_weight, value.values()), default=0)
+    return 16  # a number
 
 
 def _check_call(name: str, subject: Any, args: Sequence[Any]) -> None:
     """Refuses, before it runs, a call whose result could be far longer than what goes in."""
-    for value in args:
-        if isinstance(value, int) and abs(value) > MAX_NUMBER:
-            raise _LimitError(f"it asks {name} for {value:,}")
-    if name == "replace" and len(args) >= 2 and isinstance(subject, str):
-        _check_length(len(subject) + subject.count(str(args[0])) * len(str(args[1])))
+    if name in _COUNTING:
+        _check_numbers(name, args)
+    if name == "replace" and len(args) >= 2:
+        _check_length(str(subject).count(str(args[0])) * len(str(args[1])))
     elif name == "join" and isinstance(subject, (str, list, tuple)):
-        _check_length(len(subject) * _longest(args) + _longest([*subject, ""]) * len(subject))
-    elif name == "sum" and isinstance(subject, (list, tuple)):
-        _check_length(len(subject) * len(subject) * _longest([*subject, ""]))
+        separator = max(map(_weight, args), default=0)
+        _check_length(sum(map(_weight, subject)) + separator * len(subject))
+    elif name == "sum" and isinstance(subject, (list, tuple)):  # of lists it copies all, each time
+        num_items = sum(len(item) for item in subject if isinstance(item, (list, tuple)))
+        _check_length(len(subject) * num_items // _SUM_FACTOR)
     elif name in ("format", "format_map", "%") and isinstance(subject, str):
         _check_format(subject, args)
 
 
+def _check_numbers(name: str, args: Sequence[Any]) -> None:
+    for value in args:
+        if isinstance(value, int) and abs(value) > MAX_NUMBER:
+            raise _LimitError(f"it asks {name} for {value:,}")
+
+
 def _check_format(pattern: str, args: Sequence[Any]) -> None:
-    num_fields = pattern.count("%") + pattern.count("{")
-    _check_length(num_fields * max(_longest(args), 1))
-    digits = "".join(c if c.isdigit() else " " for c in pattern).split()
-    if any(len(number) > 6 for number in digits):
+    if _WIDE_FIELD.search(pattern):
         raise _LimitError("it asks for a very wide field")
+    if _WIDTH_ARGUMENT.search(pattern):
+        _check_numbers("format", args)
+    num_fields = pattern.count("%") + pattern.count("{")
+    _check_length(num_fields * max(map(_weight, args), default=0))
 
 
 def _bounded_filter(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
@@ -269,16 +292,16 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 def _check_binop(op: str, left: Any, right: Any) -> None:
     if op == "%" and isinstance(left, str):
-        values = right if isinstance(right, (tuple, list)) else [right]
-        _check_call("%", left, [v for v in values if not isinstance(v, int) or "*" in left])
+        _check_call("%", left, right if isinstance(right, tuple) else [right])
     elif isinstance(left, int) and isinstance(right, int):
         bits = left.bit_length() * right if op == "**" else left.bit_length() + right.bit_length()
         if bits > _MAX_BITS:
             raise _LimitError("it computes with very large numbers")
     elif op == "*":
-        texts = [v for v in (left, right) if isinstance(v, (str, list, tuple))]
-        count = next((v for v in (left, right) if isinstance(v, int)), 0)
-        _check_length(_longest(texts) * max(count, 0))
+        numbers = [value for value in (left, right) if isinstance(value, int)]
+        texts = [value for value in (left, right) if isinstance(value, (str, list, tuple))]
+        if numbers and texts:
+            _check_length(len(texts[0]) * max(numbers[0], 0))
 
 
 # --- what transformers adds to Jinja --------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Writes bundles for other engines. Offline, heavy dependencies allowed; the runtime never imports it."""
+"""Writes bundles for other engines: offline, heavy dependencies allowed, never imported to run."""

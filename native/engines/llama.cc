@@ -1,82 +1,20 @@
-#include <ggml.h>
 #include <llama.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <cstring>
 #include <exception>
 #include <mutex>
-#include <stdexcept>
 #include <thread>
 #include <utility>
 
 #include "edgereason/utf8.h"
+#include "guards.h"
 #include "llama_engine.h"
+#include "state.h"
 
 namespace edgereason {
 namespace {
 
 constexpr std::int32_t kMostSeqs = 64;
-
-// Collects what libllama says on this thread, warnings and errors only, while it lives.
-class LogCapture {
- public:
-  LogCapture() noexcept : outer_(current) { current = this; }
-  ~LogCapture() { current = outer_; }
-  LogCapture(const LogCapture&) = delete;
-  LogCapture& operator=(const LogCapture&) = delete;
-
-  // The last lines, in one.
-  std::string Text() const {
-    std::string text = text_;
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    std::replace(text.begin(), text.end(), '\n', ';');
-    return text;
-  }
-
-  static void OnLog(ggml_log_level level, const char* text, void* /*data*/) {
-    if (current == nullptr) return;
-    const bool goes_on = level == GGML_LOG_LEVEL_CONT && current->taking_;
-    current->taking_ = goes_on || level == GGML_LOG_LEVEL_WARN || level == GGML_LOG_LEVEL_ERROR;
-    if (current->taking_) current->Take(text);
-  }
-
- private:
-  void Take(const char* text) {
-    constexpr std::size_t kMost = 600;
-    text_ += text;
-    if (text_.size() > kMost) text_.erase(0, text_.size() - kMost);
-  }
-
-  static thread_local LogCapture* current;
-  LogCapture* outer_;
-  std::string text_;
-  bool taking_ = false;
-};
-
-thread_local LogCapture* LogCapture::current = nullptr;
-
-// While it lives, a failed assertion of libllama on this thread is an exception: files that are
-// damaged in places which its loader trusts end up there. libllama's loader turns it into a failed
-// load.
-class AbortGuard {
- public:
-  AbortGuard() noexcept { active = true; }
-  ~AbortGuard() { active = false; }
-  AbortGuard(const AbortGuard&) = delete;
-  AbortGuard& operator=(const AbortGuard&) = delete;
-
-  static void OnAbort(const char* message) {
-    if (active) throw std::runtime_error(message);
-    std::fprintf(stderr, "%s\n", message);
-  }
-
- private:
-  static thread_local bool active;
-};
-
-thread_local bool AbortGuard::active = false;
 
 void InitLibrary() {
   static std::once_flag once;
@@ -121,33 +59,6 @@ std::int32_t NumCells(const LlamaOptions& options, const ModelFile& file) {
   return trained > 0 ? std::min(trained, LlamaOptions::kDefaultContext)
                      : LlamaOptions::kDefaultContext;
 }
-
-// FNV-1a.
-class Hash {
- public:
-  Hash& Add(std::span<const std::uint8_t> bytes) noexcept {
-    for (const std::uint8_t byte : bytes) value_ = (value_ ^ byte) * 0x100000001b3ULL;
-    return *this;
-  }
-  Hash& Add(std::uint64_t number) noexcept {
-    std::array<std::uint8_t, sizeof number> bytes;
-    std::memcpy(bytes.data(), &number, sizeof number);
-    return Add(bytes);
-  }
-  std::uint64_t value() const noexcept { return value_; }
-
- private:
-  std::uint64_t value_ = 0xcbf29ce484222325ULL;
-};
-
-// In front of the KV bytes of Save.
-struct StateHeader {
-  std::array<char, 4> magic = {'E', 'R', 'K', 'V'};
-  std::uint32_t version = 1;
-  std::uint64_t fingerprint = 0;
-  std::uint64_t checksum = 0;
-  std::int64_t length = 0;  // tokens
-};
 
 }  // namespace
 
@@ -533,16 +444,12 @@ void LlamaEngine::Drop(SeqId seq) noexcept {
 
 std::vector<std::uint8_t> LlamaEngine::Save(SeqId seq) const {
   if (!Holds(seq)) throw Error(ErrorCode::kUsage, "no sequence " + std::to_string(seq));
-  const std::size_t size = llama_state_seq_get_size(context_.get(), seq);
-  std::vector<std::uint8_t> state(sizeof(StateHeader) + size);
-  const std::span<std::uint8_t> body = std::span(state).subspan(sizeof(StateHeader));
-  const std::size_t written =
-      llama_state_seq_get_data(context_.get(), body.data(), body.size(), seq);
-  if (written != size) throw Error(ErrorCode::kEngine, "the KV of a sequence could not be saved");
-  const StateHeader header{.fingerprint = fingerprint_,
-                           .checksum = Hash().Add(body).value(),
-                           .length = length_[static_cast<std::size_t>(seq)]};
-  std::memcpy(state.data(), &header, sizeof header);
+  std::vector<std::uint8_t> state = NewState(llama_state_seq_get_size(context_.get(), seq));
+  const std::span<std::uint8_t> body = Body(&state);
+  if (llama_state_seq_get_data(context_.get(), body.data(), body.size(), seq) != body.size()) {
+    throw Error(ErrorCode::kEngine, "the KV of a sequence could not be saved");
+  }
+  Seal(&state, fingerprint_, length_[static_cast<std::size_t>(seq)]);
   return state;
 }
 
@@ -551,27 +458,15 @@ void LlamaEngine::Load(SeqId seq, std::span<const std::uint8_t> state) {
     throw Error(ErrorCode::kUsage,
                 "KV is loaded into an empty sequence, got sequence " + std::to_string(seq));
   }
-  StateHeader header;
-  if (state.size() < sizeof header) throw Error(ErrorCode::kBundle, "saved KV is cut short");
-  std::memcpy(&header, state.data(), sizeof header);
-  const auto body = state.subspan(sizeof header);
-  if (header.magic != StateHeader().magic || header.version != StateHeader().version) {
-    throw Error(ErrorCode::kBundle, "this is not KV that edgereason saved");
-  }
-  if (header.fingerprint != fingerprint_) {
-    throw Error(ErrorCode::kBundle, "saved KV belongs to another model or KV type");
-  }
-  if (header.checksum != Hash().Add(body).value()) {
-    throw Error(ErrorCode::kBundle, "saved KV is damaged");
-  }
+  const OpenState open = Unseal(state, fingerprint_);
   const LogCapture log;
-  if (llama_state_seq_set_data(context_.get(), body.data(), body.size(), seq) == 0) {
+  if (llama_state_seq_set_data(context_.get(), open.body.data(), open.body.size(), seq) == 0) {
     Drop(seq);
     throw Error(
         ErrorCode::kContextFull,
-        "no room to load the KV of " + std::to_string(header.length) + " tokens: " + log.Text());
+        "no room to load the KV of " + std::to_string(open.length) + " tokens: " + log.Text());
   }
-  length_[static_cast<std::size_t>(seq)] = static_cast<Pos>(header.length);
+  length_[static_cast<std::size_t>(seq)] = open.length;
 }
 
 void LlamaEngine::SetThreads(std::int32_t num_threads) noexcept {

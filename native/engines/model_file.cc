@@ -3,12 +3,14 @@
 #include <gguf.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "edgereason/error.h"
@@ -69,6 +71,19 @@ std::int64_t CellValues(const gguf_context* gguf, const std::string& arch) {
   const bool latent = Integer(gguf, arch + ".attention.key_length_mla").has_value();
   const std::int64_t value = latent ? 0 : Int32(gguf, arch + ".attention.value_length", head_size);
   return SumOfKvHeads(gguf, arch) * (key + value);
+}
+
+// libllama trusts the numbers of a header; these would end the process in the middle of a step.
+void CheckNumbers(const gguf_context* gguf, const std::string& path) {
+  for (std::int64_t id = 0; id < gguf_get_n_kv(gguf); ++id) {
+    if (gguf_get_kv_type(gguf, id) != GGUF_TYPE_FLOAT32) continue;
+    const std::string_view key = gguf_get_key(gguf, id);
+    const float value = gguf_get_val_f32(gguf, id);
+    if (std::isfinite(value) && (value >= 0 || !key.ends_with("epsilon"))) continue;
+    throw Error(ErrorCode::kBundle,
+                path + " is damaged: its " + std::string(key) + " is " + std::to_string(value),
+                "fetch it again");
+  }
 }
 
 std::string Architecture(const gguf_context* gguf) {
@@ -134,7 +149,14 @@ ModelFile ReadModelFile(const std::string& path) {
     throw Error(ErrorCode::kBundle, "not a readable GGUF file: " + path,
                 "it may be truncated or damaged: fetch it again");
   }
+  CheckNumbers(gguf.get(), path);
   const std::string arch = Architecture(gguf.get());
+  const std::int64_t layers = Int32(gguf.get(), arch + ".block_count", 0);
+  const std::int64_t tensors = gguf_get_n_tensors(gguf.get());
+  if (layers > tensors) {
+    throw Error(ErrorCode::kBundle, path + " is damaged: " + std::to_string(layers) +
+                                        " layers of " + std::to_string(tensors) + " tensors");
+  }
   return {
       .path = path,
       .file_bytes = FileBytes(path, Int32(gguf.get(), "split.count", 1)),

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 std::string Model() {
   const char* path = std::getenv("EDGEREASON_TEST_MODEL");
-  if (path == nullptr) SKIP("EDGEREASON_TEST_MODEL is not set");
+  if (path == nullptr || *path == '\0') SKIP("EDGEREASON_TEST_MODEL is not set");
   return path;
 }
 

@@ -18,14 +18,17 @@ std::int64_t num_allocations = 0;
 
 }  // namespace
 
-// Counts what the standard library would do silently.
-void* operator new(std::size_t size) {
+// Counts what the standard library would do silently. Inlined, the compiler would take `new` and
+// `free` for a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   ++num_allocations;
   if (void* memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t /*size*/) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t /*size*/) noexcept {
+  std::free(memory);
+}
 
 namespace edgereason {
 namespace {

@@ -39,9 +39,8 @@ class Value:
         return self.key == ""
 
 
-_FINAL: Final = re.compile(r"(?i)final\s+answer\W*?\s*(?:is\b\s*)?[:\s]\s*")
+_FINAL: Final = re.compile(r"(?i)####\s*|final\s+answer\W*?\s*(?:is\b\s*)?[:\s]\s*")
 _ANSWER: Final = re.compile(r"(?i)\banswer\s*(?:is\b\s*:?|:)\s*")
-_HASHES: Final = re.compile(r"####\s*")
 _BRACES: Final = re.compile(r"\\(?:boxed|fbox)\s*\{|[{}]")
 
 _DIGITS: Final = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
@@ -95,13 +94,13 @@ def normalize(text: str) -> Value:
 def extract_answer(text: str, *, numeric: bool = False) -> str:
     r"""The final answer inside a longer text, else the text itself.
 
-    Looked for in this order, the last of a kind wins: \boxed{}, "Final answer:", "####", "the
+    Looked for in this order, the last of a kind wins: \boxed{}, "Final answer:" or "####", "the
     answer is"; then a first line that is a value by itself, and with `numeric` the last number.
     """
     boxed = _last_boxed(text)
     if boxed is not None:
         return boxed
-    for cue in (_FINAL, _HASHES, _ANSWER):
+    for cue in (_FINAL, _ANSWER):
         found = _after(text, cue)
         if found:
             return _after(found, _ANSWER) or found  # "Final answer: the answer is 9"

@@ -83,6 +83,8 @@ def test_kinds(text: str, kind: Kind) -> None:
         ("} \\boxed{ {1}/{2} } {", "{1}/{2}"),
         ("Final answer: 3. No.\nFinal answer: 4.", "4"),
         ("She has 3.\n#### 12", "12"),
+        ("the final answer is 15 * 8 = 120 pints\n#### 120", "120"),
+        ("#### Step 1\n9 + 9\n#### Final answer\n18", "18"),
         ("So the answer is 5.\nThen she left.", "5"),
         ("x. The answer: **7**", "7"),
         ("Final answer: (B) Paris", "(B) Paris"),

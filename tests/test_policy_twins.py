@@ -176,6 +176,7 @@ def near_draws(logits: list[float], sampling: Sampling, index: int) -> set[int]:
     return {sampler.draw(logits, sampling, index, nudge) for nudge in nudges}
 
 
+@settings(deadline=None)  # twins are slow by design
 @given(rows(), samplings(), st.integers(0, 10**6), st.data())
 def test_sampler(row: list[float], sampling: Sampling, index: int, data: st.DataObject) -> None:
     ids = st.integers(0, len(row) - 1)
@@ -236,6 +237,7 @@ steps = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(steps, max_size=12))
 @example([(1, 50, 6.0, 80), (1, 900, 6.7, 80), (1, 40, 18.0, 5), (64, 500, 60.0, 3)])
 def test_cost_model(observed: list[tuple[int, int, float, int]]) -> None:

@@ -9,6 +9,8 @@ namespace edgereason {
 namespace {
 
 constexpr double kMeterMs = 100;
+constexpr double kStaleMs = 1000;      // without a step for so long, the load may be another
+constexpr double kExpireShare = 0.25;  // of its time a request is never given up for a slow step
 
 }  // namespace
 
@@ -17,6 +19,7 @@ bool Scheduler::Step() noexcept {
   if (ApplyCommands()) Publish();
   FlushEnded();
   if (active_.empty() || failed_) return false;
+  if (begin_ms - last_step_ms_ > kStaleMs) cost_.ForgetLoad();
   Expire(begin_ms, 1);
   Admit();
   CloseThinkingInTime(begin_ms);
@@ -80,7 +83,9 @@ Status Scheduler::DecodeRows() noexcept {
   }
   if (governor_.Observe(end_ms, num_rows, end_ms - begin_ms) != num_threads) {
     engine_->SetThreads(governor_.num_threads());
+    cost_.ForgetLoad();
   }
+  last_step_ms_ = end_ms;
   return status;
 }
 
@@ -92,7 +97,9 @@ bool Scheduler::Expire(double now_ms, std::int32_t num_rows) {
     Sequence* sequence = by_deadline_[i];
     const double deadline_ms = sequence->options().deadline_ms;
     if (std::isinf(deadline_ms)) break;
-    if (now_ms + step_ms + options_.delivery_ms > deadline_ms) {
+    // The prediction may be wrong: with time left a step is worth the try.
+    const double share_ms = kExpireShare * (deadline_ms - sequence->options().arrival_ms);
+    if (now_ms + std::min(step_ms, share_ms) + options_.delivery_ms > deadline_ms) {
       EndChain(sequence, StopReason::kDeadline, now_ms);
       any = true;
     } else {

@@ -154,6 +154,7 @@ class Scheduler {
   ThreadGovernor governor_;
   LoadMeter meter_;
   double next_meter_ms_ = 0;
+  double last_step_ms_ = 0;  // when it ended
   Sampler sampler_;
   std::unordered_map<RequestId, std::unique_ptr<Sequence>> sequences_;
   std::vector<Sequence*> active_;       // with a phase; by priority, deadline, arrival

@@ -10,6 +10,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string_view>
 #include <vector>
 
@@ -115,6 +116,25 @@ std::int64_t FileBytes(const std::string& path, std::int64_t num_parts) {
   return bytes;
 }
 
+std::optional<std::int64_t> Number(const std::string& path) {
+  std::int64_t number = 0;
+  if (std::ifstream(path) >> number) return number;
+  return std::nullopt;
+}
+
+// The number behind `name` in a file of lines "name number".
+std::optional<std::int64_t> Field(const std::string& path, const std::string& name) {
+  std::ifstream file(path);
+  std::string line;
+  while (std::getline(file, line)) {
+    std::istringstream words(line);
+    std::string key;
+    std::int64_t number = 0;
+    if (words >> key >> number && key == name) return number;
+  }
+  return std::nullopt;
+}
+
 std::string Gib(std::int64_t bytes) {
   char text[32];
   std::snprintf(text, sizeof text, "%.2f GiB", static_cast<double>(bytes) / (1LL << 30));
@@ -193,16 +213,17 @@ void CheckMemory(const ModelFile& file, const MemoryPlan& plan, std::int64_t fre
   throw Error(ErrorCode::kMemoryLimit, message, WhatWouldFit(file, plan, free_bytes));
 }
 
-std::int64_t FreeMemoryBytes() {
-  std::ifstream meminfo("/proc/meminfo");
-  std::string key;
-  std::int64_t kib = 0;
-  std::string unit;
-  while (meminfo >> key >> kib) {
-    if (key == "MemAvailable:") return kib * 1024;
-    std::getline(meminfo, unit);
-  }
-  return -1;
+std::int64_t FreeMemoryBytes(const std::string& root) {
+  const std::optional<std::int64_t> host = Field(root + "/proc/meminfo", "MemAvailable:");
+  if (!host) return -1;
+  const std::int64_t host_bytes = *host * 1024;
+  const std::string cgroup = root + "/sys/fs/cgroup/memory.";
+  const std::optional<std::int64_t> limit = Number(cgroup + "max");
+  if (!limit) return host_bytes;
+  const std::int64_t used = Number(cgroup + "current").value_or(0);
+  // The kernel gives file cache back when asked.
+  const std::int64_t cache = Field(cgroup + "stat", "inactive_file").value_or(0);
+  return std::clamp<std::int64_t>(*limit - (used - cache), 0, host_bytes);
 }
 
 }  // namespace edgereason

@@ -43,7 +43,8 @@ std::int64_t NeededBytes(const ModelFile& file, const MemoryPlan& plan);
 // checked.
 void CheckMemory(const ModelFile& file, const MemoryPlan& plan, std::int64_t free_bytes);
 
-// What the system could give now without swapping; negative where it does not tell.
-std::int64_t FreeMemoryBytes();
+// What the system, or the container where that has less, could give now without swapping; negative
+// where it does not tell. `root` is where to look for /proc and /sys.
+std::int64_t FreeMemoryBytes(const std::string& root = "");
 
 }  // namespace edgereason

@@ -26,6 +26,7 @@ std::string Model() {
 std::unique_ptr<LlamaEngine> Open(LlamaOptions options = {}) {
   options.path = Model();
   if (options.context == 0) options.context = 256;
+  options.max_threads = 1;  // two that spin on a busy machine take ten times as long
   return std::make_unique<LlamaEngine>(options);
 }
 

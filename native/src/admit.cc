@@ -4,11 +4,30 @@
 #include "edgereason/scheduler.h"
 
 namespace edgereason {
+namespace {
+
+constexpr std::int32_t kWorthWaiting = 32;  // tokens
+
+}  // namespace
 
 void Scheduler::Admit() {
   for (Sequence* sequence : active_) {
-    if (sequence->slot < 0 && !Admit(sequence)) break;  // none overtakes a more urgent one
+    if (sequence->slot >= 0 || PrefixIsComing(*sequence)) continue;
+    if (!Admit(sequence)) break;  // none overtakes a more urgent one
   }
+}
+
+// A more urgent request is just reading a prompt that starts alike: in a few steps its KV is there
+// to be shared.
+bool Scheduler::PrefixIsComing(const Sequence& sequence) const noexcept {
+  if ((info_.caps & kFork) == 0) return false;
+  for (const Sequence* other : active_) {
+    if (other == &sequence) return false;
+    if (other->slot < 0 || other->pending() <= 1) continue;
+    const std::int32_t common = CommonPrefix(other->tokens(), sequence.tokens());
+    if (common >= other->num_decoded + kWorthWaiting) return true;
+  }
+  return false;
 }
 
 // Frees KV that nobody uses at present: a parked prefix, or that of a request between two runs,

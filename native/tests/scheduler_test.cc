@@ -196,6 +196,19 @@ TEST(CommonPrefixIsDecodedOnce) {
   CHECK_EQ(harness.Finish(first).phases[0].num_cached, 0);
 }
 
+TEST(EqualPromptsAtOnceAreReadOnce) {
+  Harness harness(Model());
+  Phase think = Think(harness, 10);
+  think.fresh = harness.Ids(std::string(300, 'p') + "Q?");
+  std::vector<RequestId> ids;
+  for (int i = 0; i < 4; ++i) ids.push_back(harness.Ask({think, Answer(harness)}));
+  CHECK_EQ(harness.Finish(ids[0]).phases[0].num_cached, 0);
+  for (std::size_t i = 1; i < 4; ++i) {
+    CHECK_EQ(harness.Finish(ids[i]).phases[0].num_cached, 301);
+    CHECK_EQ(harness.Finish(ids[i]).last().text, "\n\n42");
+  }
+}
+
 TEST(ParkedPrefixServesTheNextTurn) {
   Harness harness(Model());
   const RequestId id = harness.Ask({Think(harness, 10), Answer(harness)});

@@ -115,6 +115,7 @@ class Scheduler {
   bool Expire(double now_ms, std::int32_t num_rows);
   void Admit();
   bool Admit(Sequence* sequence);
+  bool PrefixIsComing(const Sequence& sequence) const noexcept;
   bool EvictOne();
   void CloseThinkingInTime(double now_ms);
   PlanSeq View(const Sequence& sequence) const noexcept;

@@ -1,0 +1,211 @@
+"""Do threads follow the load? Cores are kept busy by other processes while one stream decodes.
+
+Automatic threads against fixed numbers of ours and of the bare loop over libllama, in turns, each
+turn in a process of its own. Then the load changes in the middle of a stream: how soon is automatic
+as fast as the best fixed number in the new condition?
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from edgereason.bundle import model_file, open_bundle
+from edgereason.hub import resolve
+
+from .native import BareLoop, bare_loop
+from .runner import Bench, BusyCores, Findings, Say, Table, ratios, run, turns
+from .stream import Stream, stream
+
+_WINDOW_S: Final = 0.5
+_STEP_S: Final = 0.05
+_GOAL: Final = 0.9  # of the best fixed number of threads
+_AUTOMATIC: Final = "ours, automatic"
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """What automatic threads did after the load changed.
+
+    `adapted_s` is when the first window began whose rate reached the goal; None: none did.
+    `share_below` are the windows below it among those that began a second after the change.
+    """
+
+    change: str
+    goal: float  # tokens per second
+    before: float
+    after: float
+    adapted_s: float | None
+    share_below: float
+    lowest: float
+    threads: float  # in force after the first second, over the time
+
+
+def windows(times: Sequence[float], begin: float, end: float) -> Iterator[tuple[float, float]]:
+    """(start, tokens per second) of each window in [begin, end]; `times` in order."""
+    for index in range(int((end - begin - _WINDOW_S) / _STEP_S + 1e-6) + 1):
+        start = begin + index * _STEP_S
+        num = bisect_right(times, start + _WINDOW_S) - bisect_right(times, start)
+        yield start, num / _WINDOW_S
+
+
+def adaptation(
+    change: str, found: Stream, changed_at: float, until: float, best_fixed: float
+) -> Adaptation:
+    goal = _GOAL * best_fixed
+    rates = [(at - changed_at, rate) for at, rate in windows(found.times, changed_at, until)]
+    later = [rate for after_s, rate in rates if after_s >= 1.0]
+    before = [at for at in found.times if at <= changed_at]
+    after = [at for at in found.times if changed_at < at <= until]
+    settled = Stream(after, [(at, num) for at, num in found.threads if at >= changed_at + 1.0])
+    return Adaptation(
+        change=change,
+        goal=goal,
+        before=Stream(before, []).rate(),
+        after=Stream(after, []).rate(),
+        adapted_s=next((max(0.0, after_s) for after_s, rate in rates if rate >= goal), None),
+        share_below=sum(rate < goal for rate in later) / len(later) if later else 0.0,
+        lowest=min((rate for _, rate in rates), default=0.0),
+        threads=settled.usual_threads or (found.threads[-1][1] if found.threads else 0.0),
+    )
+
+
+def measure(options: argparse.Namespace, say: Say) -> Findings:
+    model = model_file(open_bundle(resolve(options.model)))
+    rates: dict[int, dict[str, list[float]]] = {}
+    with bare_loop(model, options.decode_bench) as bare:
+        for busy in options.busy:
+            say(f"{busy} busy cores")
+            with BusyCores(busy):
+                time.sleep(0.5)
+                rates[busy] = turns(_systems(options, bare), options.turns, say)
+    best = {busy: max(_fixed(found).values()) for busy, found in rates.items()}
+    adapted = []
+    for busy in options.busy:
+        if busy and 0 in rates:
+            say(f"0 -> {busy} -> 0 busy cores in the middle of a stream")
+            adapted += _change(options, busy, best)
+    return _findings(rates, best, adapted)
+
+
+def _systems(options: argparse.Namespace, bare: BareLoop) -> dict[str, Callable[[], float]]:
+    def ours(threads: int) -> float:
+        return stream(options, threads, options.seconds + options.skip).rate(options.skip)
+
+    def theirs(threads: int) -> float:
+        # As many tokens as would fit; the time ends it.
+        most = options.context - 64
+        figures = bare(
+            prompt=46,
+            decode=most,
+            threads=threads,
+            context=options.context,
+            seconds=round(options.seconds + options.skip),
+        )
+        return float(figures["decode_tokens_per_s"])
+
+    systems: dict[str, Callable[[], float]] = {_AUTOMATIC: partial(ours, 0)}
+    for count in options.threads:
+        systems[f"ours, {count} threads"] = partial(ours, count)
+    for count in options.threads:
+        systems[f"bare loop, {count} threads"] = partial(theirs, count)
+    return systems
+
+
+def _fixed(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Medians of the fixed numbers, ours and the bare loop's."""
+    return {name: median(rates) for name, rates in found.items() if name != _AUTOMATIC}
+
+
+def _change(options: argparse.Namespace, busy: int, best: Mapping[int, float]) -> list[Adaptation]:
+    """One stream: idle, then busy, then idle again."""
+    marks: list[float] = []
+
+    def meanwhile() -> None:
+        time.sleep(options.skip + 2.0)
+        with BusyCores(busy):
+            marks.append(time.monotonic())
+            time.sleep(options.seconds)
+        marks.append(time.monotonic())
+
+    seconds = options.skip + 2.0 + 2 * options.seconds + 0.5
+    found = stream(options, 0, seconds, meanwhile)
+    on, off = marks
+    end = min(off + options.seconds, found.times[-1])
+    return [
+        adaptation(f"0 -> {busy} busy", found, on, off, best[busy]),
+        adaptation(f"{busy} -> 0 busy", found, off, end, best[0]),
+    ]
+
+
+def _findings(
+    rates: Mapping[int, Mapping[str, Sequence[float]]],
+    best: Mapping[int, float],
+    adapted: Sequence[Adaptation],
+) -> Findings:
+    names = list(next(iter(rates.values())))
+    rows = [(name, *(median(found[name]) for found in rates.values())) for name in names]
+    against = {
+        busy: {
+            name: median(ratios(found[_AUTOMATIC], rates_of))
+            for name, rates_of in found.items()
+            if name != _AUTOMATIC
+        }
+        for busy, found in rates.items()
+    }
+    share = {busy: median(found[_AUTOMATIC]) / best[busy] for busy, found in rates.items()}
+    rows.append(("automatic to the best fixed", *share.values()))
+    rows += [
+        (f"automatic to {name}", *(against[busy][name] for busy in rates))
+        for name in names
+        if name != _AUTOMATIC
+    ]
+    figures: dict[str, Any] = {
+        "tokens_per_s": rates,
+        "automatic_to_best_fixed": share,
+        "automatic_to": against,
+        "adaptation": [asdict(one) for one in adapted],
+    }
+    tables = [Table("Tokens a second", ("", *(f"{busy} busy" for busy in rates)), rows)]
+    if adapted:
+        tables.append(
+            Table(
+                f"After a change of load; goal: {_GOAL} of the best fixed number, in windows of "
+                f"{_WINDOW_S} s",
+                (
+                    "change",
+                    "goal",
+                    "before",
+                    "after",
+                    "adapted s",
+                    "below later",
+                    "lowest",
+                    "threads",
+                ),
+                [tuple(asdict(one).values()) for one in adapted],
+            )
+        )
+    return Findings(figures, tuple(tables))
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2], help="busy cores")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="fixed numbers")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="measured of each turn")
+    parser.add_argument("--skip", type=float, default=1.0, help="seconds of a turn not counted")
+    parser.add_argument("--decode-bench", type=Path, help="the built program; default: build it")
+
+
+BENCH = Bench("threads", __doc__.splitlines()[0], _add_options, measure)
+
+if __name__ == "__main__":
+    sys.exit(run(BENCH))

@@ -1,0 +1,338 @@
+"""The benches' arithmetic, their load, and one whole run on the scripted engine."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from edgereason.bench import budget, deadline, questions, runner, vote
+from edgereason.bench.arrivals import Costs, Job, Mix, demand, draw, late_at_best
+from edgereason.bench.parity import Reference, first_difference
+from edgereason.bench.stream import Stream
+from edgereason.bench.threads import adaptation, windows
+
+from edgereason.errors import UsageError
+from edgereason.records import (
+    Answer,
+    BudgetReport,
+    Candidate,
+    ThinkReport,
+    Usage,
+)
+
+SCRIPTED = str(Path(__file__).parents[1] / "examples" / "scripted")
+COSTS = Costs(prompt_s=0.003, step_s=0.008, thinking_tokens=150.0, cue_tokens=4)
+
+
+def silent(text: str) -> None:
+    """No progress."""
+
+
+# --- statistics -----------------------------------------------------------------------------------
+
+
+def test_turns_alternate_and_pair_up() -> None:
+    order: list[str] = []
+
+    def system(name: str) -> int:
+        order.append(name)
+        return len(order)
+
+    found = runner.turns({"a": lambda: system("a"), "b": lambda: system("b")}, 3, silent)
+    assert order == ["a", "b"] * 3
+    assert found == {"a": [1, 3, 5], "b": [2, 4, 6]}
+    assert runner.ratios([2.0, 9.0, 1.0], [4.0, 3.0, 0.0]) == [0.5, 3.0]
+
+
+def test_quantiles_are_linear_between_values() -> None:
+    assert runner.quantile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert runner.quantile([0.0, 10.0], 0.25) == 2.5
+    assert runner.quantile([7.0], 0.99) == 7.0
+    assert math.isnan(runner.quantile([], 0.5))
+    assert runner.spread([]) == {"num": 0}
+    assert runner.spread([1.0, 5.0, 2.0]) == {"num": 3, "median": 2.0, "min": 1.0, "max": 5.0}
+
+
+# --- load of the machine --------------------------------------------------------------------------
+
+
+def test_busy_cores_spin_and_are_gone_afterwards() -> None:
+    with runner.BusyCores(2) as busy:
+        children = [psutil.Process(pid) for pid in busy.pids]
+        assert all(child.is_running() for child in children)
+    assert not any(child.is_running() for child in children)
+
+
+def test_a_busy_core_ends_when_its_parent_dies(tmp_path: Path) -> None:
+    code = (
+        "import os; from edgereason.bench.runner import BusyCores\n"
+        "busy = BusyCores(1).__enter__(); print(busy.pids[0], flush=True); os._exit(0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    pid = int(done.stdout)
+    if psutil.pid_exists(pid):
+        psutil.Process(pid).wait(timeout=20)
+    assert not psutil.pid_exists(pid)
+
+
+def test_our_children_are_not_the_others() -> None:
+    meter = runner.LoadMeter()
+    with runner.BusyCores(1) as busy:
+        spun = psutil.Process(busy.pids[0])
+        before = meter.others()
+        while spun.cpu_times().user < 0.3:
+            pass
+        machine, own, now = meter._read()
+    assert before >= 0
+    assert own > 0.3
+    assert machine >= 0.3
+    assert now > 0
+
+
+def test_waiting_for_a_quiet_machine_ends_and_says_how() -> None:
+    loads = iter([1.5, 0.7, 0.05])
+    quiet = runner.wait_idle(60, load=lambda seconds: next(loads))
+    assert not quiet.timed_out
+    assert quiet.others_cores == 0.05
+    noisy = runner.wait_idle(0, load=lambda seconds: 1.5)
+    assert noisy.timed_out
+    assert noisy.others_cores == 1.5
+
+
+# --- requests with deadlines ----------------------------------------------------------------------
+
+
+def owed_by_words(question: str) -> float:
+    return COSTS.owed_s(len(question.split()), answer_tokens=12)
+
+
+def test_requests_are_drawn_from_the_seed_alone() -> None:
+    jobs = draw(200, 2.0, Mix(), 1)
+    assert jobs == draw(200, 2.0, Mix(), 1)
+    assert jobs != draw(200, 2.0, Mix(), 2)
+    assert all(0.3 <= job.deadline_s <= 5.0 for job in jobs)
+    assert {job.priority for job in jobs} == {0, 1, 2}
+    assert all(a.at_s < b.at_s for a, b in itertools.pairwise(jobs))
+
+
+def test_arrivals_come_at_the_rate_and_deadlines_are_log_uniform() -> None:
+    jobs = draw(4000, 2.0, Mix(), 3)
+    assert 4000 / jobs[-1].at_s == pytest.approx(2.0, rel=0.1)
+    middle = math.sqrt(0.3 * 5.0)
+    assert sum(job.deadline_s < middle for job in jobs) / 4000 == pytest.approx(0.5, abs=0.05)
+
+
+def test_costs_change_questions_and_nothing_else() -> None:
+    free = draw(300, 1.0, Mix(), 4)
+    fitted = draw(300, 1.0, Mix(), 4, owed_by_words)
+    for a, b in zip(free, fitted, strict=True):
+        assert (a.at_s, a.deadline_s, a.priority) == (b.at_s, b.deadline_s, b.priority)
+        if a.question != b.question:
+            assert owed_by_words(a.question) > 0.5 * a.deadline_s
+            assert len(b.question) < len(a.question)
+    assert free != fitted
+
+
+def test_demand_counts_answers_and_thinking() -> None:
+    jobs = [Job(1.0, 1.0, 0, "a b"), Job(4.0, 1.0, 0, "a b")]
+    found = demand(jobs, COSTS, owed_by_words)
+    assert found.owed == pytest.approx(2 * owed_by_words("a b") / 4)
+    assert found.thinking == pytest.approx(2 * 150 * 0.008 / 4)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "num_late"),
+    [
+        ([(0.0, 1.0), (0.0, 2.0)], 0),
+        ([(0.0, 1.5), (0.0, 1.6)], 1),  # both take a second
+        ([(0.0, 3.0), (0.5, 1.0)], 0),  # the second one goes first when it arrives
+        ([(0.0, 0.9), (5.0, 1.0)], 1),  # late even alone
+        ([(0.0, 2.5), (0.1, 1.0), (0.2, 1.0)], 2),
+    ],
+)
+def test_the_best_order_serves_the_earliest_deadline(
+    jobs: list[tuple[float, float]], num_late: int
+) -> None:
+    drawn = [Job(at, deadline_s, 0, "") for at, deadline_s in jobs]
+    assert late_at_best(drawn, lambda question: 1.0) == num_late
+
+
+def test_lateness_is_summed_up_over_late_answers_only() -> None:
+    job = Job(0.0, 1.0, 0, "What is 2 + 2?")
+    outcomes = [
+        deadline.Outcome(job, "The answer is 4.", -20.0, 10),
+        deadline.Outcome(job, "four", 5.0, 0),
+        deadline.Outcome(job, " ", 30.0, 2),
+    ]
+    row = deadline.summary(outcomes, step_ms=10.0)
+    assert (row["in time"], row["late"], row["late by over a step"]) == (1, 2, 1)
+    assert (row["median ms late"], row["most ms late"], row["most steps late"]) == (17.5, 30.0, 3.0)
+    assert (row["no answer"], row["no number"]) == (1, 2)
+    assert row["mean thinking tokens"] == 4
+
+
+def test_every_outcome_is_in_one_band_and_one_priority() -> None:
+    jobs = draw(100, 1.0, Mix(), 5)
+    groups = deadline.grouped([deadline.Outcome(job, "1", 0.0, 0) for job in jobs])
+    sizes = {label: len(found) for label, found in groups.items()}
+    assert sum(size for label, size in sizes.items() if label.endswith(" s")) == 100
+    assert sum(size for label, size in sizes.items() if label.startswith("priority")) == 100
+
+
+# --- questions ------------------------------------------------------------------------------------
+
+
+def test_questions_are_read_with_their_gold_answers(tmp_path: Path) -> None:
+    path = tmp_path / "problems.jsonl"
+    path.write_text(
+        '{"question": "1 + 1?", "answer": "1 + 1 = 2\\n#### 2"}\n\n{"question": "why?"}\n',
+        encoding="utf-8",
+    )
+    assert questions.read_questions(path) == [
+        questions.Question("1 + 1?", "2"),
+        questions.Question("why?", ""),
+    ]
+    assert len(questions.read_questions(path, 1)) == 1
+
+
+@pytest.mark.parametrize("text", ["", "no json\n", '{"q": 1}\n', "[1]\n"])
+def test_a_file_without_questions_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "problems.jsonl"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError):
+        questions.read_questions(path)
+
+
+def test_word_problems_are_longer_than_sums() -> None:
+    generator = random.Random(0)
+    short = [len(questions.short_question(generator).text) for _ in range(50)]
+    long = [len(questions.word_problem(generator).text) for _ in range(50)]
+    assert max(short) < min(long)
+
+
+# --- parity, budgets, votes, threads --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("got", "position", "margin"),
+    [([1, 2, 3], None, None), ([1, 5, 3], 1, 0.2), ([1, 2], 2, 0.3), ([1, 2, 3, 4], 3, 0.4)],
+)
+def test_the_first_difference_comes_with_its_margin(
+    got: list[int], position: int | None, margin: float | None
+) -> None:
+    reference = Reference((9,), (1, 2, 3), ((1, 0),) * 4, (0.1, 0.2, 0.3, 0.4))
+    found = first_difference(7, reference, got)
+    assert (found and found.position) == position
+    assert (found and found.margin) == margin
+
+
+def test_thinking_is_counted_from_the_bytes_of_tokens() -> None:
+    marks = (["<t>"], ["</t>"])
+    assert budget.count_thinking([b"a", b"b", b"</", b"t>", b"c"], *marks, inside=True) == 3
+    assert budget.count_thinking([b"a", b"b"], *marks, inside=False) == 0
+    reopened = [b"x", b"<t>", b"a", b"b", b"</t>", b"y", b"<t", b">", b"c"]
+    assert budget.count_thinking(reopened, *marks, inside=False) == 3
+
+
+@pytest.mark.parametrize(
+    ("used", "counted", "expected"),
+    [(17, [17, 3], (0, 0, 0)), (18, [18, 3], (1, 1, 0)), (17, [19, 3], (0, 1, 1))],
+)
+def test_a_budget_is_checked_against_report_and_count(
+    used: int, counted: list[int], expected: tuple[int, int, int]
+) -> None:
+    answer = Answer(
+        "4",
+        usage=Usage(reasoning_tokens=20 if used == 17 else 21),
+        budget=BudgetReport(ThinkReport(used=used)),
+    )
+    count = budget.Count()
+    budget.check(count, 17, answer, counted)
+    assert (count.reported_over, count.counted_over, count.miscounted) == expected
+    assert bool(count.details) == bool(sum(expected))
+
+
+def test_winners_are_compared_as_values() -> None:
+    question = questions.Question("?", "18")
+    stopped = vote.vote_of(_elected("$18.00", 3, 1), 1.0)
+    full = vote.vote_of(_elected("The answer is 18.", 4, 4), 2.0)
+    pair = vote.Pair(question, stopped, full)
+    assert pair.same_winner
+    assert pair.tied
+    assert (stopped.share, stopped.num_votes) == (0.75, 4)
+    figures = vote.findings([pair]).figures
+    assert figures["all"]["early stop"]["accuracy"] == 1
+    assert figures["median_time_ratio"] == 0.5
+
+
+def _elected(answer: str, votes: int, others: int) -> Answer:
+    candidates = (Candidate(answer, votes), Candidate("7", others))
+    return Answer(answer, candidates=candidates, usage=Usage(answer_tokens=votes + others))
+
+
+def test_windows_count_tokens() -> None:
+    times = [index / 10 for index in range(31)]  # ten a second
+    rates = list(windows(times, 0.0, 2.0))
+    assert len(rates) == 31
+    assert all(rate in (8.0, 10.0, 12.0) for _, rate in rates)
+    assert Stream(times, []).rate() == pytest.approx(10.0)
+
+
+def test_adaptation_begins_with_the_first_window_that_is_fast_enough() -> None:
+    slow = [index / 10 for index in range(10)]  # ten a second, then a hundred
+    fast = [1.0 + index / 100 for index in range(300)]
+    found = adaptation("change", Stream(slow + fast, [(0.0, 2), (1.0, 1)]), 0.0, 3.9, 100.0)
+    assert found.adapted_s == pytest.approx(0.95, abs=0.06)
+    assert found.share_below == 0
+    assert found.lowest == 10.0
+    assert found.threads == 1
+    never = adaptation("change", Stream(slow, [(0.0, 2)]), 0.0, 0.9, 100.0)
+    assert never.adapted_s is None
+
+
+# --- a whole run ----------------------------------------------------------------------------------
+
+
+def test_a_bench_ends_in_one_json_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "wait_idle", lambda timeout: runner.Quiet(0.0, 0.0, False))
+    arguments = ["--model", SCRIPTED, "--budgets", "0", "5", "--alone", "1", "--batched", "4"]
+    assert runner.run(budget.BENCH, [*arguments, "--save", str(tmp_path), "--quiet"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    last = captured.out.splitlines()[-1]
+    report = json.loads(last)
+    assert report["bench"] == "budget"
+    assert report["command"].startswith("python -m edgereason.bench.budget --model")
+    assert report["machine"]["num_cores"] >= 1
+    assert report["figures"]["violations"] == 0
+    assert report["figures"]["wrong"] == []
+    assert [row["runs"] for row in report["figures"]["by_budget"]] == [50, 50]
+    assert json.loads((tmp_path / "budget.json").read_text()) == report
+    assert "## Think budgets" in (tmp_path / "budget.md").read_text()
+
+
+def test_a_bench_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--model", "no-such-model", "--wait-idle", "0", "--quiet"]
+    assert runner.run(budget.BENCH, arguments) == 3
+    assert "no-such-model" in capsys.readouterr().err
+
+
+def test_figures_that_are_not_numbers_are_null(tmp_path: Path) -> None:
+    assert runner._plain({"a": math.nan, "b": [1, tmp_path]}) == {
+        "a": None,
+        "b": [1, str(tmp_path)],
+    }
+    assert runner.shown(0.12345) == "0.123"
+    assert runner.shown(1234.5) == "1234"
+    assert runner.shown(None) == "-"

@@ -1,4 +1,4 @@
-"""Prints which files and functions are longer than the style allows. A table to look at, not a gate."""
+"""Prints which files and functions are longer than the style allows: to look at, not a gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-// Any C++ exception as a Python one: ours by name from edgereason/errors.py, all others as EngineError.
+// Any C++ exception as a Python one: ours by name from edgereason/errors.py, all others as
+// EngineError.
 #pragma once
 
 #include <Python.h>
@@ -36,7 +37,8 @@ inline void RaisePython(const char* name, const char* message, const char* hint)
   PyObject* module = PyImport_ImportModule("edgereason.errors");
   PyObject* type = module ? PyObject_GetAttrString(module, name) : nullptr;
   // Messages may quote bytes that are not text.
-  PyObject* text = PyUnicode_DecodeUTF8(message, static_cast<Py_ssize_t>(std::strlen(message)), "replace");
+  PyObject* text =
+      PyUnicode_DecodeUTF8(message, static_cast<Py_ssize_t>(std::strlen(message)), "replace");
   PyObject* error = type && text ? PyObject_CallFunction(type, "Os", text, hint) : nullptr;
   if (error) PyErr_SetObject(type, error);
   Py_XDECREF(error);

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from cli_runner import cli  # noqa: F401 (a fixture)
 
 from edgereason import hub
 from edgereason.bundle import model_file, open_bundle

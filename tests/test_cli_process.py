@@ -193,6 +193,23 @@ def test_a_reader_that_goes_away_ends_it_silently() -> None:
     assert err == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("redirection", [">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("option", ["--json", "--strategy=think"])
+def test_a_full_disk_is_no_traceback(option: str, redirection: str) -> None:
+    line = f'exec "$@" {redirection}'
+    with started("sh", "-c", line, "sh", *EDGEREASON, "run", QUESTION, option) as process:
+        out, err = process.communicate(timeout=20)
+    if option == "--json" and redirection == "2>/dev/full":  # nothing goes to stderr
+        assert (process.returncode, json.loads(out)["answer"]) == (0, "Not sure yet.")
+        return
+    assert (process.returncode, out) == (5, "")
+    assert "Traceback" not in err
+    if "2>" not in redirection:
+        assert err.splitlines()[-1].startswith("error: ")
+        assert "No space left" in err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_bug(redirection: str) -> None:
     line = f'exec "$@" {redirection}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import json
@@ -39,13 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-    except BrokenPipeError:
-        # The reader of our output is gone. The interpreter flushes once more at its end.
-        null = os.open(os.devnull, os.O_WRONLY)
-        for fileno in (1, 2):
-            os.dup2(null, fileno)
-        code = EXIT_NO_READER
+    except OSError as error:
+        return _without_output(error)
     return code
+
+
+def _without_output(error: OSError) -> int:
+    """What we print cannot be written: its reader is gone, or a disk is full."""
+    if not isinstance(error, BrokenPipeError):
+        with contextlib.suppress(OSError):
+            os.write(2, f"error: cannot write the output: {error.strerror}\n".encode())
+    # The interpreter flushes once more at its end.
+    null = os.open(os.devnull, os.O_WRONLY)
+    for fileno in (1, 2):
+        os.dup2(null, fileno)
+    return EXIT_NO_READER if isinstance(error, BrokenPipeError) else EdgereasonError.exit_code
 
 
 def _run(args: list[str]) -> int:

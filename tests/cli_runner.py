@@ -1,4 +1,4 @@
-"""Runs command lines in this process on the scripted engine; `cli` is a fixture, see conftest.py."""
+"""Runs command lines in this process on the scripted engine; `cli` is a fixture (conftest.py)."""
 
 from __future__ import annotations
 

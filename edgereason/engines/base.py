@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgereason.errors import UsageError
 from edgereason.records import Capability
 
 if TYPE_CHECKING:
@@ -44,3 +45,16 @@ class EngineModule(Protocol):
     Config: type
 
     def open(self, bundle: Bundle, profile: Profile | None, config: Any) -> Engine: ...
+
+
+MOST = 2**31 - 1
+"""The largest number that the native core takes."""
+
+
+def require_ranges(config: object, **ranges: tuple[float, float]) -> None:
+    """For `__post_init__`: each named field lies within its range, ends included."""
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if not low <= value <= high:
+            wanted = f"{low} or more" if high >= MOST and value < low else f"in [{low}, {high}]"
+            raise UsageError(f"{name} must be {wanted}, got {value}")

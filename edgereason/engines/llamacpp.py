@@ -12,7 +12,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 
 from edgereason.bundle import model_file
-from edgereason.errors import EngineError, UsageError
+from edgereason.engines.base import MOST, require_ranges
+from edgereason.errors import EngineError
 from edgereason.records import Capability
 
 if TYPE_CHECKING:
@@ -54,8 +55,14 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if self.memory_gib < 0:
-            raise UsageError(f"memory_gib must be 0 (what is free) or more, got {self.memory_gib}")
+        require_ranges(
+            self,
+            context=(0, MOST),
+            gpu_layers=(-1, MOST),
+            sequences=(1, 64),
+            batch=(1, MOST),
+            memory_gib=(0, MOST),
+        )
 
 
 def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:

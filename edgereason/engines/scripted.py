@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from edgereason.bundle import model_file
 from edgereason.config import build, load_toml
+from edgereason.engines.base import MOST, require_ranges
 from edgereason.errors import BundleError, UsageError
 from edgereason.records import Capability
 
@@ -45,6 +46,16 @@ class Config:
     batch: int = field(default=512, metadata={"help": "tokens of one step at most"})
     sleep_ms: float = field(default=0.0, metadata={"help": "real time that each step takes"})
     fail_at_step: int = field(default=-1, metadata={"help": "the step that fails; -1: none"})
+
+    def __post_init__(self) -> None:
+        require_ranges(
+            self,
+            context=(1, 2**20),
+            sequences=(1, 256),
+            batch=(1, 2**16),
+            sleep_ms=(0, 10_000),
+            fail_at_step=(-1, MOST),
+        )
 
 
 @dataclass(frozen=True, slots=True)

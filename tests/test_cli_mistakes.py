@@ -40,6 +40,8 @@ MISTAKES = [
     (("run", "word " * 5000), 2, "the context holds 4096", "shorten the prompt"),
     (("run", ""), 2, "the prompt is empty", "edgereason run"),
     (("run",), 2, "the prompt is empty", "edgereason run"),
+    (("run", "hi", "--stop", ""), 2, "--stop must not be empty", ""),
+    (("run", "hi", "--stop", "\udcff"), 2, "--stop is not UTF-8", ""),
     (("run", "hi\udcff"), 2, "the prompt is not UTF-8", ""),
     (("run", "hi", "--messages", "-"), 2, "both given", ""),
     (("run", "--messages", "none.json"), 2, "cannot read none.json: No such file", ""),
@@ -83,6 +85,14 @@ def test_a_mistake_is_one_object_under_json(
         ('[{"role": "user"}]', "content must be given"),
         ('[{"role": "user", "content": 3}]', "message 0.content must be text, got 3"),
         ('[{"role": "user", "contnt": "hi"}]', "did you mean 'content'?"),
+        (
+            '[{"role": "user", "content": "hi", "reasoning": "a", "reasoning_content": "b"}]',
+            "message 0: reasoning and reasoning_content disagree",
+        ),
+        (
+            '[{"role": "user", "content": "hi", "reasoning": ["a"], "reasoning_content": ["a"]}]',
+            "message 0.reasoning must be text",
+        ),
         (b'"\xff"', "stdin is not UTF-8"),
     ],
 )

@@ -98,13 +98,12 @@ def parse_messages(text: str) -> tuple[Message, ...]:
 def _message(item: Any, where: str) -> Message:
     if not isinstance(item, dict):
         raise UsageError(f"{where} must be an object, got {json.dumps(item)[:40]}")
-    thought = {item[key] for key in ("reasoning", "reasoning_content") if item.get(key) is not None}
-    known = {
-        key: value for key, value in item.items() if key not in ("reasoning", "reasoning_content")
-    }
-    if len(thought) > 1:
+    names = ("reasoning", "reasoning_content")
+    thoughts = [item[name] for name in names if item.get(name) is not None]
+    if len(thoughts) == 2 and thoughts[0] != thoughts[1]:
         raise UsageError(f"{where}: reasoning and reasoning_content disagree")
-    message = build(Message, known | {"reasoning": thought.pop() if thought else None}, where=where)
+    known = {key: value for key, value in item.items() if key not in names}
+    message = build(Message, known | {"reasoning": next(iter(thoughts), None)}, where=where)
     for text in (message.role, message.content, message.reasoning or ""):
         _checked_text(text, where)
     return message
@@ -119,6 +118,9 @@ def check(asking: Asking, context: typer.Context) -> None:
     build(strategy.Config, strategy_options(asking), what=f"option of {strategy_of(asking)}")
     budget_of(asking, context, 0)
     sampling_of(asking, Sampling())
+    for text in asking.stop:
+        if not _checked_text(text, "--stop"):
+            raise UsageError("--stop must not be empty")
 
 
 def request_of(

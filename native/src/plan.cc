@@ -77,6 +77,13 @@ struct StepBuilder {
     return left_ms - (seq.thinking ? OwedMs(seq, cost) : (seq.owed_steps - 1) * later_ms);
   }
 
+  // How long the prompt of the first in a step may make it. Alone it is not cut for others, but
+  // under a deadline the clock must be looked at in between: the load may change.
+  double FirstChunkMs(const PlanSeq& seq) const noexcept {
+    if (!alone) return limits.chunk_ms;
+    return std::max(limits.chunk_ms, (seq.deadline_ms - limits.now_ms) / 4);
+  }
+
   double AllowedWith(const PlanSeq& added) const noexcept {
     const double later_ms = cost.StepMs(num_seqs + 1);
     double allowed_ms = AllowedMs(added, later_ms);
@@ -96,8 +103,8 @@ struct StepBuilder {
         const double target_ms = std::min(allowed_ms, limits.chunk_ms);
         room = std::min(room, cost.RowsWithin(target_ms, limits.max_rows) - total);
       }
-    } else if (!alone) {
-      room = std::min(room, cost.RowsWithin(limits.chunk_ms, limits.max_rows));
+    } else {
+      room = std::min(room, cost.RowsWithin(FirstChunkMs(seq), limits.max_rows));
     }
     const std::int32_t granted = std::min(seq.pending, room);
     if (granted <= 0) return;

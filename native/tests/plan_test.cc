@@ -89,6 +89,13 @@ TEST(LonePromptIsNotCut) {
   CHECK_EQ(Rows({prompt}, {.max_rows = 128}), (Ints{128}));
 }
 
+TEST(LonePromptUnderADeadlineIsReadInQuarters) {
+  PlanSeq prompt = Answering(400);
+  prompt.pending = 300;
+  const auto rows = Rows({prompt});
+  CHECK(rows[0] >= 85 && rows[0] <= 91);  // 9 + 91 = 100 ms
+}
+
 TEST(PromptIsCutWhileOthersDecode) {
   PlanSeq prompt = Thinking(kNever);
   prompt.pending = 300;

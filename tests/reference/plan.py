@@ -114,8 +114,11 @@ def plan_step(
             if seqs[i].pending > 1:
                 target = min(most, limits.chunk_ms)
                 room = min(room, cost.rows_within(target, limits.max_rows) - total)
-        elif len(ready) > 1:
-            room = min(room, cost.rows_within(limits.chunk_ms, limits.max_rows))
+        else:
+            chunk = limits.chunk_ms
+            if len(ready) == 1:
+                chunk = max(chunk, (seqs[i].deadline_ms - limits.now_ms) / 4)
+            room = min(room, cost.rows_within(chunk, limits.max_rows))
         rows[i] = max(0, min(seqs[i].pending, room))
 
     owed = [i for i in by_deadline if not seqs[i].blocked and seqs[i].owed]

@@ -52,5 +52,5 @@ debug: .venv/dev
 
 # The first time in isolation; then with what is there, so that only what changed is compiled.
 .venv/dev: .venv/bin/python $(SOURCES)
-	pip install --quiet $(if $(wildcard $@),--no-build-isolation -Cbuild-dir=build/python) -e '.[dev]'
+	pip install --quiet $(if $(wildcard $@),--no-build-isolation) -e '.[dev]'
 	touch .venv/app $@

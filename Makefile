@@ -17,7 +17,7 @@ FIND := from edgereason import bundle as b, hub; print(b.model_file(b.open_bundl
 demo: .venv/app
 	edgereason pull $(MODEL)
 	edgereason run -m $(MODEL) "$(QUESTION)" --strategy think
-	edgereason run -m $(MODEL) "$(QUESTION)" --strategy think --think-budget 64
+	edgereason run -m $(MODEL) "$(QUESTION)" --strategy think --think-budget 32
 	edgereason run -m $(MODEL) "$(QUESTION)" --strategy think --deadline-ms 1500
 
 test: .venv/dev

@@ -159,7 +159,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--samples", type=int, default=8)
-    parser.add_argument("--think-budget", type=int, default=96)
+    parser.add_argument("--think-budget", type=int, default=64)
     parser.add_argument("--answer-budget", type=int, default=12)
     parser.add_argument("--temperature", type=float, default=0.6)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from edgereason.bench import budget, deadline, questions, runner, vote
+from edgereason.bench import budget, deadline, questions, runner, simulate, vote
 from edgereason.bench.arrivals import Costs, Job, Mix, demand, draw, late_at_best
 from edgereason.bench.parity import Reference, first_difference
 from edgereason.bench.stream import Stream
@@ -320,6 +320,16 @@ def test_a_bench_ends_in_one_json_line(
     assert [row["runs"] for row in report["figures"]["by_budget"]] == [50, 50]
     assert json.loads((tmp_path / "budget.json").read_text()) == report
     assert "## Think budgets" in (tmp_path / "budget.md").read_text()
+
+
+def test_nobody_is_late_in_virtual_time(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--owed", "0.5", "--seeds", "2", "--wait-idle", "0", "--quiet"]
+    assert runner.run(simulate.BENCH, arguments) == 0
+    (load,) = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]["loads"]
+    assert load["requests"] == 400
+    assert load["late"] == 0
+    assert load["under 4 tokens"] <= 20  # a few come too late for any order of work
+    assert load["mean thinking"] > 20
 
 
 def test_a_bench_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:

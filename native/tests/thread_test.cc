@@ -74,7 +74,8 @@ TEST(StopsInTheMiddleOfWork) {
     scheduler.Start();
     const RequestId id = scheduler.Open({});
     scheduler.Run(id, {Phase{.fresh = engine->Tokenize("Q?", false), .budget = 100}});
-    if (i % 2 == 0) (void)scheduler.Take(1, 8);
+    if (i % 2 != 0) continue;
+    for (const Event& event : scheduler.Take(1, 8)) delete event.result;
   }
 }
 

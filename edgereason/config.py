@@ -152,6 +152,11 @@ def child_environment(**changes: str) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
+def preset_environment(name: str, value: str) -> None:
+    """Sets a variable that a library reads when it is loaded, unless the user has set it."""
+    os.environ.setdefault(name, value)
+
+
 def cache_dir() -> Path:
     """Where models are kept: `EDGEREASON_CACHE`, or the user's cache folder."""
     chosen = env("cache")

@@ -10,6 +10,7 @@ from typing import Final
 
 from edgereason import __version__
 from edgereason.cli._options import DEFAULT_MODEL, Debug, Json
+from edgereason.engines.llamacpp import calm_threads
 from edgereason.errors import EdgereasonError
 
 _LOW_MEMORY_GIB: Final = 1.0
@@ -101,6 +102,7 @@ def _engine() -> Iterator[Check]:
         yield Check("llama-cpp-python", version("llama-cpp-python"))
     except PackageNotFoundError:
         yield Check("llama-cpp-python", "not installed", "pip install edgereason")
+    calm_threads()
     try:
         from edgereason import _core  # noqa: F401 (loads the native library)
     except ImportError as error:

@@ -246,6 +246,7 @@ void Scheduler::Apply(Command* command) {
       if (!sequence->running()) {
         Activate(sequence);
         Advance(sequence, now_ms);
+        if (sequence->running()) CountArrival(*sequence, now_ms);
       }
       break;
     case Command::Kind::kStopThinking:

@@ -9,6 +9,7 @@ namespace edgereason {
 namespace {
 
 constexpr double kMeterMs = 100;
+constexpr double kArrivalsMs = 10000;  // how far back arrivals say what is to come
 constexpr double kStaleMs = 1000;      // without a step for so long, the load may be another
 constexpr double kExpireShare = 0.25;  // of its time a request is never given up for a slow step
 
@@ -126,13 +127,28 @@ PlanSeq Scheduler::View(const Sequence& sequence) const noexcept {
   return seq;
 }
 
+void Scheduler::CountArrival(const Sequence& sequence, double now_ms) noexcept {
+  if (std::isinf(sequence.options().deadline_ms)) return;
+  const double kept = std::exp((arriving_at_ms_ - now_ms) / kArrivalsMs);
+  arriving_share_ = kept * arriving_share_ + OwedMs(View(sequence), cost_) / kArrivalsMs;
+  arriving_at_ms_ = now_ms;
+}
+
+// Requests that are still to come, with earlier deadlines, take their share of the time in which an
+// answer is owed: of what is left, it takes that much longer.
+double Scheduler::Slack(double now_ms) const noexcept {
+  const double share = arriving_share_ * std::exp((arriving_at_ms_ - now_ms) / kArrivalsMs);
+  return share < 1 ? std::min(1 / (1 - share), options_.most_slack) : options_.most_slack;
+}
+
 void Scheduler::CloseThinkingInTime(double now_ms) {
   plan_.clear();
   for (const Sequence* sequence : by_deadline_) {
     if (std::isinf(sequence->options().deadline_ms)) break;
     plan_.push_back(View(*sequence));
   }
-  const PlanLimits limits{.max_rows = info_.max_rows, .now_ms = now_ms, .margin = options_.margin};
+  const PlanLimits limits{
+      .max_rows = info_.max_rows, .now_ms = now_ms, .margin = options_.margin * Slack(now_ms)};
   const std::int32_t num_close = NumToClose(plan_, cost_, limits);
   // by_deadline_ changes when a phase that was the last ends, so the sequences are taken one by
   // one.

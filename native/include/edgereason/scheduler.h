@@ -39,9 +39,10 @@ namespace edgereason {
 struct SchedulerOptions {
   std::int32_t num_threads = 0;  // 0: follow the load
   std::int32_t park_cells =
-      -1;                  // KV cells kept for prefixes of closed requests; -1: an eighth of all
-  double chunk_ms = 50;    // longest step a prompt may cause while others wait
-  double margin = 1.15;    // safety factor on the time of owed work
+      -1;                 // KV cells kept for prefixes of closed requests; -1: an eighth of all
+  double chunk_ms = 50;   // longest step a prompt may cause while others wait
+  double margin = 1.15;   // safety factor on the time of owed work
+  double most_slack = 3;  // most that the margin grows by while requests with deadlines keep coming
   double delivery_ms = 2;  // a deadline is met this much early, for the way back to the caller
 };
 
@@ -119,6 +120,8 @@ class Scheduler {
   bool EvictOne();
   void CloseThinkingInTime(double now_ms);
   PlanSeq View(const Sequence& sequence) const noexcept;
+  void CountArrival(const Sequence& sequence, double now_ms) noexcept;
+  double Slack(double now_ms) const noexcept;
   bool Plan(double now_ms);  // false: nobody gets a row
   void FitCells();
   void BuildRows();
@@ -169,6 +172,8 @@ class Scheduler {
   std::vector<Event> ended_;      // results that the ring had no room for
   SchedulerStats counters_;       // the sums; Publish copies them
   bool made_room_ = false;
+  double arriving_share_ = 0;  // of the time, taken by owed work that arrived lately
+  double arriving_at_ms_ = 0;  // when that was true
 
   EventRing ring_;
   std::thread thread_;

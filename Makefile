@@ -28,6 +28,7 @@ test: .venv/dev
 lint: .venv/dev
 	ruff check && ruff format --check
 	mypy edgereason export bench && lint-imports
+	stubtest edgereason._core --allowlist .ci/stubtest.allow
 	git ls-files '*.cc' '*.h' | xargs clang-format --dry-run -Werror
 	python .ci/sizes.py
 

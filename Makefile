@@ -48,10 +48,12 @@ debug: .venv/dev
 	$(PYTHON) -m venv .venv
 
 .venv/app: .venv/bin/python $(SOURCES)
+	@echo "installing; the first time on a machine llama.cpp is compiled, which takes some minutes"
 	pip install --quiet -e .
 	touch $@
 
 # The first time in isolation; then with what is there, so that only what changed is compiled.
 .venv/dev: .venv/bin/python $(SOURCES)
+	@echo "installing; the first time on a machine llama.cpp is compiled, which takes some minutes"
 	pip install --quiet $(if $(wildcard $@),--no-build-isolation) -e '.[dev]'
 	touch .venv/app $@

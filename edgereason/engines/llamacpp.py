@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 
-from edgereason.bundle import model_file
 from edgereason.config import preset_environment
 from edgereason.engines.base import MOST, require_ranges
 from edgereason.errors import EngineError
@@ -79,6 +78,7 @@ def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
     """Opens the bundle's GGUF. The profile is not needed: step costs are measured while running."""
     calm_threads()
     from edgereason import _core
+    from edgereason.bundle import model_file
 
     found = version("llama-cpp-python")
     if found != _core.LLAMA_CPP_PYTHON:

@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgereason.bundle import model_file
 from edgereason.config import build, load_toml
 from edgereason.engines.base import MOST, require_ranges
 from edgereason.errors import BundleError, UsageError
@@ -75,6 +74,7 @@ class Script:
 def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
     """Reads the script and starts it. The profile is not needed."""
     from edgereason import _core
+    from edgereason.bundle import model_file
 
     path = model_file(bundle)
     try:

@@ -10,7 +10,7 @@ from typing import Final
 
 from edgereason import __version__
 from edgereason.cli._options import DEFAULT_MODEL, Debug, Json
-from edgereason.engines.llamacpp import calm_threads
+from edgereason.device import calm_threads
 from edgereason.errors import EdgereasonError
 
 _LOW_MEMORY_GIB: Final = 1.0

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 
-from edgereason.config import preset_environment
 from edgereason.engines.base import MOST, require_ranges
 from edgereason.errors import EngineError
 from edgereason.records import Capability
@@ -65,20 +64,13 @@ class Config:
         )
 
 
-def calm_threads() -> None:
-    """Lets OpenMP's threads spin only briefly; works before the native library is first loaded.
-
-    By default they spin for milliseconds at each barrier: where another process has taken a core, a
-    step on two threads then takes up to a second instead of 0.05.
-    """
-    preset_environment("GOMP_SPINCOUNT", "1000")
-
-
 def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
     """Opens the bundle's GGUF. The profile is not needed: step costs are measured while running."""
-    calm_threads()
-    from edgereason import _core
     from edgereason.bundle import model_file
+    from edgereason.device import calm_threads
+
+    calm_threads()
+    from edgereason import _core  # loads the native library
 
     found = version("llama-cpp-python")
     if found != _core.LLAMA_CPP_PYTHON:

@@ -89,7 +89,6 @@ class Reasoner:
         self.bundle = bundle
         self.engine = engine
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
-        self._core.warm_up()
         self._core.start()
         self._driver = Driver(self._core, engine)
         self._closed = False

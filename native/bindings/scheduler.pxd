@@ -124,7 +124,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
 
     cdef cppclass CScheduler "edgereason::Scheduler":
         CScheduler(shared_ptr[CEngine], shared_ptr[CClock], const SchedulerOptions&) except +translate_error
-        void Start() except +translate_error
+        void Start() except +translate_error nogil
         void Stop() noexcept nogil
         void WarmUp() except +translate_error nogil
         int64_t Open(const SequenceOptions&) except +translate_error

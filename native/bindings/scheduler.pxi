@@ -96,7 +96,8 @@ cdef class Scheduler:
         self.core.reset(new CScheduler(engine.engine, time, options))
 
     def start(self):
-        self.core.get().Start()
+        with nogil:
+            self.core.get().Start()
 
     def stop(self):
         with nogil:

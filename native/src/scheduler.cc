@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
+#include <future>
 #include <string>
 
 namespace edgereason {
@@ -84,7 +86,21 @@ Scheduler::Scheduler(std::shared_ptr<Engine> engine, std::shared_ptr<const Clock
 Scheduler::~Scheduler() { Stop(); }
 
 void Scheduler::Start() {
-  if (!thread_.joinable()) thread_ = std::thread([this] { Loop(); });
+  if (thread_.joinable()) return;
+  std::promise<void> warm;
+  std::future<void> done = warm.get_future();
+  // Warm-up belongs to the thread that decodes: an OpenMP library keeps a pool for each thread that
+  // computes, and holds its threads back once there are more of them than cores.
+  thread_ = std::thread([this, warm = std::move(warm)]() mutable {
+    try {
+      WarmUp();
+    } catch (...) {
+      return warm.set_exception(std::current_exception());
+    }
+    warm.set_value();
+    Loop();
+  });
+  done.get();
 }
 
 void Scheduler::Stop() noexcept {

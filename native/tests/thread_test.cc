@@ -25,7 +25,6 @@ ScriptedOptions Model() {
 TEST(EveryRequestOfEveryThreadEnds) {
   auto engine = std::make_shared<ScriptedEngine>(Model());
   Scheduler scheduler(engine, std::make_shared<SteadyClock>(), {});
-  scheduler.WarmUp();
   scheduler.Start();
   std::atomic<int> num_ended{0};
   std::atomic<bool> failed{false};

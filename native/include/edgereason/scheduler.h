@@ -70,7 +70,7 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  void Start();
+  void Start();  // warms up first, on the thread that decodes; throws what WarmUp throws
   void Stop() noexcept;
   // Learns what steps cost with a few made-up rows, and touches all weights. Before the first
   // request.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from cli_runner import cli  # noqa: F401 (a fixture)
 from edgereason import hub
 from edgereason.bundle import model_file, open_bundle
 from edgereason.errors import ModelNotFoundError
+
+# Started as a background job the suite would ignore Ctrl-C, and so would every child it interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

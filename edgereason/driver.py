@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from edgereason.errors import EngineError
-from edgereason.lowering import Tokenizer, chain_of, lower
+from edgereason.lowering import CorePhase, Tokenizer, chain_of, lower
 from edgereason.records import (
     Answer,
     Channel,
@@ -91,6 +91,7 @@ class Driver:
         self._lock = threading.RLock()
         self._lines: dict[int, Line] = {}
         self._closed = False
+        self._starting: list[tuple[int, list[CorePhase]]] = []
         self._thread = threading.Thread(target=self._loop, name="edgereason-driver", daemon=True)
         self._thread.start()
 
@@ -103,7 +104,9 @@ class Driver:
             line = self._open(job, steps)
             try:
                 self._advance(line, None)
+                self._start()
             except BaseException:
+                self._starting.clear()
                 self._close(line)
                 raise
 
@@ -148,7 +151,9 @@ class Driver:
                 self._on_phase(line, last=detail, fields=value)
             else:
                 self._fail(line.job, EngineError(f"the engine failed: {value}"))
+            self._start()
         except Exception as error:  # a broken strategy must not take the other requests with it
+            self._starting.clear()
             self._fail(line.job, error)
 
     def _on_text(self, line: Line, channel: Channel, text: bytes) -> None:
@@ -214,9 +219,15 @@ class Driver:
         if isinstance(step, Phase):
             line.chain = chain_of(step)
             line.busy = True
-            self._core.run(line.id, lower(step, self._tokenizer))
+            self._starting.append((line.id, lower(step, self._tokenizer)))
         else:
             self._fork(line, step)
+
+    def _start(self) -> None:
+        """Hands over what `_advance` has prepared: children of a fork start in the same step."""
+        if self._starting:
+            runs, self._starting = self._starting, []
+            self._core.run_all(runs)
 
     def _fork(self, line: Line, fork: Fork) -> None:
         line.fork = fork

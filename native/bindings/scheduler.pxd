@@ -122,6 +122,10 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         int32_t num_waiting
         int32_t num_parked
 
+    cdef cppclass IdAndChain "edgereason::Scheduler::IdAndChain":
+        int64_t id
+        vector[Phase] chain
+
     cdef cppclass CScheduler "edgereason::Scheduler":
         CScheduler(shared_ptr[CEngine], shared_ptr[CClock], const SchedulerOptions&) except +translate_error
         void Start() except +translate_error nogil
@@ -129,6 +133,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         void WarmUp() except +translate_error nogil
         int64_t Open(const SequenceOptions&) except +translate_error
         void Run(int64_t, vector[Phase]) except +translate_error
+        void RunAll(vector[IdAndChain]) except +translate_error
         void StopThinking(int64_t) except +translate_error
         void Cancel(int64_t) except +translate_error
         void Close(int64_t, cbool) except +translate_error

@@ -135,6 +135,16 @@ cdef class Scheduler:
             _fill_phase(&chain[<size_t>i], phase)
         self.core.get().Run(request, chain)
 
+    def run_all(self, runs):
+        cdef vector[IdAndChain] native
+        native.resize(len(runs))
+        for i, (request, phases) in enumerate(runs):
+            native[<size_t>i].id = request
+            native[<size_t>i].chain.resize(len(phases))
+            for j, phase in enumerate(phases):
+                _fill_phase(&native[<size_t>i].chain[<size_t>j], phase)
+        self.core.get().RunAll(native)
+
     def stop_thinking(self, int64_t request):
         self.core.get().StopThinking(request)
 

@@ -186,17 +186,33 @@ void Scheduler::CheckFits(const std::vector<Phase>& chain) const {
       "shorten the prompt, lower the answer budget, or open the model with a larger context");
 }
 
-void Scheduler::Run(RequestId id, std::vector<Phase> chain) {
+void Scheduler::CheckRun(RequestId id, const std::vector<Phase>& chain) const {
   if (chain.empty()) ThrowUsage("a run needs at least one phase");
   for (const Phase& phase : chain) CheckPhase(phase, info_);
   CheckFits(chain);
-  if (failed_)
+  if (failed_) {
     throw Error(ErrorCode::kEngine, "the engine has failed before", "open the model anew");
+  }
+  const std::scoped_lock lock(mutex_);
+  if (!open_ids_.contains(id)) ThrowUsage("request " + std::to_string(id) + " is not open");
+}
+
+void Scheduler::Run(RequestId id, std::vector<Phase> chain) {
+  CheckRun(id, chain);
+  Post({.kind = Command::Kind::kRun, .id = id, .chain = std::move(chain)});
+}
+
+void Scheduler::RunAll(std::vector<IdAndChain> runs) {
+  for (const IdAndChain& run : runs) CheckRun(run.id, run.chain);
   {
     const std::scoped_lock lock(mutex_);
-    if (!open_ids_.contains(id)) ThrowUsage("request " + std::to_string(id) + " is not open");
+    for (IdAndChain& run : runs) {
+      commands_.push_back(
+          {.kind = Command::Kind::kRun, .id = run.id, .chain = std::move(run.chain)});
+    }
+    has_commands_ = true;
   }
-  Post({.kind = Command::Kind::kRun, .id = id, .chain = std::move(chain)});
+  work_.notify_one();
 }
 
 void Scheduler::StopThinking(RequestId id) {

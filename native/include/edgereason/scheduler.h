@@ -81,6 +81,13 @@ class Scheduler {
   // Appends phases to the chain of `id`. Throws kContextFull when prompt and answer can never fit,
   // kUsage on values that make no sense, kEngine once the engine has failed.
   void Run(RequestId id, std::vector<Phase> chain);
+  // Several at once: all of them start in the same step, so that the same seeds share the same
+  // batches.
+  struct IdAndChain {
+    RequestId id;
+    std::vector<Phase> chain;
+  };
+  void RunAll(std::vector<IdAndChain> runs);
   void StopThinking(RequestId id);
   void Cancel(RequestId id);  // ends the chain; its cells are free within one step
   void Close(RequestId id, bool park);
@@ -108,6 +115,7 @@ class Scheduler {
 
   void Loop() noexcept;
   void Post(Command command);
+  void CheckRun(RequestId id, const std::vector<Phase>& chain) const;
   void CheckFits(const std::vector<Phase>& chain) const;
   void Apply(Command* command);
   bool ApplyCommands();  // false: there were none

@@ -100,9 +100,14 @@ class LlamaEngine(Engine):
         max_rows: int = 512,
         max_threads: int = 0,
         hidden: bool = False,
+        activations: bool = False,
         mmap: bool = True,
         memory_limit: int = 0,
     ) -> None: ...
+    # By weight: sums of squares [num_matrices, num_columns], rows [num_matrices], largest value.
+    def activations(
+        self,
+    ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64], float]]: ...
 
 @disjoint_base
 class ScriptedEngine(Engine):

@@ -48,6 +48,9 @@ class Config:
     sequences: int = field(default=16, metadata={"help": "chains of thought side by side, 1 to 64"})
     batch: int = field(default=512, metadata={"help": "tokens of one step at most"})
     hidden: bool = field(default=False, metadata={"help": "give hidden states to latent thinking"})
+    activations: bool = field(
+        default=False, metadata={"help": "collect what calibration needs; slower"}
+    )
     mmap: bool = field(default=True, metadata={"help": "map the file instead of reading it"})
     memory_gib: float = field(
         default=0.0, metadata={"help": "memory the model may take; 0: what is free"}
@@ -86,6 +89,7 @@ def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
         max_seqs=config.sequences,
         max_rows=config.batch,
         hidden=config.hidden,
+        activations=config.activations,
         mmap=config.mmap,
         memory_limit=int(config.memory_gib * 2**30),
     )

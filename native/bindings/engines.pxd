@@ -18,12 +18,21 @@ cdef extern from "llama_engine.h" namespace "edgereason":
         int32_t max_rows
         int32_t max_threads
         cbool hidden
+        cbool activations
         cbool mmap
         int64_t memory_limit
+
+    cdef struct Activation:
+        string name
+        int64_t num_columns
+        vector[double] sum_squares
+        vector[int64_t] counts
+        float largest
 
     cdef cppclass CLlamaEngine "edgereason::LlamaEngine"(CEngine):
         CLlamaEngine(const LlamaOptions&) except +translate_error nogil
         optional[string] Meta(const string&) except +translate_error
+        const vector[Activation]& activations() except +translate_error
 
 
 cdef extern from "edgereason/scripted.h" namespace "edgereason":

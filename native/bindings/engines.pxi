@@ -146,7 +146,7 @@ cdef class LlamaEngine(Engine):
     def __init__(
         self, path, *, int32_t context=0, str kv_type="f16", int32_t gpu_layers=-1,
         int32_t max_seqs=16, int32_t max_rows=512, int32_t max_threads=0, bint hidden=False,
-        bint mmap=True, int64_t memory_limit=0,
+        bint activations=False, bint mmap=True, int64_t memory_limit=0,
     ):
         import os
 
@@ -161,6 +161,7 @@ cdef class LlamaEngine(Engine):
         options.max_rows = max_rows
         options.max_threads = max_threads
         options.hidden = hidden
+        options.activations = activations
         options.mmap = mmap
         options.memory_limit = memory_limit
         with nogil:
@@ -170,6 +171,20 @@ cdef class LlamaEngine(Engine):
     def meta(self, str key not None):
         cdef optional[string] value = self.llama.get().Meta(_utf8(key))
         return value.value().decode("utf-8", "replace") if value.has_value() else None
+
+    def activations(self):
+        import numpy
+
+        cdef const vector[Activation]* entries = &self.llama.get().activations()
+        cdef const Activation* entry
+        found = {}
+        for i in range(entries.size()):
+            entry = &entries[0][i]
+            sums = numpy.array(entry.sum_squares, numpy.float64).reshape(-1, entry.num_columns)
+            found[entry.name.decode("utf-8", "replace")] = (
+                sums, numpy.array(entry.counts, numpy.int64), entry.largest
+            )
+        return found
 
 
 cdef class ScriptedEngine(Engine):

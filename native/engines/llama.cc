@@ -140,6 +140,11 @@ void LlamaEngine::OpenContext(const LlamaOptions& options) {
   params.offload_kqv = options.gpu_layers != 0;
   params.op_offload = options.gpu_layers != 0;
   params.kv_unified = true;
+  if (options.activations) {
+    activations_ = std::make_unique<Activations>();
+    params.cb_eval = &Activations::OnTensor;
+    params.cb_eval_user_data = activations_.get();
+  }
   std::string why;
   try {
     context_.reset(llama_init_from_model(model_.get(), params));
@@ -327,6 +332,7 @@ Status LlamaEngine::RunPass(std::int32_t num_rows, const Pass& pass) {
   const LogCapture log;
   llama_set_embeddings(context_.get(), pass.hidden);
   const std::int32_t code = llama_decode(context_.get(), batch);
+  if (activations_ && activations_->failed()) return Fail("out of memory for activations");
   if (code == 0) return Status::kOk;
   if (code == 1) return Status::kNoCells;
   return Fail("llama_decode gave " + std::to_string(code) + ": " + log.Text());
@@ -481,6 +487,11 @@ std::optional<std::string> LlamaEngine::Meta(const std::string& key) const {
   llama_model_meta_val_str(model_.get(), key.c_str(), value.data(), value.size());
   value.pop_back();  // the terminating 0
   return value;
+}
+
+const std::vector<Activation>& LlamaEngine::activations() const {
+  if (!activations_) throw Error(ErrorCode::kUsage, "this engine does not collect activations");
+  return activations_->entries();
 }
 
 }  // namespace edgereason

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "activations.h"
 #include "edgereason/engine.h"
 #include "model_file.h"
 
@@ -33,7 +34,8 @@ struct LlamaOptions {
   std::int32_t max_seqs = 16;    // at most 64
   std::int32_t max_rows = 512;
   std::int32_t max_threads = 0;  // 0: the cores this process may use
-  bool hidden = false;  // give hidden states; costs a second pass in steps that also prefill
+  bool hidden = false;       // give hidden states; costs a second pass in steps that also prefill
+  bool activations = false;  // collect what goes into each weight; slower
   bool mmap = true;
   std::int64_t memory_limit = 0;  // bytes the model may take; 0: what is free
 
@@ -63,6 +65,9 @@ class LlamaEngine final : public Engine {
 
   // A value of the model file's metadata as text, e.g. "tokenizer.chat_template".
   std::optional<std::string> Meta(const std::string& key) const;
+
+  // What went into each weight so far. Throws kUsage where `activations` was not asked for.
+  const std::vector<Activation>& activations() const;
 
  private:
   struct ModelDeleter {
@@ -98,6 +103,7 @@ class LlamaEngine final : public Engine {
   Status Fail(std::string why);
 
   std::unique_ptr<llama_model, ModelDeleter> model_;
+  std::unique_ptr<Activations> activations_;  // null: not collected
   std::unique_ptr<llama_context, ContextDeleter> context_;
   EngineInfo info_;
   Vocab vocab_;

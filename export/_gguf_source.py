@@ -20,6 +20,7 @@ from edgereason import gguf
 from edgereason.errors import BundleError, UnsupportedError
 
 from ._source import ARCHITECTURES, PERMUTED, Architecture, Source, halves, refuse
+from ._tensors import check_tensors
 
 _FACTORS: Final = "rope_freqs.weight"
 _SMOLLM3_ROPE_STEP: Final = 4  # every fourth layer has no positions
@@ -50,6 +51,8 @@ class GgufSource(Source):
         self.base_model = header.text("general.base_model.0.name")
         self.quantization = header.quantization
         self.architecture = _architecture(header, self._factors())
+        shapes = {name: self.shape(name) for name in self.names()}
+        check_tensors(self.architecture, shapes, path.name)
         self.vocabulary = dict(_vocabulary(header))
 
     def names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ Tensors have GGUF's names and meaning, linear weights are [out, in]; q and k of 
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ ARCHITECTURES: Final = ("gemma3", "gpt2", "llama", "qwen2", "qwen3", "smollm3")
 PERMUTED: Final = ("llama", "smollm3")
 """Architectures whose q and k rows GGUF has in pairs (NORM), where we have halves (NEOX)."""
 
+_HUB_NAME: Final = re.compile(r"(hf:)?[\w.-]+/[\w.-]+")
 _MOST: Final = 1 << 24  # no size of a model comes near; a file beyond it is damaged
 
 
@@ -169,7 +171,9 @@ def open_source(text: str | Path) -> Source:
     if path.is_dir():
         if (path / MANIFEST).is_file():
             return _of_bundle(path)
-        raise ModelNotFoundError(f"{path} is not a bundle: it has no {MANIFEST}")
+        from ._hugging_face import HuggingFaceSource
+
+        return HuggingFaceSource(path)
     if path.is_file():
         return _of_file(path)
     return _by_name(str(text))
@@ -225,8 +229,13 @@ def _of_bundle(path: Path) -> Source:
 
 
 def _by_name(text: str) -> Source:
-    from edgereason.hub import resolve
+    from edgereason.hub import catalog, resolve
 
+    repo = text.removeprefix("hf:")
+    if text not in catalog() and _HUB_NAME.fullmatch(text) and not text.startswith((".", "/", "~")):
+        from ._hugging_face import HuggingFaceSource, fetch
+
+        return HuggingFaceSource(fetch(repo), repo)
     found = resolve(text)
     if found.is_dir():
         return _of_bundle(found)

@@ -1,0 +1,149 @@
+"""How far models lie apart on a text: logits, KL divergence, greedy tokens, perplexity.
+
+All models read the same windows of tokens side by side, on whatever engine each was made for; one
+step's logits of each are held at a time. Knows no files but bundles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgereason import engines
+from edgereason.bundle import Bundle
+from edgereason.errors import UnsupportedError
+from edgereason.registry import load
+
+from ._job import Progress
+
+if TYPE_CHECKING:
+    from edgereason._core import Engine
+
+WINDOW: Final = 512  # tokens, each window from an empty context
+_ROWS: Final = 32  # tokens of a step: [32, num_vocab] logits a model
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One model against the first, over all tokens of a text.
+
+    Attributes:
+        largest: largest difference of two logits.
+        kl_mean, kl_p99, kl_max: of KL(first || this), in nats.
+        same_top: share of tokens after which both would greedily say the same.
+        perplexity: of this model; `num_scored` tokens had one before them.
+    """
+
+    num_tokens: int
+    num_scored: int
+    largest: float
+    kl_mean: float
+    kl_p99: float
+    kl_max: float
+    same_top: float
+    perplexity: float
+
+
+@dataclass(slots=True)
+class _Tally:
+    largest: float = 0.0
+    kl: list[Array] = field(default_factory=list)
+    same: int = 0
+    surprise: float = 0.0  # sum of -log p of the tokens that came
+
+    def add(self, first_logits: Array, these: Array, following: Sequence[int]) -> None:
+        """Logits [rows, num_vocab]; `following`: the token after each row, if any."""
+        self.largest = max(self.largest, float(np.abs(first_logits - these).max()))
+        first, this = _log_probs(first_logits), _log_probs(these)
+        self.kl.append(np.maximum((np.exp(first) * (first - this)).sum(-1), 0))
+        self.same += int((first.argmax(-1) == this.argmax(-1)).sum())
+        self.surprise -= float(this[np.arange(len(following)), following].sum(dtype=np.float64))
+
+    def result(self, num_scored: int) -> Difference:
+        kl = np.concatenate(self.kl)
+        return Difference(
+            num_tokens=len(kl),
+            num_scored=num_scored,
+            largest=self.largest,
+            kl_mean=float(kl.mean(dtype=np.float64)),
+            kl_p99=float(np.quantile(kl, 0.99)),
+            kl_max=float(kl.max()),
+            same_top=self.same / len(kl),
+            perplexity=float(np.exp(self.surprise / max(num_scored, 1))),
+        )
+
+
+def open_engines(bundles: Sequence[Bundle], window: int = WINDOW) -> list[Engine]:
+    """Engines that can read one window and give logits of `_ROWS` rows a step.
+
+    Raises `UnsupportedError` where their vocabularies differ.
+    """
+    opened = [_open(bundle, window) for bundle in bundles]
+    for bundle, engine in zip(bundles[1:], opened[1:], strict=True):
+        _same_vocabulary(bundles[0], opened[0], bundle, engine)
+    return opened
+
+
+def compare(
+    opened: Sequence[Engine], windows: Sequence[Sequence[int]], progress: Progress
+) -> list[Difference]:
+    """Each engine against the first, itself included (whose perplexity is of interest)."""
+    tallies = [_Tally() for _ in opened]
+    num_done = 0
+    total = sum(map(len, windows))
+    for window in windows:
+        for begin in range(0, len(window), _ROWS):
+            part = window[begin : begin + _ROWS]
+            following = window[begin + 1 : begin + 1 + len(part)]
+            logits = [_logits(engine, part, begin) for engine in opened]
+            for tally, these in zip(tallies, logits, strict=True):
+                tally.add(logits[0], these, following)
+            num_done += len(part)
+            progress("comparing", num_done, total)
+        for engine in opened:
+            engine.drop(0)
+    return [tally.result(total - len(windows)) for tally in tallies]
+
+
+def _logits(engine: Engine, tokens: Sequence[int], begin: int) -> Array:
+    engine.decode([(0, begin + i, token, True) for i, token in enumerate(tokens)])
+    rows = [engine.logits(i) for i in range(len(tokens))]
+    return np.stack([row for row in rows if row is not None])
+
+
+def _log_probs(logits: Array) -> Array:
+    shifted = logits - logits.max(-1, keepdims=True)
+    result: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return result
+
+
+def _open(bundle: Bundle, window: int) -> Engine:
+    module: Any = load(engines, bundle.engine)
+    wanted = {"context": window, "sequences": _ROWS, "batch": _ROWS}
+    known = module.Config.__slots__
+    config = module.Config(**{name: value for name, value in wanted.items() if name in known})
+    engine: Engine = module.open(bundle, None, config)
+    return engine
+
+
+def _same_vocabulary(one: Bundle, first: Engine, two: Bundle, second: Engine) -> None:
+    for token in range(max(first.info["num_vocab"], second.info["num_vocab"])):
+        mine, theirs = _piece(first, token), _piece(second, token)
+        if mine != theirs:
+            raise UnsupportedError(
+                f"{one.name} and {two.name} have different vocabularies: token {token} is {mine} "
+                f"in the first, {theirs} in the second",
+                "only models with the same tokens can be compared",
+            )
+
+
+def _piece(engine: Engine, token: int) -> str:
+    if token >= engine.info["num_vocab"]:
+        return "none"
+    return repr(engine.piece(token).decode("utf-8", "backslashreplace"))

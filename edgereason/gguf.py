@@ -40,8 +40,8 @@ _BLOCKS: Final = {
     for kind, num_bytes in kinds.items()
 }
 
-# general.file_type: the name people use.
-_QUANTIZATIONS: Final[Mapping[int, str]] = {
+# `general.file_type`: the name people use.
+QUANTIZATIONS: Final[Mapping[int, str]] = {
     **dict(enumerate(("F32", "F16", "Q4_0", "Q4_1"))),
     **dict(enumerate(("Q8_0", "Q5_0", "Q5_1", "Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L"), 7)),
     **dict(enumerate(("Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K"), 14)),
@@ -212,7 +212,7 @@ class Gguf:
     def quantization(self) -> str:
         """`Q4_K_M`, ...; of a type that is newer than this, its number; "" where it is not said."""
         number = self.integer("general.file_type", -1)
-        return _QUANTIZATIONS.get(number, f"type {number}" if number >= 0 else "")
+        return QUANTIZATIONS.get(number, f"type {number}" if number >= 0 else "")
 
     @property
     def chat_template(self) -> str:

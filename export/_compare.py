@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgereason._core import Engine
 
 WINDOW: Final = 512  # tokens, each window from an empty context
-_ROWS: Final = 32  # tokens of a step: [32, num_vocab] logits a model
+_ROWS: Final = 64  # tokens of a step: [64, num_vocab] logits a model
 
 Array = NDArray[np.float32]
 

@@ -1,0 +1,121 @@
+"""What benches of exported models share: the real command line as a child, texts, kept results.
+
+Knows no target.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgereason.errors import EngineError
+
+from .questions import gsm8k
+from .runner import commit
+
+if TYPE_CHECKING:
+    from edgereason._core import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A command line that succeeded. `peak_mib`: the most memory it held, mapped files included."""
+
+    out: str
+    seconds: float
+    peak_mib: float
+
+
+def edgereason(*args: str | Path) -> Ran:
+    """Runs `edgereason ...` in a process of its own."""
+    command = [sys.executable, "-m", "edgereason", *map(str, args)]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        begin = time.monotonic()
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.monotonic() - begin
+        child.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        if child.returncode:
+            why = err.read().decode(errors="replace").strip().splitlines()
+            raise EngineError(f"{' '.join(command[1:])} failed: {why[-1] if why else 'silently'}")
+        return Ran(out.read().decode(), seconds, usage.ru_maxrss / 1024)
+
+
+class Kept:
+    """Results by name in a JSON file, so that an interrupted bench goes on where it was.
+
+    Results of another commit or other options are thrown away.
+    """
+
+    def __init__(self, path: Path, options: object) -> None:
+        self._path = path
+        self._of = {"commit": commit(), "options": json.loads(json.dumps(options, default=str))}
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError):
+            found = {}
+        self._results: dict[str, Any] = found["results"] if found.get("of") == self._of else {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._results
+
+    def __getitem__(self, name: str) -> Any:
+        return self._results[name]
+
+    def __setitem__(self, name: str, result: Any) -> None:
+        self._results[name] = json.loads(json.dumps(result))
+        unfinished = self._path.with_suffix(".part")
+        unfinished.write_text(json.dumps({"of": self._of, "results": self._results}))
+        os.replace(unfinished, self._path)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """The result of that name; made now where there is none."""
+        if name not in self:
+            self[name] = make()
+        return self[name]
+
+
+def size_mib(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20
+
+
+def solved_problems() -> str:
+    """GSM8K's training problems with their solutions as one text; "" where they are not there."""
+    path = gsm8k().with_name("train.jsonl")
+    if not path.is_file():
+        return ""
+    records = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return "\n\n".join(f"{record['question']}\n{record['answer']}" for record in records)
+
+
+def prompt_and_decode(
+    engine: Engine, tokens: Sequence[int], num_decode: int
+) -> tuple[float, float]:
+    """Tokens per second of reading `tokens` and of writing greedily after them. From an empty
+    engine; leaves it empty."""
+    width = engine.info["max_rows"]
+    begin = time.perf_counter()
+    for start in range(0, len(tokens), width):
+        part = tokens[start : start + width]
+        last = len(tokens) - 1
+        engine.decode([(0, start + i, t, start + i == last) for i, t in enumerate(part)])
+    read = time.perf_counter()
+    row = len(tokens) - 1 - (len(tokens) - 1) // width * width
+    for pos in range(len(tokens), len(tokens) + num_decode):
+        logits = engine.logits(row)
+        assert logits is not None
+        engine.decode([(0, pos, int(logits.argmax()), True)])
+        row = 0
+    end = time.perf_counter()
+    engine.drop(0)
+    return len(tokens) / (read - begin), num_decode / (end - read)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgereason.errors import EngineError
 
@@ -34,21 +34,35 @@ class Ran:
     peak_mib: float
 
 
+# A child inherits the peak of the process that starts it, so a small one stands between.
+_MEASURE: Final = """
+import os, sys
+pid = os.spawnv(os.P_NOWAIT, sys.argv[2], sys.argv[2:])
+_, status, usage = os.wait4(pid, 0)
+open(sys.argv[1], "w").write(str(usage.ru_maxrss))
+sys.exit(status != 0)
+"""
+_PEAK_UNITS: Final = 2**20 if sys.platform == "darwin" else 2**10  # in a MiB
+
+
 def edgereason(*args: str | Path) -> Ran:
-    """Runs `edgereason ...` in a process of its own."""
+    """Runs `edgereason ...` in a process of its own. Raises `EngineError` where that fails."""
     command = [sys.executable, "-m", "edgereason", *map(str, args)]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with tempfile.TemporaryDirectory() as folder:
+        out, err, peak = (Path(folder, name) for name in ("out", "err", "peak"))
         begin = time.monotonic()
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-        _, status, usage = os.wait4(child.pid, 0)
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            code = subprocess.call(
+                [sys.executable, "-ISc", _MEASURE, str(peak), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+            )
         seconds = time.monotonic() - begin
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        if child.returncode:
-            why = err.read().decode(errors="replace").strip().splitlines()
+        if code:
+            why = err.read_text(errors="replace").strip().splitlines()
             raise EngineError(f"{' '.join(command[1:])} failed: {why[-1] if why else 'silently'}")
-        return Ran(out.read().decode(), seconds, usage.ru_maxrss / 1024)
+        return Ran(out.read_text(), seconds, int(peak.read_text()) / _PEAK_UNITS)
 
 
 class Kept:

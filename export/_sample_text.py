@@ -75,7 +75,8 @@ Things to do before the boat is put into the water:
 5. Tell somebody on land when you mean to be back.
 
 Question: A tank holds 240 litres. A pump fills it at 12 litres a minute, while a leak loses 2
-litres a minute. After 10 minutes the leak is closed. How long does it take to fill the tank from empty?
+litres a minute. After 10 minutes the leak is closed. How long does it take to fill the tank from
+empty?
 
 In the first 10 minutes the water rises by 12 - 2 = 10 litres each minute, so there are 100 litres
 in the tank. 240 - 100 = 140 litres are missing. Without the leak the pump needs 140 / 12 = 11 and

@@ -1,0 +1,276 @@
+"""Whether it pays to calibrate formats of few bits on a model's own thinking.
+
+Each format plain, with an importance matrix from prose, and with one from traces of thinking:
+KL divergence to f16 on held-out traces and on held-out prose, and the share of easy sums that come
+out right. What is done is kept in `--work`: run it again to go on. Knows formats by their command
+lines only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from edgereason.export._calibrate import read_text, windows_of
+from edgereason.export._compare import compare, open_engines
+from edgereason.export._traces import Wanted, sample
+
+from edgereason.bundle import open_bundle
+from edgereason.errors import UsageError
+from edgereason.records import Answer, Sampling
+from edgereason.runtime import Handle, Reasoner
+from edgereason.values import extract_answer, normalize
+
+from ._exports import Kept, edgereason, size_mib
+from .questions import Question, gsm8k, read_questions
+from .runner import Bench, Findings, Say, Table, run
+
+FORMATS: Final = ("gguf q4_0", "gguf q4_k_m", "gguf q3_k_m", "gguf q2_k", "onnx int4")
+WAYS: Final = ("plain", "prose", "thinking")
+_EXACT: Final = "gguf f16"
+
+
+def measure(options: argparse.Namespace, say: Say) -> Findings:
+    options.work.mkdir(parents=True, exist_ok=True)
+    skipped = ("work", "save", "quiet", "wait_idle")
+    asked = {key: value for key, value in vars(options).items() if key not in skipped}
+    kept = Kept(options.work / "calibration.json", asked)
+    texts = _texts(options)
+    kept.once("export", lambda: _export(options, _EXACT, "plain", options.model, say))
+    exact = _folder(options, _EXACT, "plain")
+    for way in WAYS[1:]:
+        kept.once(f"imatrix {way}", lambda way=way: _calibrate(options, exact, way, texts, say))  # type: ignore[misc]  # mypy cannot infer lambdas with defaults
+    for name in options.formats:
+        for way in WAYS:
+            kept.once(
+                f"{name} {way}: MiB",
+                lambda name=name, way=way: _export(options, name, way, exact, say),  # type: ignore[misc]  # the same
+            )
+    kept.once("held out", lambda: _held_out(options, exact, texts, say))
+    kept.once("divergences", lambda: _divergences(options, kept["held out"], say))
+    for name, way in _systems(options):
+        kept.once(
+            f"{name} {way}: sums",
+            lambda name=name, way=way: _sums(options, _folder(options, name, way), say),  # type: ignore[misc]  # the same
+        )
+    kept.once("gsm8k", lambda: _gsm8k(options, exact, say))
+    return findings(options, kept)
+
+
+def _systems(options: argparse.Namespace) -> list[tuple[str, str]]:
+    return [(_EXACT, "plain"), *((name, way) for name in options.formats for way in WAYS)]
+
+
+def _folder(options: argparse.Namespace, name: str, way: str) -> Path:
+    folder: Path = options.work / f"{name} {way}".replace(" ", "-")
+    return folder
+
+
+# --- making ---------------------------------------------------------------------------------------
+
+
+def _texts(options: argparse.Namespace) -> dict[str, Path]:
+    """Prose to calibrate on, other prose to compare on, questions to think about."""
+    prose = read_text(options.prose) if options.prose else _documentation()
+    middle = prose.index(" ", len(prose) // 2)
+    texts = {"prose": prose[:middle], "other prose": prose[middle:]}
+    files = {name: options.work / f"{name.replace(' ', '-')}.txt" for name in texts}
+    for name, text in texts.items():
+        files[name].write_text(text, encoding="utf-8")
+    questions = options.questions or gsm8k().with_name("train.jsonl")
+    if not questions.is_file():
+        raise UsageError(f"there are no questions at {questions}", "give some with --questions")
+    return {**files, "questions": questions}
+
+
+def _documentation() -> str:
+    """Prose that every Python brings along: the reference of its language."""
+    from pydoc_data.topics import topics
+
+    return "\n\n".join(text for _, text in sorted(topics.items()))
+
+
+def _calibrate(
+    options: argparse.Namespace, exact: Path, way: str, texts: Mapping[str, Path], say: Say
+) -> float:
+    say(f"importance from {way}")
+    given = ("--text", texts["prose"]) if way == "prose" else ("--questions", texts["questions"])
+    size = ("--tokens", str(options.calibration_tokens), "--think-budget", "256")
+    out = options.work / f"{way}.gguf"
+    ran = edgereason("export", "calibrate", exact, *given, *size, "--out", out)
+    return ran.seconds
+
+
+def _export(
+    options: argparse.Namespace, name: str, way: str, source: str | Path, say: Say
+) -> float:
+    say(f"export {name}, {way}")
+    target, quant = name.split()
+    folder = _folder(options, name, way)
+    shutil.rmtree(folder, ignore_errors=True)
+    imatrix = () if way == "plain" else ("--imatrix", options.work / f"{way}.gguf")
+    edgereason("export", source, "--to", target, "--quant", quant, *imatrix, "--out", folder)
+    return size_mib(folder)
+
+
+# --- measuring ------------------------------------------------------------------------------------
+
+
+def _held_out(
+    options: argparse.Namespace, exact: Path, texts: Mapping[str, Path], say: Say
+) -> dict[str, list[list[int]]]:
+    """Windows of tokens: f16's own thinking on GSM8K's test problems, and the other prose."""
+    say("held-out traces")
+    problems = [question.text for question in read_questions(options.problems or gsm8k(), 200)]
+    wanted = Wanted(options.tokens, think_tokens=256, seed=options.seed + 10**6)
+    with Reasoner.open(str(exact)) as reasoner:
+        traces = sample(reasoner, problems, wanted, lambda stage, done, total: None)
+        prose = windows_of(reasoner.engine, read_text(texts["other prose"]), options.tokens)
+    return {"thinking": traces, "prose": prose}
+
+
+def _divergences(
+    options: argparse.Namespace, windows: Mapping[str, list[list[int]]], say: Say
+) -> dict[str, dict[str, dict[str, Any]]]:
+    systems = _systems(options)
+    longest = max(len(window) for text in windows.values() for window in text)
+    opened = open_engines(
+        [open_bundle(_folder(options, name, way)) for name, way in systems], longest
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for text, of_text in windows.items():
+        say(f"{len(systems)} models read {sum(map(len, of_text))} tokens of {text}")
+        differences = compare(opened, of_text, lambda stage, done, total: None)
+        for (name, way), difference in zip(systems, differences, strict=True):
+            found.setdefault(f"{name} {way}", {})[text] = asdict(difference)
+    return found
+
+
+def _sums(options: argparse.Namespace, folder: Path, say: Say) -> list[bool]:
+    say(f"sums: {folder.name}")
+    random_ = random.Random(options.seed)
+    questions = [_easy_sum(random_) for _ in range(options.sums)]
+    return _right(folder, questions, strategy="no-think", answer_budget=24)
+
+
+def _easy_sum(random_: random.Random) -> Question:
+    a, b = random_.randrange(2, 50), random_.randrange(2, 50)
+    return Question(f"What is {a} + {b}?", str(a + b))
+
+
+def _gsm8k(options: argparse.Namespace, exact: Path, say: Say) -> list[bool]:
+    """Of f16 alone: where the best has none right, the others tell nothing."""
+    say("GSM8K with f16")
+    questions = read_questions(options.problems or gsm8k(), options.gsm8k)
+    return _right(exact, questions, strategy="think", think_budget=256, answer_budget=16)
+
+
+def _right(folder: Path, questions: Sequence[Question], **how: Any) -> list[bool]:
+    with Reasoner.open(str(folder)) as reasoner:
+        handles: list[Handle] = [
+            reasoner.submit(question.text, sampling=Sampling(), **how) for question in questions
+        ]
+        answers: list[Answer] = [handle.result() for handle in handles]
+    return [
+        normalize(extract_answer(answer.answer, numeric=True)) == normalize(question.gold)
+        for answer, question in zip(answers, questions, strict=True)
+    ]
+
+
+def interval(num_right: int, num: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    z = 1.96
+    share = num_right / num
+    middle = (share + z * z / (2 * num)) / (1 + z * z / num)
+    half = z * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num)) / (1 + z * z / num)
+    return middle - half, middle + half
+
+
+# --- telling --------------------------------------------------------------------------------------
+
+
+def findings(options: argparse.Namespace, kept: Kept | Mapping[str, Any]) -> Findings:
+    figures: dict[str, Any] = {}
+    rows = []
+    for name, way in _systems(options):
+        system = f"{name} {way}"
+        size = kept["export"] if name == _EXACT else kept[f"{system}: MiB"]
+        found, right = kept["divergences"][system], kept[f"{system}: sums"]
+        low, high = interval(sum(right), len(right))
+        figures[system] = {
+            "size_mib": size,
+            **found,
+            "sums_right": sum(right),
+            "sums": len(right),
+            "sums_interval": (low, high),
+        }
+        rows.append(
+            (
+                name,
+                "-" if name == _EXACT else way,
+                size,
+                *(found[text][key] for text in ("thinking", "prose") for key in _SHOWN.values()),
+                f"{sum(right) / len(right):.0%} ({low:.0%} to {high:.0%})",
+            )
+        )
+    shown = (f"{key}, {text}" for text in ("thinking", "prose") for key in _SHOWN)
+    columns = ("format", "calibrated on", "MiB", *shown, "easy sums right")
+    solved = kept["gsm8k"]
+    figures["gsm8k"] = {"right": sum(solved), "num": len(solved)}
+    figures["calibration_s"] = {way: kept[f"imatrix {way}"] for way in WAYS[1:]}
+    figures["paired_sums"] = _paired(options, kept)
+    num = [figures[f"{_EXACT} plain"][text]["num_tokens"] for text in ("thinking", "prose")]
+    return Findings(
+        figures,
+        (Table("calibration", columns, rows),),
+        (
+            f"KL to f16 in nats, on {num[0]:,} tokens of f16's thinking and {num[1]:,} of prose; "
+            f"both held out. Calibrated on {options.calibration_tokens:,} tokens each.",
+            f"GSM8K: f16 itself has {sum(solved)} of {len(solved)} right, so accuracy is told on "
+            "sums of two numbers below 50, with Wilson's 95 % interval.",
+        ),
+    )
+
+
+_SHOWN: Final = {"KL": "kl_mean", "KL p99": "kl_p99", "same token": "same_top"}
+
+
+def _paired(options: argparse.Namespace, kept: Kept | Mapping[str, Any]) -> dict[str, list[int]]:
+    """For each format: sums right with thinking but wrong otherwise, and the other way round."""
+    pairs = {}
+    for name in options.formats:
+        ours = kept[f"{name} thinking: sums"]
+        for way in WAYS[:2]:
+            both = list(zip(ours, kept[f"{name} {way}: sums"], strict=True))
+            pairs[f"{name}, thinking against {way}"] = [
+                sum(a and not b for a, b in both),
+                sum(b and not a for a, b in both),
+            ]
+    return pairs
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prose", type=Path, help="a text; default: Python's language reference")
+    parser.add_argument("--questions", type=Path, help="to think about; default: GSM8K's train")
+    parser.add_argument("--problems", type=Path, help="held out; default: GSM8K's test")
+    parser.add_argument("--calibration-tokens", type=int, default=20000)
+    parser.add_argument("--tokens", type=int, default=4000, help="of each held-out text")
+    parser.add_argument("--sums", type=int, default=200)
+    parser.add_argument("--gsm8k", type=int, default=40, help="problems, for f16 alone")
+    parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=FORMATS)
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/calibration"), help="exports, unfinished results"
+    )
+
+
+BENCH = Bench("calibration", __doc__.splitlines()[0], _add_options, measure)
+
+if __name__ == "__main__":
+    sys.exit(run(BENCH))

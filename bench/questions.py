@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,15 +17,15 @@ from edgereason.values import extract_answer
 
 from .runner import checkout
 
-_SHORT: Final = (
-    "What is {a} + {b}?",
-    "What is {c} * {d}?",
-    "How many minutes are {d} hours?",
-    "How many legs have {c} cats?",
-    "What is half of {e}?",
-    "How many days are {d} weeks?",
-    "What is {a} minus {d}?",
-    "Add {a}, {b} and {d}.",
+_SHORT: Final[tuple[tuple[str, Callable[..., int]], ...]] = (
+    ("What is {a} + {b}?", lambda a, b, c, d, e: a + b),
+    ("What is {c} * {d}?", lambda a, b, c, d, e: c * d),
+    ("How many minutes are {d} hours?", lambda a, b, c, d, e: 60 * d),
+    ("How many legs have {c} cats?", lambda a, b, c, d, e: 4 * c),
+    ("What is half of {e}?", lambda a, b, c, d, e: e // 2),
+    ("How many days are {d} weeks?", lambda a, b, c, d, e: 7 * d),
+    ("What is {a} minus {d}?", lambda a, b, c, d, e: a - d),
+    ("Add {a}, {b} and {d}.", lambda a, b, c, d, e: a + b + d),
 )
 
 _PROBLEMS: Final = (
@@ -81,27 +81,35 @@ class Question:
 
 
 def short_question(random_: random.Random) -> Question:
-    """A sum of a few words."""
-    return Question(_filled(random_.choice(_SHORT), random_))
+    """A sum of a few words, with its result."""
+    template, result = random_.choice(_SHORT)
+    numbers = _numbers(random_)
+    return Question(template.format(**numbers), str(result(**numbers)))
+
+
+def easy_sum(random_: random.Random) -> Question:
+    """Of two digits: what a very small model gets right now and then."""
+    a, b = random_.randrange(2, 10), random_.randrange(2, 10)
+    return Question(f"What is {a} + {b}?", str(a + b))
 
 
 def word_problem(random_: random.Random) -> Question:
     """A problem of several steps, as long as those of GSM8K."""
-    return Question(_filled(random_.choice(_PROBLEMS), random_))
+    return Question(random_.choice(_PROBLEMS).format(**_numbers(random_)))
 
 
 def open_questions() -> Sequence[str]:
     return _OPEN
 
 
-def _filled(template: str, random_: random.Random) -> str:
-    return template.format(
-        a=random_.randrange(40, 100),
-        b=random_.randrange(20, 60),
-        c=random_.randrange(3, 13),
-        d=random_.randrange(2, 8),
-        e=2 * random_.randrange(10, 40),
-    )
+def _numbers(random_: random.Random) -> dict[str, int]:
+    return {
+        "a": random_.randrange(40, 100),
+        "b": random_.randrange(20, 60),
+        "c": random_.randrange(3, 13),
+        "d": random_.randrange(2, 8),
+        "e": 2 * random_.randrange(10, 40),
+    }
 
 
 def gsm8k() -> Path:

@@ -1,25 +1,28 @@
 """What stopping a vote early saves, and whether it changes the winner.
 
-`vote` on word problems with early stop and without, the same seeds, problem by problem in turns.
-Any accuracy will do: what counts is that both ways elect the same value.
+`vote` with early stop and without, the same seeds, problem by problem in turns, on the same number
+of threads: both ways see the same batches until one stops, so what differs is a fault of ours. Any
+accuracy will do, but only where samples agree there is something to stop: `--task sums`.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from edgereason.records import Answer, Sampling
+from edgereason.device import this_machine
+from edgereason.records import Answer, PhaseResult, Sampling, StopReason
 from edgereason.runtime import Reasoner
 from edgereason.values import Value, extract_answer, normalize
 
-from .questions import Question, gsm8k, read_questions
+from .questions import Question, easy_sum, gsm8k, read_questions
 from .runner import Bench, Findings, Say, Table, open_reasoner, ratios, run
 
 
@@ -32,10 +35,13 @@ class Vote:
     num_votes: int
     num_tokens: int  # of all samples
     seconds: float
+    tally: tuple[tuple[str, int], ...] = ()  # answer and votes, best first
+    samples: tuple[tuple[int, ...] | None, ...] = ()  # tokens of each, None: cancelled
 
     @property
     def value(self) -> Value:
-        return normalize(extract_answer(self.winner))
+        """All problems ask for a number."""
+        return normalize(extract_answer(self.winner, numeric=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,43 +57,68 @@ class Pair:
         return self.stopped.value == self.full.value
 
     @property
+    def same_samples(self) -> bool:
+        """What was sampled to its end with early stop is, token by token, what was without."""
+        pairs = zip(self.stopped.samples, self.full.samples, strict=True)
+        return all(a is None or a == b for a, b in pairs)
+
+    @property
     def tied(self) -> bool:
         """Without early stop no value was ahead: the winner is a matter of confidence."""
         return self.full.share <= 0.5 and self.full.num_votes > 1
 
 
 def measure(options: argparse.Namespace, say: Say) -> Findings:
-    questions = read_questions(options.questions or gsm8k(), options.problems)
     pairs = []
-    with open_reasoner(options) as reasoner:
-        for index, question in enumerate(questions):
-            seed = options.seed + 1000 * index
-            stopped = _vote(reasoner, options, question, seed, early_stop=True)
-            full = _vote(reasoner, options, question, seed, early_stop=False)
-            pairs.append(Pair(question, stopped, full))
+    # A change of threads in the middle of a sample would change its last bits.
+    with open_reasoner(options, threads=options.threads) as reasoner:
+        for index, question in enumerate(_questions(options)):
+            ways = {
+                early_stop: _vote(reasoner, options, question, index, early_stop=early_stop)
+                for early_stop in (index % 2 == 0, index % 2 != 0)
+            }
+            pairs.append(Pair(question, stopped=ways[True], full=ways[False]))
+            if not pairs[-1].same_winner:
+                say(f"problem {index + 1}: {_different(pairs[-1])}")
             if (index + 1) % 10 == 0:
-                say(f"{index + 1} of {len(questions)} problems")
+                say(f"{index + 1} of {options.problems} problems")
     return findings(pairs)
+
+
+def _questions(options: argparse.Namespace) -> Sequence[Question]:
+    if options.questions is None and options.task == "sums":
+        generator = random.Random(options.seed)
+        return [easy_sum(generator) for _ in range(options.problems)]
+    return read_questions(options.questions or gsm8k(), options.problems)
 
 
 def _vote(
     reasoner: Reasoner,
     options: argparse.Namespace,
     question: Question,
-    seed: int,
+    index: int,
     *,
     early_stop: bool,
 ) -> Vote:
     begin = time.monotonic()
-    answer = reasoner.ask(
+    handle = reasoner.submit(
         question.text,
         strategy="vote",
         options={"samples": options.samples, "early_stop": early_stop},
         think_budget=options.think_budget,
         answer_budget=options.answer_budget,
-        sampling=Sampling(temperature=options.temperature, seed=seed),
+        sampling=Sampling(temperature=options.temperature, seed=options.seed + 1000 * index),
+        stop=["\n\n"],  # SmolLM2 goes on after its answer
     )
-    return vote_of(answer, time.monotonic() - begin)
+    answer = handle.result()
+    seconds = time.monotonic() - begin
+    return replace(vote_of(answer, seconds), samples=tuple(map(_sample, handle.chains[1:])))
+
+
+def _sample(chain: Sequence[PhaseResult]) -> tuple[int, ...] | None:
+    if any(result.reason is StopReason.CANCELLED for result in chain):
+        return None
+    return tuple(token for result in chain for token in result.tokens)
 
 
 def vote_of(answer: Answer, seconds: float) -> Vote:
@@ -98,6 +129,7 @@ def vote_of(answer: Answer, seconds: float) -> Vote:
         num_votes=sum(votes),
         num_tokens=answer.usage.reasoning_tokens + answer.usage.answer_tokens,
         seconds=seconds,
+        tally=tuple((candidate.answer, candidate.votes) for candidate in answer.candidates),
     )
 
 
@@ -123,6 +155,8 @@ def findings(pairs: Sequence[Pair]) -> Findings:
     figures: dict[str, Any] = {
         "num_problems": num,
         "same_winner": same / num,
+        "num_same_samples": sum(pair.same_samples for pair in pairs),
+        "num_stopped": sum(pair.stopped.num_votes < pair.full.num_votes for pair in pairs),
         "num_without_majority": len(tied),
         "same_winner_without_majority": same_tied,
         "median_time_ratio": time_ratio,
@@ -131,8 +165,11 @@ def findings(pairs: Sequence[Pair]) -> Findings:
         "different": [_different(pair) for pair in pairs if not pair.same_winner],
     }
     remarks = (
-        f"The same winner in {same} of {num} problems. Without a majority among all samples: "
-        f"{len(tied)}, of these the same winner in {same_tied}.",
+        f"The same winner in {same} of {num} problems; in {figures['num_same_samples']} every "
+        "sample that was not stopped is the same, token by token. Votes stopped early: "
+        f"{figures['num_stopped']}.",
+        f"Without a majority among all samples: {len(tied)}, of these the same winner in "
+        f"{same_tied}.",
         f"Early stop to all samples, median of problems: {time_ratio:.2f} of the time, "
         f"{token_ratio:.2f} of the tokens.",
     )
@@ -140,7 +177,12 @@ def findings(pairs: Sequence[Pair]) -> Findings:
 
 
 def _different(pair: Pair) -> dict[str, Any]:
-    return {"stopped": asdict(pair.stopped), "full": asdict(pair.full)}
+    return {
+        "question": pair.question.text,
+        "stopped": pair.stopped.tally,
+        "full": pair.full.tally,
+        "same_samples": pair.same_samples,
+    }
 
 
 def _accuracy(pairs: Sequence[Pair], votes: Sequence[Vote]) -> float | None:
@@ -154,14 +196,16 @@ def _accuracy(pairs: Sequence[Pair], votes: Sequence[Vote]) -> float | None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", choices=("gsm8k", "sums"), default="gsm8k")
     parser.add_argument(
-        "--questions", type=Path, help="JSON lines with question and answer; default: GSM8K's test"
+        "--questions", type=Path, help="JSON lines with question and answer, instead of --task"
     )
     parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--samples", type=int, default=8)
-    parser.add_argument("--think-budget", type=int, default=64)
+    parser.add_argument("--think-budget", type=int, default=48)
     parser.add_argument("--answer-budget", type=int, default=12)
     parser.add_argument("--temperature", type=float, default=0.6)
+    parser.add_argument("--threads", type=int, default=this_machine().num_cores)
 
 
 BENCH = Bench("vote", __doc__.splitlines()[0], _add_options, measure)

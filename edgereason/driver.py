@@ -244,13 +244,16 @@ class Driver:
         line.steps.close()
         answer = line_answer(answer, line.results)
         parent = line.parent
-        self._close(line)
         if parent is None:
+            self._close(line)
             line.job.draft = answer
             self._complete(line.job)
             return
         if parent.done or parent.fork is None:
+            self._close(line)
             return
+        # A child keeps its KV until all are over. Cells that came free at a moment of Python's
+        # would be used by the others, and where a token lies in the KV moves its logits.
         parent.answers[line.index] = answer
         over = all(child.done for child in parent.children)
         if not over and not line.job.cancelled and parent.fork.enough(tuple(parent.answers)):
@@ -260,6 +263,9 @@ class Driver:
                     self._abandon(child)
         if over:
             parent.fork = None
+            for child in parent.children:
+                if not child.busy:
+                    self._close(child)
             if line.job.cancelled:
                 self._return(parent, next((a for a in parent.answers if a is not None), Answer("")))
             else:
@@ -270,7 +276,9 @@ class Driver:
         line.done = True
         line.steps.close()
         for child in line.children:
-            if not child.done:
+            if child.done:
+                self._close(child)
+            else:
                 self._abandon(child)
         if line.busy:
             self._core.cancel(line.id)

@@ -6,8 +6,10 @@ import itertools
 import json
 import math
 import random
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -29,6 +31,9 @@ from edgereason.records import (
 
 SCRIPTED = str(Path(__file__).parents[1] / "examples" / "scripted")
 COSTS = Costs(prompt_s=0.003, step_s=0.008, thinking_tokens=150.0, cue_tokens=4)
+
+
+PER = {"minutes": 60, "legs": 4, "days": 7, " * ": None}
 
 
 def silent(text: str) -> None:
@@ -212,6 +217,24 @@ def test_a_file_without_questions_is_refused(tmp_path: Path, text: str) -> None:
         questions.read_questions(path)
 
 
+def test_results_of_sums_are_right() -> None:
+    generator = random.Random(1)
+    drawn = {q.text: q.gold for q in (questions.short_question(generator) for _ in range(200))}
+    for text, gold in drawn.items():
+        numbers = [int(number) for number in re.findall(r"\d+", text)]
+        if " + " in text or text.startswith("Add"):
+            assert int(gold) == sum(numbers)
+        elif "half" in text:
+            assert 2 * int(gold) == numbers[0]
+        elif "minus" in text:
+            assert int(gold) == numbers[0] - numbers[1]
+        else:
+            (per,) = (n for word, n in PER.items() if word in text)
+            assert int(gold) == numbers[0] * (per or numbers[-1])
+    easy = questions.easy_sum(generator)
+    assert int(easy.gold) == sum(int(number) for number in re.findall(r"\d+", easy.text))
+
+
 def test_word_problems_are_longer_than_sums() -> None:
     generator = random.Random(0)
     short = [len(questions.short_question(generator).text) for _ in range(50)]
@@ -269,6 +292,12 @@ def test_winners_are_compared_as_values() -> None:
     assert pair.same_winner
     assert pair.tied
     assert (stopped.share, stopped.num_votes) == (0.75, 4)
+    assert stopped.tally == (("$18.00", 3), ("7", 1))
+    cut = vote.Pair(
+        question, replace(stopped, samples=((1, 2), None)), replace(full, samples=((1, 2), (3,)))
+    )
+    assert cut.same_samples
+    assert not replace(cut, full=replace(full, samples=((1, 3), (3,)))).same_samples
     figures = vote.findings([pair]).figures
     assert figures["all"]["early stop"]["accuracy"] == 1
     assert figures["median_time_ratio"] == 0.5

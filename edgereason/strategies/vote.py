@@ -43,39 +43,61 @@ class Config:
             raise UsageError(f"temperature must be more than 0, got {self.temperature}")
 
 
+_CONFIDENCE_DIGITS = 3  # of confidences; further ones depend on what else was in a batch
+
+
+def _confidence(answer: Answer) -> float:
+    return round(answer.confidence or 0.0, _CONFIDENCE_DIGITS)
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Votes by value, the first to have been cast first."""
+    """Votes by value; `final` says that no further answer can change how one is read."""
 
     votes: dict[Value, list[Answer]]
+    final: bool
 
     @classmethod
-    def of(cls, answers: Sequence[Answer | None]) -> Tally:
+    def of(cls, answers: Sequence[Answer | None], *, numeric: bool = False) -> Tally:
+        """Counts the answers that are there, by sample.
+
+        All voters answer one question: where one gives a number (or with `numeric`), a sentence is
+        read for its number.
+        """
         given = [answer for answer in answers if answer is not None and answer.answer.strip()]
         values = [normalize(extract_answer(answer.answer)) for answer in given]
-        # All voters answer one question: where one gives a number, a sentence is read for its
-        # number.
-        numeric = any(value.kind is Kind.NUMBER for value in values)
+        numeric = numeric or any(value.kind is Kind.NUMBER for value in values)
         votes: dict[Value, list[Answer]] = {}
         for answer, value in zip(given, values, strict=True):
             is_sentence = numeric and value.kind is Kind.TEXT
             read = normalize(extract_answer(answer.answer, numeric=True)) if is_sentence else value
             votes.setdefault(read, []).append(answer)
-        return cls(votes)
+        return cls(votes, final=numeric)
 
     def ranked(self) -> list[tuple[Value, list[Answer]]]:
-        """By votes, then by the best confidence, then by who came first."""
+        """By votes, then by the best confidence, then by the first sample."""
 
         def key(item: tuple[Value, list[Answer]]) -> tuple[int, float]:
-            return len(item[1]), max(answer.confidence or 0.0 for answer in item[1])
+            return len(item[1]), max(map(_confidence, item[1]))
 
         return sorted(self.votes.items(), key=key, reverse=True)
 
-    def settled(self, num_open: int) -> bool:
-        """True when the samples still running cannot change the winner."""
-        counts = sorted((len(voters) for voters in self.votes.values()), reverse=True)
+    def winner(self, num_open: int) -> list[Answer] | None:
+        """Those who lead by more votes than are open; None: the lead can still be overtaken."""
+        counts = [len(voters) for _, voters in self.ranked()]
         lead = counts[0] - (counts[1] if len(counts) > 1 else 0) if counts else 0
-        return lead > num_open
+        return self.ranked()[0][1] if lead > num_open else None
+
+
+def settled(answers: Sequence[Answer | None]) -> bool:
+    """True when the samples still running (None) cannot change the winner."""
+    num_open = sum(answer is None for answer in answers)
+    tally = Tally.of(answers)
+    winner = tally.winner(num_open)
+    # A number among the samples still running would change how sentences are read.
+    return winner is not None and (
+        tally.final or winner == Tally.of(answers, numeric=True).winner(num_open)
+    )
 
 
 def _sampling(turn: Turn, config: Config) -> Sampling:
@@ -90,11 +112,10 @@ def run(turn: Turn, config: Config) -> Steps:
     yield turn.prefill(thinking=turn.can_think)
 
     def enough(answers: Sequence[Answer | None]) -> bool:
-        tally = Tally.of(answers)
-        num_done = sum(answer is not None for answer in answers)
-        if tally.settled(len(answers) - num_done):
+        if settled(answers):
             return True
-        leader = max((len(voters) for voters in tally.votes.values()), default=0)
+        num_done = sum(answer is not None for answer in answers)
+        leader = max(map(len, Tally.of(answers).votes.values()), default=0)
         return config.confidence < 1 and num_done >= 3 and leader >= config.confidence * num_done
 
     children = tuple(way.run(turn.reseeded(index), way.Config()) for index in range(config.samples))
@@ -103,7 +124,7 @@ def run(turn: Turn, config: Config) -> Steps:
     if not ranked:
         return next((answer for answer in answers if answer is not None), Answer(""))
     num_votes = sum(len(voters) for _, voters in ranked)
-    best = max(ranked[0][1], key=lambda answer: answer.confidence or 0.0)
+    best = max(ranked[0][1], key=_confidence)
     candidates = tuple(
         Candidate(voters[0].answer, votes=len(voters), confidence=len(voters) / num_votes)
         for _, voters in ranked

@@ -11,6 +11,9 @@ namespace {
 // know.
 constexpr std::int32_t kBatchWidth = 8;
 constexpr std::int32_t kPrefillRows = 64;
+// A prompt this short, such as an answer cue, is not cut for others' sake in a step of at most
+// kPrefillRows: it saves them little, and batches would depend on how long steps happen to take.
+constexpr std::int32_t kShortRows = 16;
 
 bool IsOwed(const PlanSeq& seq) noexcept { return !seq.thinking && std::isfinite(seq.deadline_ms); }
 
@@ -99,11 +102,12 @@ struct StepBuilder {
     if (total > 0) {
       const double allowed_ms = AllowedWith(seq);
       if (cost.StepMs(total + 1) > allowed_ms) return;
+      const bool is_short = seq.pending <= kShortRows && total + seq.pending <= kPrefillRows;
       if (seq.pending > 1) {
-        const double target_ms = std::min(allowed_ms, limits.chunk_ms);
+        const double target_ms = is_short ? allowed_ms : std::min(allowed_ms, limits.chunk_ms);
         room = std::min(room, cost.RowsWithin(target_ms, limits.max_rows) - total);
       }
-    } else {
+    } else if (seq.pending > kShortRows) {
       room = std::min(room, cost.RowsWithin(FirstChunkMs(seq), limits.max_rows));
     }
     const std::int32_t granted = std::min(seq.pending, room);

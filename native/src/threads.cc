@@ -30,6 +30,7 @@ constexpr std::int32_t kHomeSteps = 4;   // steps at home before there is someth
 constexpr double kTrialShare = 0.04;     // of the time may be lost by trials that fail
 constexpr double kLeastWaitMs = 100;
 constexpr double kMostWaitUpMs = 2000;
+constexpr double kLeastWaitDownMs = 400;
 constexpr double kMostWaitDownMs = 30000;
 constexpr double kTakenCore = 0.35;  // a core this busy with others' work is not ours
 constexpr double kFreeCore = 0.25;   // and one no busier than this is
@@ -44,7 +45,7 @@ ThreadGovernor::ThreadGovernor(std::int32_t max_threads, std::int32_t fixed)
       bound_(max_threads_),
       paces_(static_cast<std::size_t>(max_threads_) * kNumBuckets),
       up_{.due_ms = 0, .wait_ms = kLeastWaitMs},
-      down_{.due_ms = 0, .wait_ms = kLeastWaitMs} {}
+      down_{.due_ms = 0, .wait_ms = kLeastWaitDownMs} {}
 
 void ThreadGovernor::SetBusyCores(double busy, std::int32_t num_cores) noexcept {
   told_ = busy >= 0;
@@ -54,9 +55,12 @@ void ThreadGovernor::SetBusyCores(double busy, std::int32_t num_cores) noexcept 
   }
   const std::int32_t spare = std::max(0, num_cores - max_threads_);  // cores beyond our threads
   const double taken = std::max(0.0, busy - spare);
+  // The system counts in ticks of 10 ms: a core is taken only when two readings in a row say so.
+  const double surely_taken = std::min(taken, last_taken_);
+  last_taken_ = taken;
   // Between the two limits the bound stays as it is.
   const auto least = max_threads_ - static_cast<std::int32_t>(std::ceil(taken - kFreeCore));
-  const auto most = max_threads_ - static_cast<std::int32_t>(std::ceil(taken - kTakenCore));
+  const auto most = max_threads_ - static_cast<std::int32_t>(std::ceil(surely_taken - kTakenCore));
   const std::int32_t bound = std::max(1, std::clamp(bound_, least, most));
   if (bound > bound_) {  // cores have become free: look at once
     up_ = {.due_ms = now_ms_, .wait_ms = kLeastWaitMs};
@@ -98,7 +102,8 @@ ThreadGovernor::Pace& ThreadGovernor::PaceOf(std::int32_t threads, std::int32_t 
 bool ThreadGovernor::IsSlow(const Pace& pace, double step_ms) noexcept {
   const bool known = pace.usual_ms > 0;
   num_slow_ = known && step_ms > kSlow * pace.usual_ms ? num_slow_ + 1 : 0;
-  return num_slow_ >= 2 || (known && step_ms > kVerySlow * pace.usual_ms);
+  // One such step is bad luck where the system says that the cores are ours.
+  return num_slow_ >= 2 || (known && !told_ && step_ms > kVerySlow * pace.usual_ms);
 }
 
 void ThreadGovernor::Record(Pace* pace, double now_ms, double step_ms) noexcept {

@@ -104,6 +104,24 @@ TEST(PromptIsCutWhileOthersDecode) {
   CHECK(rows[1] >= 25 && rows[1] <= 31);  // 9 + 31 = 40 ms
 }
 
+TEST(ShortPromptsAreNotCut) {
+  PlanSeq cue = Answering(kNever);
+  cue.pending = 12;
+  // A step of 36 rows takes 45 ms.
+  CHECK_EQ(Rows({cue, cue, cue}, {.chunk_ms = 15}), (Ints{12, 12, 12}));
+  const auto many = Rows(std::vector(8, cue), {.chunk_ms = 15});
+  CHECK_EQ(many, (Ints{12, 12, 12, 12, 12, 0, 0, 0}));
+}
+
+TEST(ShortPromptsWaitForWhoHasNoTime) {
+  PlanSeq cue = Thinking(kNever);
+  cue.pending = 12;
+  // 10 more tokens in 125 ms: a step of 13 rows, 22 ms, is too long.
+  const auto rows = Rows({Answering(125), cue});
+  CHECK_EQ(rows[0], 1);
+  CHECK(rows[1] < 12);
+}
+
 TEST(ThinkingEndsWhenItsOwnAnswerNeedsTheTime) {
   const CostModel cost = Cost();
   // The answer takes 1 + 10 steps of 10 ms, times 1.15, and the step about to run.

@@ -9,6 +9,7 @@ from typing import Protocol
 
 BATCH_WIDTH = 8
 PREFILL_ROWS = 64
+SHORT_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,10 @@ def plan_step(
             if cost.step_ms(total + 1) > most:
                 return
             if seqs[i].pending > 1:
-                target = min(most, limits.chunk_ms)
+                short = seqs[i].pending <= SHORT_ROWS and total + seqs[i].pending <= PREFILL_ROWS
+                target = most if short else min(most, limits.chunk_ms)
                 room = min(room, cost.rows_within(target, limits.max_rows) - total)
-        else:
+        elif seqs[i].pending > SHORT_ROWS:
             chunk = limits.chunk_ms
             if len(ready) == 1:
                 chunk = max(chunk, (seqs[i].deadline_ms - limits.now_ms) / 4)

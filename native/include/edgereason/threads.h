@@ -9,8 +9,8 @@
 //
 // Spinning threads that wait for a core taken by someone else make a step many times slower than
 // one thread less. The governor climbs: it tries a neighbour count for a few steps, compares step
-// times at like numbers of rows, and spends at most a few percent of the time on trying. A step far
-// slower than usual makes it try fewer threads at once. Where the system tells how busy the cores
+// times at like numbers of rows, and spends at most a few percent of the time on trying. Steps far
+// slower than usual make it try fewer threads at once. Where the system tells how busy the cores
 // are (Linux), that bounds the count from above: more threads are only tried on cores that are
 // free.
 #pragma once
@@ -71,6 +71,7 @@ class ThreadGovernor {
   std::int32_t home_;                // where a trial that fails comes back to
   std::int32_t bound_;               // the most that free cores allow
   bool told_ = false;                // the system tells how busy the cores are
+  double last_taken_ = 0;            // cores that others kept busy, at the reading before
   std::vector<Pace> paces_;          // [max_threads, kNumBuckets]
   std::int32_t num_slow_ = 0;        // steps in a row
   std::int32_t num_home_steps_ = 0;  // since it settled

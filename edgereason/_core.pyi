@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from edgereason.engines.base import HostModel
 from edgereason.lowering import CorePhase
 from edgereason.records import Sampling
 
@@ -108,6 +109,26 @@ class LlamaEngine(Engine):
     def activations(
         self,
     ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64], float]]: ...
+
+@disjoint_base
+class HostEngine(Engine):
+    model: HostModel
+    def __init__(
+        self,
+        model: HostModel,
+        vocab: str | PathLike[str],
+        *,
+        caps: int,
+        num_vocab: int,
+        num_embd: int,
+        context: int,
+        max_rows: int,
+        max_seqs: int,
+        max_threads: int = 1,
+        cell_bytes: int = 0,
+        fingerprint: str = "",
+        meta: Mapping[str, str] | None = None,
+    ) -> None: ...
 
 @disjoint_base
 class ScriptedEngine(Engine):

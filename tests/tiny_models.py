@@ -51,7 +51,7 @@ def _vocabulary() -> dict[str, Any]:
     }
 
 
-_NUM_VOCAB: Final = 256 + 1 + len(_CONTROL_TOKENS)
+NUM_VOCAB: Final = 256 + 1 + len(_CONTROL_TOKENS)
 
 
 def _attention(arch: str) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _weights(shapes: Shapes) -> dict[str, NDArray[np.float32]]:
 def write_model(path: Path, kind: str) -> Path:
     """Writes a model of one of the `KINDS`."""
     arch, says, layer = KINDS[kind]()
-    shapes: Shapes = {"token_embd.weight": (_NUM_VOCAB, EMBD), "output_norm.weight": (EMBD,)}
+    shapes: Shapes = {"token_embd.weight": (NUM_VOCAB, EMBD), "output_norm.weight": (EMBD,)}
     for i in range(LAYERS):
         shapes |= {f"blk.{i}.{name}": shape for name, shape in layer.items()}
     data = {
@@ -156,6 +156,12 @@ def write_model(path: Path, kind: str) -> Path:
         **_vocabulary(),
     }
     path.write_bytes(_gguf(data, _weights(shapes)))
+    return path
+
+
+def write_vocab(path: Path) -> Path:
+    """Writes the vocabulary of the tiny models alone: a GGUF without a tensor."""
+    path.write_bytes(_gguf({"general.architecture": "llama", **_vocabulary()}, {}))
     return path
 
 

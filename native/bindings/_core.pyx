@@ -3,6 +3,7 @@
 include "core.pxd"
 include "engines.pxd"
 include "engines.pxi"
+include "host.pxi"
 include "scheduler.pxd"
 include "scheduler.pxi"
 include "policy.pxd"

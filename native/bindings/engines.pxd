@@ -64,3 +64,40 @@ cdef extern from "edgereason/scripted.h" namespace "edgereason":
         int32_t num_used_cells() noexcept nogil
         int32_t num_threads() noexcept nogil
         string Text(int32_t) except +translate_error
+
+
+cdef extern from "host.h" namespace "edgereason":
+    cdef struct HostRows:
+        int32_t num_rows
+        int32_t num_outputs
+        const int32_t* seqs
+        const int32_t* positions
+        const int32_t* tokens
+        const uint8_t* outputs
+        const float* embeddings
+
+    cdef struct HostResults:
+        const float* logits
+        const float* hidden
+
+    cdef struct HostCalls:
+        Status (*decode)(void*, const HostRows*, HostResults*, string*) noexcept
+        Status (*fork)(void*, int32_t, int32_t, int32_t, string*) noexcept
+        Status (*trim)(void*, int32_t, int32_t, string*) noexcept
+        Status (*save)(void*, int32_t, vector[uint8_t]*, string*) noexcept
+        Status (*load)(void*, int32_t, int32_t, const uint8_t*, size_t, string*) noexcept
+        Status (*set_threads)(void*, int32_t, string*) noexcept
+        void (*release)(void*) noexcept
+
+    cdef cppclass HostOptions:
+        EngineInfo info
+        string vocab_path
+        string fingerprint
+        void* model
+        const HostCalls* calls
+
+    void CloseHosts() noexcept nogil
+
+    cdef cppclass CHostEngine "edgereason::HostEngine"(CEngine):
+        CHostEngine(const HostOptions&) except +translate_error
+        optional[string] Meta(const string&) except +translate_error

@@ -95,6 +95,10 @@ cdef class Scheduler:
         self.engine = engine
         self.core.reset(new CScheduler(engine.engine, time, options))
 
+    def __dealloc__(self):
+        with nogil:  # its thread may wait for the GIL to end its step
+            self.core.reset()
+
     def start(self):
         with nogil:
             self.core.get().Start()

@@ -1,9 +1,14 @@
 #include "guards.h"
 
+#include <llama.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <mutex>
 #include <stdexcept>
 #include <string_view>
+
+#include "edgereason/error.h"
 
 namespace edgereason {
 namespace {
@@ -12,6 +17,21 @@ thread_local LogCapture* current = nullptr;
 thread_local bool guarded = false;
 
 }  // namespace
+
+void InitLibrary() {
+  static std::once_flag once;
+  std::call_once(once, llama_backend_init);
+  // Each time: whoever else uses libllama in this process may have set its own.
+  llama_log_set(&LogCapture::OnLog, nullptr);
+  ggml_set_abort_callback(&AbortGuard::OnAbort);
+  const std::string_view version = llama_version();
+  if (version != EDGEREASON_LLAMA_VERSION) {
+    throw Error(ErrorCode::kEngine,
+                "built against libllama " EDGEREASON_LLAMA_VERSION ", but this is libllama " +
+                    std::string(version),
+                "install the llama-cpp-python that edgereason asks for, or reinstall edgereason");
+  }
+}
 
 LogCapture::LogCapture() noexcept : outer_(current) { current = this; }
 

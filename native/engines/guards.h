@@ -8,6 +8,10 @@
 
 namespace edgereason {
 
+// Starts libllama and takes over its log and abort handlers. Throws kEngine where the library is
+// not the one this was built against. To be called before anything is opened.
+void InitLibrary();
+
 // Collects the warnings and errors of this thread while it lives. Nested ones take over until they
 // end.
 class LogCapture {

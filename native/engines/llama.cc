@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <exception>
-#include <mutex>
 #include <thread>
 #include <utility>
 
-#include "edgereason/utf8.h"
+#include "edgereason/rows.h"
 #include "guards.h"
 #include "llama_engine.h"
 #include "state.h"
@@ -15,21 +14,6 @@ namespace edgereason {
 namespace {
 
 constexpr std::int32_t kMostSeqs = 64;
-
-void InitLibrary() {
-  static std::once_flag once;
-  std::call_once(once, llama_backend_init);
-  // Each time: whoever else uses libllama in this process may have set its own.
-  llama_log_set(&LogCapture::OnLog, nullptr);
-  ggml_set_abort_callback(&AbortGuard::OnAbort);
-  const std::string_view version = llama_version();
-  if (version != EDGEREASON_LLAMA_VERSION) {
-    throw Error(ErrorCode::kEngine,
-                "built against libllama " EDGEREASON_LLAMA_VERSION ", but this is libllama " +
-                    std::string(version),
-                "install the llama-cpp-python that edgereason asks for, or reinstall edgereason");
-  }
-}
 
 void CheckOptions(const LlamaOptions& options) {
   const auto check = [](bool ok, const char* what, std::int32_t got) {
@@ -62,10 +46,6 @@ std::int32_t NumCells(const LlamaOptions& options, const ModelFile& file) {
 
 }  // namespace
 
-void LlamaEngine::ModelDeleter::operator()(llama_model* model) const noexcept {
-  llama_model_free(model);
-}
-
 void LlamaEngine::ContextDeleter::operator()(llama_context* context) const noexcept {
   llama_free(context);
 }
@@ -88,7 +68,7 @@ LlamaEngine::LlamaEngine(const LlamaOptions& options) {
   OpenModel(options, file);
   OpenContext(options);
   FillInfo(options, file);
-  FillVocab();
+  vocab_ = ReadVocab(*model_);
   Reserve();
 }
 
@@ -186,31 +166,6 @@ void LlamaEngine::FillInfo(const LlamaOptions& options, const ModelFile& file) {
                      .value();
 }
 
-void LlamaEngine::FillVocab() {
-  const llama_vocab* vocab = llama_model_get_vocab(model_.get());
-  const auto num = static_cast<std::size_t>(info_.num_vocab);
-  vocab_.pieces.reserve(num);
-  vocab_.ends.reserve(num);
-  vocab_.control.reserve(num);
-  std::vector<char> buffer(64);
-  for (Token token = 0; token < info_.num_vocab; ++token) {
-    const auto render = [&] {
-      return llama_token_to_piece(vocab, token, buffer.data(),
-                                  static_cast<std::int32_t>(buffer.size()), 0, true);
-    };
-    std::int32_t len = render();
-    if (len < 0) {
-      buffer.resize(static_cast<std::size_t>(-len));
-      len = render();
-    }
-    vocab_.pieces.emplace_back(buffer.data(), static_cast<std::size_t>(std::max(len, 0)));
-    vocab_.ends.push_back(llama_vocab_is_eog(vocab, token));
-    vocab_.control.push_back(llama_vocab_is_control(vocab, token));
-  }
-  vocab_.bos = llama_vocab_bos(vocab);
-  vocab_.add_bos = llama_vocab_get_add_bos(vocab);
-}
-
 void LlamaEngine::Reserve() {
   const auto rows = static_cast<std::size_t>(info_.max_rows);
   const auto seqs = static_cast<std::size_t>(info_.max_seqs);
@@ -233,61 +188,12 @@ void LlamaEngine::Reserve() {
   kept_hidden_ = std::make_unique_for_overwrite<float[]>(seqs * embd);
 }
 
-std::vector<Token> LlamaEngine::Tokenize(std::string_view text, bool parse_control) const {
-  if (!IsUtf8(text)) throw Error(ErrorCode::kUsage, "text is not UTF-8");
-  const llama_vocab* vocab = llama_model_get_vocab(model_.get());
-  const auto num_bytes = static_cast<std::int32_t>(text.size());
-  std::vector<Token> tokens(text.size() + 8);
-  const auto run = [&] {
-    return llama_tokenize(vocab, text.data(), num_bytes, tokens.data(),
-                          static_cast<std::int32_t>(tokens.size()), false, parse_control);
-  };
-  std::int32_t num = run();
-  if (num < 0) {
-    tokens.resize(static_cast<std::size_t>(-static_cast<std::int64_t>(num)));
-    num = run();
-  }
-  tokens.resize(static_cast<std::size_t>(std::max(num, 0)));
-  return tokens;
-}
-
 Status LlamaEngine::Fail(std::string why) {
   last_error_ = std::move(why);
   return Status::kFailed;
 }
 
 bool LlamaEngine::Holds(SeqId seq) const noexcept { return seq >= 0 && seq < info_.max_seqs; }
-
-// Checks the rows and counts them per sequence in ahead_.
-bool LlamaEngine::Check(std::span<const Row> rows) {
-  const auto refuse = [&](std::size_t row, const std::string& why) {
-    Fail("row " + std::to_string(row) + ": " + why);
-    return false;
-  };
-  std::fill(ahead_.begin(), ahead_.end(), 0);
-  if (rows.size() > static_cast<std::size_t>(info_.max_rows)) {
-    return refuse(rows.size(), "at most " + std::to_string(info_.max_rows) + " rows a step");
-  }
-  std::int32_t num_outputs = 0;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const Row& row = rows[i];
-    if (!Holds(row.seq)) return refuse(i, "no sequence " + std::to_string(row.seq));
-    const auto seq = static_cast<std::size_t>(row.seq);
-    const Pos expected = length_[seq] + ahead_[seq]++;
-    if (row.pos != expected) {
-      return refuse(i, "position " + std::to_string(row.pos) + " of sequence " +
-                           std::to_string(row.seq) + ", expected " + std::to_string(expected));
-    }
-    if (row.embedding != nullptr ? (info_.caps & kEmbedIn) == 0
-                                 : row.token < 0 || row.token >= info_.num_vocab) {
-      return refuse(i, row.embedding ? "this model takes no embeddings"
-                                     : "no token " + std::to_string(row.token));
-    }
-    num_outputs += row.output;
-  }
-  if (num_outputs <= info_.max_seqs) return true;
-  return refuse(rows.size(), "at most " + std::to_string(info_.max_seqs) + " rows with output");
-}
 
 LlamaEngine::Pass LlamaEngine::PassOf(const Row& row) const noexcept {
   return {.kind = row.embedding != nullptr ? Kind::kEmbedding : Kind::kToken,
@@ -375,7 +281,9 @@ bool LlamaEngine::RollBack() {
 Status LlamaEngine::Decode(std::span<const Row> rows) noexcept try {
   std::fill(results_.begin(), results_.end(), Result{});
   if (rows.empty()) return Status::kOk;
-  if (!Check(rows)) return Status::kFailed;
+  if (std::string why = CheckRows(rows, info_, length_, ahead_); !why.empty()) {
+    return Fail(std::move(why));
+  }
   std::fill_n(done_.begin(), rows.size(), std::uint8_t{0});
   num_kept_ = 0;
   std::size_t num_done = 0;
@@ -478,15 +386,6 @@ void LlamaEngine::Load(SeqId seq, std::span<const std::uint8_t> state) {
 void LlamaEngine::SetThreads(std::int32_t num_threads) noexcept {
   const std::int32_t num = std::clamp(num_threads, 1, info_.max_threads);
   llama_set_n_threads(context_.get(), num, num);
-}
-
-std::optional<std::string> LlamaEngine::Meta(const std::string& key) const {
-  const std::int32_t len = llama_model_meta_val_str(model_.get(), key.c_str(), nullptr, 0);
-  if (len < 0) return std::nullopt;
-  std::string value(static_cast<std::size_t>(len) + 1, '\0');
-  llama_model_meta_val_str(model_.get(), key.c_str(), value.data(), value.size());
-  value.pop_back();  // the terminating 0
-  return value;
 }
 
 const std::vector<Activation>& LlamaEngine::activations() const {

@@ -19,9 +19,9 @@
 #include "activations.h"
 #include "edgereason/engine.h"
 #include "model_file.h"
+#include "vocab.h"
 
 struct llama_context;
-struct llama_model;
 
 namespace edgereason {
 
@@ -52,7 +52,9 @@ class LlamaEngine final : public Engine {
   const Vocab& vocab() const noexcept override { return vocab_; }
   std::string last_error() const override { return last_error_; }
 
-  std::vector<Token> Tokenize(std::string_view text, bool parse_control) const override;
+  std::vector<Token> Tokenize(std::string_view text, bool parse_control) const override {
+    return edgereason::Tokenize(*model_, text, parse_control);
+  }
   Status Decode(std::span<const Row> rows) noexcept override;
   std::span<const float> Logits(std::int32_t row) const noexcept override;
   std::span<const float> Hidden(std::int32_t row) const noexcept override;
@@ -64,15 +66,12 @@ class LlamaEngine final : public Engine {
   void SetThreads(std::int32_t num_threads) noexcept override;
 
   // A value of the model file's metadata as text, e.g. "tokenizer.chat_template".
-  std::optional<std::string> Meta(const std::string& key) const;
+  std::optional<std::string> Meta(const std::string& key) const { return MetaOf(*model_, key); }
 
   // What went into each weight so far. Throws kUsage where `activations` was not asked for.
   const std::vector<Activation>& activations() const;
 
  private:
-  struct ModelDeleter {
-    void operator()(llama_model* model) const noexcept;
-  };
   struct ContextDeleter {
     void operator()(llama_context* context) const noexcept;
   };
@@ -90,11 +89,9 @@ class LlamaEngine final : public Engine {
   void OpenModel(const LlamaOptions& options, const ModelFile& file);
   void OpenContext(const LlamaOptions& options);
   void FillInfo(const LlamaOptions& options, const ModelFile& file);
-  void FillVocab();
   void Reserve();
 
   Pass PassOf(const Row& row) const noexcept;
-  bool Check(std::span<const Row> rows);
   std::int32_t TakePass(std::span<const Row> rows, const Pass& pass);
   Status RunPass(std::int32_t num_rows, const Pass& pass);
   void Collect(std::int32_t num_rows, const Pass& pass, bool copy);
@@ -102,7 +99,7 @@ class LlamaEngine final : public Engine {
   bool Holds(SeqId seq) const noexcept;
   Status Fail(std::string why);
 
-  std::unique_ptr<llama_model, ModelDeleter> model_;
+  ModelPtr model_;
   std::unique_ptr<Activations> activations_;  // null: not collected
   std::unique_ptr<llama_context, ContextDeleter> context_;
   EngineInfo info_;

@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "edgereason/rows.h"
 #include "edgereason/utf8.h"
 
 namespace edgereason {
@@ -84,6 +85,7 @@ ScriptedEngine::ScriptedEngine(ScriptedOptions options) : options_(std::move(opt
   held_.resize(seqs);
   for (Cells& held : held_) held.reserve(cells);  // so that no step allocates
   text_.reserve(cells * 8);
+  length_.resize(seqs);
   ahead_.resize(seqs);
   slot_.assign(static_cast<std::size_t>(info_.max_rows), -1);
   logits_.resize(seqs * static_cast<std::size_t>(info_.num_vocab));
@@ -118,41 +120,16 @@ Status ScriptedEngine::Fail(std::string why) {
   return Status::kFailed;
 }
 
-// Checks the rows and counts them per sequence in ahead_.
-bool ScriptedEngine::Check(std::span<const Row> rows) {
-  const auto refuse = [&](std::size_t row, const std::string& why) {
-    Fail("row " + std::to_string(row) + ": " + why);
-    return false;
-  };
-  std::fill(ahead_.begin(), ahead_.end(), 0);
-  if (rows.size() > static_cast<std::size_t>(info_.max_rows)) {
-    return refuse(rows.size(), "at most " + std::to_string(info_.max_rows) + " rows a step");
-  }
-  std::int32_t num_outputs = 0;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const Row& row = rows[i];
-    if (!Holds(row.seq)) return refuse(i, "no sequence " + std::to_string(row.seq));
-    const Pos expected =
-        static_cast<Pos>(Held(row.seq).size()) + ahead_[static_cast<std::size_t>(row.seq)]++;
-    if (row.pos != expected) {
-      return refuse(i, "position " + std::to_string(row.pos) + " of sequence " +
-                           std::to_string(row.seq) + ", expected " + std::to_string(expected));
-    }
-    if (row.embedding != nullptr && !Can(kEmbedIn)) return refuse(i, "no embeddings here");
-    if (row.embedding == nullptr && (row.token < 0 || row.token >= info_.num_vocab)) {
-      return refuse(i, "no token " + std::to_string(row.token));
-    }
-    num_outputs += row.output;
-  }
-  if (num_outputs <= info_.max_seqs) return true;
-  return refuse(rows.size(), "at most " + std::to_string(info_.max_seqs) + " rows with output");
-}
-
 Status ScriptedEngine::Decode(std::span<const Row> rows) noexcept {
   std::fill(slot_.begin(), slot_.end(), -1);
   const bool fails = options_.fail_at_step >= 0 && num_steps_ >= options_.fail_at_step;
   if (fails) return Fail("the script fails at step " + std::to_string(options_.fail_at_step));
-  if (!Check(rows)) return Status::kFailed;
+  for (SeqId seq = 0; seq < info_.max_seqs; ++seq) {
+    length_[static_cast<std::size_t>(seq)] = static_cast<Pos>(Held(seq).size());
+  }
+  if (std::string why = CheckRows(rows, info_, length_, ahead_); !why.empty()) {
+    return Fail(std::move(why));
+  }
   if (rows.size() > free_.size()) return Status::kNoCells;
   ++num_steps_;
   num_outputs_ = 0;

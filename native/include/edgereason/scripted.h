@@ -93,7 +93,6 @@ class ScriptedEngine final : public Engine {
   bool Holds(SeqId seq) const noexcept { return seq >= 0 && seq < info_.max_seqs; }
   bool Can(Capability cap) const noexcept { return (info_.caps & cap) != 0; }
 
-  bool Check(std::span<const Row> rows);
   void Append(SeqId seq, Token token, std::uint64_t hash) noexcept;
   void Cut(SeqId seq, std::size_t len) noexcept;
   void Answer(std::int32_t row, const Row& what) noexcept;
@@ -109,6 +108,7 @@ class ScriptedEngine final : public Engine {
   std::vector<Cell> cells_;  // [num_cells]
   std::vector<std::int32_t> free_;
   std::vector<Cells> held_;          // [max_seqs], in order of position
+  std::vector<Pos> length_;          // [max_seqs], tokens of each when a step begins
   std::vector<std::int32_t> ahead_;  // [max_seqs], rows of this step
   std::vector<std::int32_t> slot_;   // [max_rows], which of the outputs belongs to a row; -1: none
   std::vector<float> logits_;        // [max_seqs, num_vocab]

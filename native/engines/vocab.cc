@@ -1,0 +1,107 @@
+#include "vocab.h"
+
+#include <llama.h>
+
+#include <algorithm>
+#include <exception>
+#include <filesystem>
+
+#include "edgereason/utf8.h"
+#include "guards.h"
+
+namespace edgereason {
+namespace {
+
+std::string PieceOf(const llama_vocab* vocab, Token token) {
+  std::string piece(64, '\0');
+  const auto render = [&] {
+    return llama_token_to_piece(vocab, token, piece.data(), static_cast<std::int32_t>(piece.size()),
+                                0, true);
+  };
+  std::int32_t len = render();
+  if (len < 0) {
+    piece.resize(static_cast<std::size_t>(-len));
+    len = render();
+  }
+  piece.resize(static_cast<std::size_t>(std::max(len, 0)));
+  piece.shrink_to_fit();
+  return piece;
+}
+
+ModelPtr OpenVocab(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    throw Error(ErrorCode::kModelNotFound, "no such vocabulary: " + path);
+  }
+  InitLibrary();
+  const LogCapture log;
+  const AbortGuard guard;
+  ggml_backend_dev_t no_devices[] = {nullptr};
+  llama_model_params params = llama_model_default_params();
+  params.vocab_only = true;
+  params.devices = no_devices;
+  std::string why;
+  ModelPtr model;
+  try {
+    model.reset(llama_model_load_from_file(path.c_str(), params));
+  } catch (const std::exception& thrown) {
+    why = thrown.what();
+  }
+  if (model && llama_vocab_n_tokens(llama_model_get_vocab(model.get())) > 0) return model;
+  throw Error(ErrorCode::kBundle,
+              "cannot read the vocabulary of " + path + ": " + (why.empty() ? log.Text() : why),
+              "it may be damaged: fetch or export the model again");
+}
+
+}  // namespace
+
+void ModelDeleter::operator()(llama_model* model) const noexcept { llama_model_free(model); }
+
+Vocab ReadVocab(const llama_model& model) {
+  const llama_vocab* vocab = llama_model_get_vocab(&model);
+  const std::int32_t num = llama_vocab_n_tokens(vocab);
+  Vocab read;
+  read.pieces.reserve(static_cast<std::size_t>(num));
+  read.ends.reserve(static_cast<std::size_t>(num));
+  read.control.reserve(static_cast<std::size_t>(num));
+  for (Token token = 0; token < num; ++token) {
+    read.pieces.push_back(PieceOf(vocab, token));
+    read.ends.push_back(llama_vocab_is_eog(vocab, token));
+    read.control.push_back(llama_vocab_is_control(vocab, token));
+  }
+  read.bos = llama_vocab_bos(vocab);
+  read.add_bos = llama_vocab_get_add_bos(vocab);
+  return read;
+}
+
+std::vector<Token> Tokenize(const llama_model& model, std::string_view text, bool parse_control) {
+  if (!IsUtf8(text)) throw Error(ErrorCode::kUsage, "text is not UTF-8");
+  const llama_vocab* vocab = llama_model_get_vocab(&model);
+  const auto num_bytes = static_cast<std::int32_t>(text.size());
+  std::vector<Token> tokens(text.size() + 8);
+  const auto run = [&] {
+    return llama_tokenize(vocab, text.data(), num_bytes, tokens.data(),
+                          static_cast<std::int32_t>(tokens.size()), false, parse_control);
+  };
+  std::int32_t num = run();
+  if (num < 0) {
+    tokens.resize(static_cast<std::size_t>(-static_cast<std::int64_t>(num)));
+    num = run();
+  }
+  tokens.resize(static_cast<std::size_t>(std::max(num, 0)));
+  return tokens;
+}
+
+std::optional<std::string> MetaOf(const llama_model& model, const std::string& key) {
+  const std::int32_t len = llama_model_meta_val_str(&model, key.c_str(), nullptr, 0);
+  if (len < 0) return std::nullopt;
+  std::string value(static_cast<std::size_t>(len) + 1, '\0');
+  llama_model_meta_val_str(&model, key.c_str(), value.data(), value.size());
+  value.pop_back();  // the terminating 0
+  return value;
+}
+
+VocabFile::VocabFile(const std::string& path)
+    : model_(OpenVocab(path)), vocab_(ReadVocab(*model_)) {}
+
+}  // namespace edgereason

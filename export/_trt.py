@@ -111,11 +111,8 @@ def _refused(request: Request, version: str, errors: Sequence[str]) -> EngineErr
         if request.capabilities
         else "this device"
     )
-    for sign, way_out in _WAYS_OUT:
-        if sign in text.lower():
-            break
-    else:
-        way_out = "try another --quant or --form, or a newer TensorRT"
+    ways = (way_out for sign, way_out in _WAYS_OUT if sign in text.lower())
+    way_out = next(ways, "try another --quant or --form, or a newer TensorRT")
     offers = [f"{each} takes {supported(each)}" for each in request.capabilities]
     hint = "; ".join([*offers, way_out])
     return EngineError(f"{request.builder} {version} cannot build for {where}: {text}", hint)
@@ -144,9 +141,7 @@ def from_json(data: Mapping[str, Any]) -> Request:
     """The other side of what `build` writes."""
 
     def ports(name: str) -> tuple[Port, ...]:
-        return tuple(
-            Port(each["name"], each["dtype"], tuple(each["shape"])) for each in data[name]
-        )
+        return tuple(Port(each["name"], each["dtype"], tuple(each["shape"])) for each in data[name])
 
     return Request(
         builder=data["builder"],

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from edgereason.export import _quantize
+from . import _quantize
 
 Format = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4"]
 
@@ -37,7 +37,7 @@ class Stored:
 
     codes: NDArray[Any]
     scales: NDArray[Any] | None = None
-    attributes: Mapping[str, int] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
-"""Which TensorRT this machine has: `tensorrt` (needs a GPU, also to build) or `tensorrt_rtx` (builds
-ahead of time without one).
+"""Which TensorRT this machine has: `tensorrt`, which needs a GPU also to build, or `tensorrt_rtx`,
+which builds ahead of time without one.
 
 The driver is asked before a library is imported, because they may crash where there is none. Knows
 no graph and no engine.

@@ -13,13 +13,13 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-from edgereason.export import _weights
-from edgereason.export._graph.builder import Graph
-from edgereason.export._graph.dialect import Dialect
-from edgereason.export._graph.rope import rotates, slides, tables
-from edgereason.export._source import Source
+from .. import _weights
+from .._source import Source
+from .builder import Graph
+from .dialect import Dialect
+from .rope import rotates, slides, tables
 
 Form = Literal["A", "B"]
 
@@ -78,9 +78,7 @@ class PrimitiveDialect(Dialect):
         local = slides(arch, layer)
         if rotates(arch, layer):
             q, k = self._rotated(q, local), self._rotated(k, local)
-        k, v = (
-            self._cached(f"{layer}.{part}", new) for part, new in (("key", k), ("value", v))
-        )
+        k, v = (self._cached(f"{layer}.{part}", new) for part, new in (("key", k), ("value", v)))
         mask = self._mask(arch.sliding_window if local else 0)
         x = self._attend(self.cast(q, self.cache_dtype), k, v, mask)
         x = node("Transpose", self.cast(x, np.float32, self.cache_dtype), perm=[0, 2, 1, 3])

@@ -121,7 +121,8 @@ def _refused(request: Request, version: str, errors: Sequence[str]) -> EngineErr
 _WAYS_OUT: Final = (
     ("hw-specific datatypes", "take a --quant that it has"),
     ("attention operation was not supported", "--form A has no such operator"),
-    ("plugin not found", "the graph holds operators that are not TensorRT's: export it anew"),
+    ("groupqueryattention", "the graph is ONNX Runtime's: export the model with --to tensorrt"),
+    ("plugin not found", "the graph is not TensorRT's: export the model with --to tensorrt"),
     ("out of memory", "take a smaller --context, --batch or --chunk"),
     ("insufficient", "name the device's compute capability, as in --capability 8.6"),
 )

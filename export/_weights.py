@@ -15,6 +15,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from edgereason.errors import BundleError
+
 from . import _quantize
 
 Format = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4"]
@@ -77,13 +79,21 @@ class Weights:
     def store(self, name: str, array: NDArray[np.float32], how: str) -> Stored:
         """`array` [out, in] of the tensor `name`."""
         if how not in CODES:
-            return Stored(np.ascontiguousarray(array.T.astype(self.dtype)))
+            return Stored(np.ascontiguousarray(self.cast(name, array).T))
         if how == "fp8":
             scale = np.float32(max(float(np.abs(array).max()) / _FP8_MOST, _SMALLEST_SCALE))
             codes = np.ascontiguousarray((array.T / scale).astype(CODES[how]))
             return Stored(codes, np.asarray(scale, self.dtype))
         block = block_of(array.shape[1]) if how == "int4" else 0
         return self._int4(name, array, block) if block else self._int8(array)
+
+    def cast(self, name: str, array: NDArray[np.float32]) -> NDArray[Any]:
+        """The weights in the type that matrices are multiplied in."""
+        with np.errstate(over="ignore"):
+            numbers = array.astype(self.dtype)
+        if self.dtype == np.float16 and not np.isfinite(numbers).all():
+            raise BundleError(f"{name} holds numbers that float16 cannot", "take --quant bf16")
+        return numbers
 
     def _int8(self, array: NDArray[np.float32]) -> Stored:
         most = np.abs(array).max(axis=1)

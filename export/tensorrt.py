@@ -19,7 +19,7 @@ from edgereason.engines._trt import FULL, INSTALL, RTX, find_builder, num_gpus
 from edgereason.engines.base import MOST, require_ranges
 from edgereason.errors import UnsupportedError, UsageError
 
-from . import _trt
+from . import _imatrix, _trt
 from ._graph.builder import Graph
 from ._graph.decoder import write_decoder
 from ._graph.primitive import DIALECTS, Form, opset_of
@@ -43,9 +43,10 @@ _BYTES: Final = {"fp16": 2, "bf16": 2, "fp8": 1, "int8": 1, "int4": 0.5 + 2 / 64
 # Measured while building on a CPU: docs/tensorrt.md.
 _IMPORTS_BYTES: Final = 250 << 20
 _ENGINE_BYTES: Final = 8 << 20
-_BUILD_BYTES: Final = 400 << 20
-_BUILD_FACTOR: Final = 5.0
-_BUILD_SECONDS: Final = 1.0
+_ENGINE_FACTOR: Final = {True: 1.45, False: 1.1}  # codes are kept in more than one layout
+_BUILD_BYTES: Final = 600 << 20
+_BUILD_FACTOR: Final = 5
+_BUILD_SECONDS: Final = 1.2  # for each layer and capability
 _GRAPH_BYTES_PER_SECOND: Final = 50e6
 
 
@@ -72,6 +73,14 @@ class Config:
     workspace_gib: float = field(
         default=0.0, metadata={"help": "scratch memory of the engine; 0: as TensorRT likes"}
     )
+    imatrix: Path | None = field(
+        default=None,
+        metadata={"help": "importance matrix of `export calibrate`: int4 fits to it"},
+    )
+    activations: bool = field(
+        default=False,
+        metadata={"help": "int8 and fp8: round activations too, by the ranges in the imatrix"},
+    )
     graph_only: bool = field(
         default=False, metadata={"help": "write the ONNX graph and leave building to the device"}
     )
@@ -80,6 +89,13 @@ class Config:
         require_ranges(
             self, context=(0, MOST), batch=(1, 64), chunk=(1, MOST), workspace_gib=(0, MOST)
         )
+        if self.activations and self.quant not in ("int8", "fp8"):
+            raise UsageError(f"activations are rounded with int8 and fp8, not with {self.quant}")
+        if self.activations and self.imatrix is None:
+            raise UsageError(
+                "to round activations their ranges must be known",
+                "make them with `edgereason export calibrate` and name the file as --imatrix",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +124,7 @@ def check(source: Source, config: Config) -> Plan:
     """What it will take; raises what cannot be. Memory and time are estimates of builds on a CPU
     (docs/tensorrt.md has the measurements)."""
     plan = _plan(source.architecture, config)
+    _weights(source, config)
     weights, largest = _sizes(source, config.quant)
     files = {name: 1 << 10 for name in plan.files()}
     files[VOCABULARY] = 4 << 20
@@ -116,11 +133,11 @@ def check(source: Source, config: Config) -> Plan:
     if config.graph_only:
         files |= {GRAPH: 1 << 20, f"{GRAPH}.data": weights}
         return Plan(files, graph_memory, seconds, notes=plan.notes)
-    files[ENGINE] = weights + _ENGINE_BYTES
+    files[ENGINE] = _ENGINE_BYTES + int(_ENGINE_FACTOR[config.quant in CODES] * weights)
     layers = source.architecture.num_layers
     return Plan(
         files,
-        memory_bytes=max(graph_memory, _BUILD_BYTES + int(_BUILD_FACTOR * weights)),
+        memory_bytes=max(graph_memory, _BUILD_BYTES + _BUILD_FACTOR * weights),
         seconds=seconds + _BUILD_SECONDS * layers * max(1, len(config.capability)),
         scratch_bytes=weights,
         notes=plan.notes,
@@ -130,15 +147,16 @@ def check(source: Source, config: Config) -> Plan:
 def write(source: Source, out: Path, config: Config, progress: Progress) -> Bundle:
     """The engine, or the graph alone; the vocabulary; the facts that the engine reads first."""
     plan = _plan(source.architecture, config)
+    stored = _weights(source, config)
     write_vocabulary(source, out / VOCABULARY)
     facts: dict[str, Any] = {"format": FORMAT, **asdict(plan.shape), "builder": plan.builder}
     if config.graph_only:
-        write_graph(source, out, plan.shape, Weights(config.quant), progress)
+        write_graph(source, out, plan.shape, stored, progress)
     elif not (out / FACTS).is_file():  # the last file of a build: with it all is done
-        folder = out / "graph"
+        folder = out / ".graph"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        write_graph(source, folder, plan.shape, Weights(config.quant), progress)
+        write_graph(source, folder, plan.shape, stored, progress)
         progress("building with TensorRT", 0, 1)
         report = _trt.build(request(source.architecture, folder, out, plan, config))
         progress("building with TensorRT", 1, 1)
@@ -148,7 +166,11 @@ def write(source: Source, out: Path, config: Config, progress: Progress) -> Bund
         with whole(out / FACTS) as unfinished:
             unfinished.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     files = [name for name in plan.files() if name != CACHE or (out / CACHE).is_file()]
-    return describe(source, out / VOCABULARY, "tensorrt", *files, quantization=config.quant.upper())
+    bundle = describe(
+        source, out / VOCABULARY, "tensorrt", *files, quantization=config.quant.upper()
+    )
+    kv_bytes = {"f16": bundle.kv_bytes_per_token.get("f16", 0)}
+    return replace(bundle, context=plan.shape.context, kv_bytes_per_token=kv_bytes)
 
 
 def write_graph(
@@ -244,6 +266,28 @@ def _plan(arch: Architecture, config: Config) -> _Plan:
     if config.quant in ("fp16", "int8", "int4", "fp8") and arch.name == "gemma3":
         notes.append("gemma3 was trained in bfloat16; if float16 overflows, take --quant bf16")
     return _Plan(builder, shape, config.graph_only, tuple(notes))
+
+
+def _weights(source: Source, config: Config) -> Weights:
+    """How weights are stored, with what was found out about their inputs."""
+    if config.imatrix is None:
+        return Weights(config.quant)
+    known = _imatrix.read(config.imatrix)
+    names = [name for name in known.sums if name in source.names()]
+    if not names:
+        raise UsageError(f"{config.imatrix} is of another model: it has none of its tensors")
+    importance = {name: known.importance(name) for name in names}
+    ranges = {name: known.largest[name] for name in names if name in known.largest}
+    if config.activations and not ranges:
+        raise UsageError(
+            f"{config.imatrix} has no ranges of activations",
+            "make it with `edgereason export calibrate`",
+        )
+    return Weights(
+        config.quant,
+        ranges if config.activations else {},
+        {name: found[0] for name, found in importance.items() if found is not None},
+    )
 
 
 def _builder(config: Config) -> str:

@@ -167,8 +167,9 @@ class PrimitiveDialect(Dialect):
         return y
 
     def embedding(self, ids: str) -> str:
-        weight = self.tensor("token_embd.weight").astype(self._weights.dtype)
-        rows = self.graph.node("Gather", self.graph.weight("token_embd.weight", weight), ids)
+        name = "token_embd.weight"
+        weight = self._weights.cast(name, self.tensor(name))
+        rows = self.graph.node("Gather", self.graph.weight(name, weight), ids)
         return self.cast(rows, np.float32, self._weights.dtype)
 
     def head(self, x: str) -> str:

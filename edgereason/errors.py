@@ -76,6 +76,13 @@ class MemoryLimitError(EdgereasonError):
     exit_code = 4
 
 
+class DiskError(EdgereasonError):
+    """What is to be written does not fit, or may not be written where it was asked for."""
+
+    code = "disk"
+    exit_code = 4
+
+
 class EngineError(EdgereasonError):
     """The engine failed while it ran."""
 

@@ -40,6 +40,15 @@ _BLOCKS: Final = {
     for kind, num_bytes in kinds.items()
 }
 
+# Tensor types by number: the names of those that hold weights.
+_TYPE_NAMES: Final[Mapping[int, str]] = {
+    **dict(enumerate(("F32", "F16", "Q4_0", "Q4_1"))),
+    **dict(enumerate(("Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"), 6)),
+    **dict(enumerate(("Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL"), 15)),
+    **{21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0"},
+    39: "MXFP4",
+}
+
 # `general.file_type`: the name people use.
 QUANTIZATIONS: Final[Mapping[int, str]] = {
     **dict(enumerate(("F32", "F16", "Q4_0", "Q4_1"))),
@@ -298,6 +307,11 @@ class _mapped:
 
     def __exit__(self, *_: object) -> None:
         self._data.close()
+
+
+def type_name(number: int) -> str:
+    """Of a tensor's type: `Q4_K`, ...; of one without a name here, its number."""
+    return _TYPE_NAMES.get(number, f"type {number}")
 
 
 def read(path: Path) -> Gguf:

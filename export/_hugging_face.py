@@ -80,7 +80,7 @@ class HuggingFaceSource(Source):
 
     def __init__(self, folder: Path, name: str = "") -> None:
         config = _read_json(folder / "config.json")
-        stored = _stored(folder)
+        stored = stored_tensors(folder)
         self.architecture = arch = architecture_of(config, _is_tied(config))
         self._stored = _by_our_names(arch, stored, folder.name)
         for ours, tensor in self._stored.items():
@@ -168,7 +168,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _stored(folder: Path) -> dict[str, Stored]:
+def stored_tensors(folder: Path) -> dict[str, Stored]:
     """All tensors of the folder, of one file or of all that the index names."""
     if (folder / _INDEX).is_file():
         return _sharded(folder)

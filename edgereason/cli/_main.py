@@ -10,9 +10,10 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from edgereason import __version__
 from edgereason.cli._interrupt import EXIT_INTERRUPTED
@@ -78,10 +79,30 @@ def _run(args: list[str]) -> int:
 def _app() -> typer.Typer:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, epilog=_EPILOG)
     app.callback(invoke_without_command=True)(_edgereason)
-    for name in names(_PACKAGE):
-        module = importlib.import_module(f"{_PACKAGE}.{name.replace('-', '_')}")
-        app.command(name)(module.command)
+    _add_commands(app, _PACKAGE)
     return app
+
+
+def _add_commands(app: typer.Typer, package: str) -> None:
+    """A file is a command, a folder a group of them."""
+    for name in names(package):
+        module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
+        if hasattr(module, "__path__"):
+            group = typer.Typer(cls=_Group, rich_markup_mode=None)
+            _add_commands(group, module.__name__)
+            help = (module.__doc__ or "").partition("\n")[0]
+            app.add_typer(group, name=name, help=help)
+        else:
+            app.command(name)(module.command)
+
+
+class _Group(TyperGroup):
+    """`edgereason export x.gguf` is short for `edgereason export model x.gguf`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = ["model", *args]
+        return super().parse_args(ctx, args)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,46 @@
+"""`edgereason export SOURCE --to TARGET`: a model becomes a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgereason.cli._exporting import export
+from edgereason.cli._options import Debug, Json, flag
+
+
+def command(
+    *,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A Hugging Face folder, hf:owner/repo, a .gguf, a bundle, or a pulled model."
+        ),
+    ],
+    to: Annotated[str, flag("--to", "gguf, onnx or tensorrt.")] = "gguf",
+    quant: Annotated[
+        str | None, flag("--quant", "How weights are stored [what the target does by itself]")
+    ] = None,
+    out: Annotated[Path | None, flag("--out", "Folder of the bundle.")] = None,
+    imatrix: Annotated[
+        Path | None, flag("--imatrix", "Importance matrix, of `edgereason export calibrate`.")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        flag("--set", "Option of the target as name=value; may be repeated.", metavar="TEXT"),
+    ] = None,
+    dry_run: Annotated[
+        bool, flag("--dry-run", "Tell sizes, memory and time, and do nothing.")
+    ] = False,
+    force: Annotated[bool, flag("--force", "Replace the bundle that --out holds.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Export a model: SOURCE becomes a bundle for an engine.
+
+    `edgereason export calibrate`, `diff`, `inspect` and `quantize` are commands of their own.
+    """
+    given = {"quant": quant, "imatrix": imatrix}
+    export(source, to, out, given, options or [], dry_run=dry_run, force=force, as_json=as_json)

@@ -113,14 +113,19 @@ def _tries(
 def _fit(
     x: Floats, driven: Floats, bits: int, tries: Iterator[tuple[Floats, Floats]], search: bool
 ) -> tuple[Floats, Floats, Floats]:
-    """Codes, scales and zeros that leave the least weighted error."""
+    """Codes, scales and zeros that leave the least weighted error.
+
+    Large numbers weigh more (by their square, as in ggml): the least plain error clips them, and
+    the model suffers more than from plain rounding.
+    """
+    weight = driven * (x * x + _TINY)
     best: tuple[Any, ...] | None = None
     top = (1 << bits) - 1
     for inverse, tried_zero in tries:
         zero = np.clip(tried_zero, 0, top)
         code = np.clip(np.rint(x * inverse) + zero, 0, top)
         level = code - zero
-        strong = driven * level
+        strong = weight * level
         power = np.maximum(np.einsum("...k,...k->...", strong, level)[..., None], _TINY)
         scale = np.einsum("...k,...k->...", strong, x)[..., None] / power  # least squares
         found = (scale * scale * power, code, scale if search else 1 / inverse, zero)

@@ -21,7 +21,7 @@ FORMAT: Final = "1"
 _GELU: Final = frozenset({"gemma3", "gpt2"})  # the others have SiLU
 
 
-def write_decoder(dialect: Dialect, *, context: int) -> None:
+def write_decoder(dialect: Dialect, context: int) -> None:
     """Writes all of the graph that `docs/onnx.md` describes, and saves it."""
     graph, arch = dialect.graph, dialect.arch
     ids = graph.input("input_ids", np.int64, ("batch", "length"))

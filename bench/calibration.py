@@ -39,7 +39,7 @@ _EXACT: Final = "gguf f16"
 
 def measure(options: argparse.Namespace, say: Say) -> Findings:
     options.work.mkdir(parents=True, exist_ok=True)
-    skipped = ("work", "save", "quiet", "wait_idle")
+    skipped = ("work", "save", "quiet", "wait_idle", "formats")
     asked = {key: value for key, value in vars(options).items() if key not in skipped}
     kept = Kept(options.work / "calibration.json", asked)
     texts = _texts(options)
@@ -54,7 +54,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 lambda name=name, way=way: _export(options, name, way, exact, say),  # type: ignore[misc]  # the same
             )
     kept.once("held out", lambda: _held_out(options, exact, texts, say))
-    kept.once("divergences", lambda: _divergences(options, kept["held out"], say))
+    _divergences(options, kept, say)
     for name, way in _systems(options):
         kept.once(
             f"{name} {way}: sums",
@@ -136,21 +136,24 @@ def _held_out(
     return {"thinking": traces, "prose": prose}
 
 
-def _divergences(
-    options: argparse.Namespace, windows: Mapping[str, list[list[int]]], say: Say
-) -> dict[str, dict[str, dict[str, Any]]]:
+def _divergences(options: argparse.Namespace, kept: Kept, say: Say) -> None:
+    """All that are missing side by side, so that f16 reads the texts once."""
     systems = _systems(options)
+    missing = [(name, way) for name, way in systems if f"{name} {way}: kl" not in kept]
+    if not missing:
+        return
+    windows = kept["held out"]
     longest = max(len(window) for text in windows.values() for window in text)
-    opened = open_engines(
-        [open_bundle(_folder(options, name, way)) for name, way in systems], longest
-    )
-    found: dict[str, dict[str, Any]] = {}
+    read = [systems[0], *(system for system in missing if system != systems[0])]
+    opened = open_engines([open_bundle(_folder(options, *system)) for system in read], longest)
+    found: dict[tuple[str, str], dict[str, Any]] = {system: {} for system in read}
     for text, of_text in windows.items():
-        say(f"{len(systems)} models read {sum(map(len, of_text))} tokens of {text}")
+        say(f"{len(read)} models read {sum(map(len, of_text))} tokens of {text}")
         differences = compare(opened, of_text, lambda stage, done, total: None)
-        for (name, way), difference in zip(systems, differences, strict=True):
-            found.setdefault(f"{name} {way}", {})[text] = asdict(difference)
-    return found
+        for system, difference in zip(read, differences, strict=True):
+            found[system][text] = asdict(difference)
+    for (name, way), of_system in found.items():
+        kept[f"{name} {way}: kl"] = of_system
 
 
 def _sums(options: argparse.Namespace, folder: Path, say: Say) -> list[bool]:
@@ -197,45 +200,47 @@ def interval(num_right: int, num: int) -> tuple[float, float]:
 
 
 def findings(options: argparse.Namespace, kept: Kept | Mapping[str, Any]) -> Findings:
-    figures: dict[str, Any] = {}
-    rows = []
-    for name, way in _systems(options):
-        system = f"{name} {way}"
-        size = kept["export"] if name == _EXACT else kept[f"{system}: MiB"]
-        found, right = kept["divergences"][system], kept[f"{system}: sums"]
-        low, high = interval(sum(right), len(right))
-        figures[system] = {
-            "size_mib": size,
-            **found,
-            "sums_right": sum(right),
-            "sums": len(right),
-            "sums_interval": (low, high),
-        }
-        rows.append(
-            (
-                name,
-                "-" if name == _EXACT else way,
-                size,
-                *(found[text][key] for text in ("thinking", "prose") for key in _SHOWN.values()),
-                f"{sum(right) / len(right):.0%} ({low:.0%} to {high:.0%})",
-            )
-        )
+    figures: dict[str, Any] = {
+        f"{name} {way}": _figures(kept, name, way) for name, way in _systems(options)
+    }
+    rows = [_row(name, way, figures[f"{name} {way}"]) for name, way in _systems(options)]
     shown = (f"{key}, {text}" for text in ("thinking", "prose") for key in _SHOWN)
     columns = ("format", "calibrated on", "MiB", *shown, "easy sums right")
-    solved = kept["gsm8k"]
-    figures["gsm8k"] = {"right": sum(solved), "num": len(solved)}
-    figures["calibration_s"] = {way: kept[f"imatrix {way}"] for way in WAYS[1:]}
-    figures["paired_sums"] = _paired(options, kept)
     num = [figures[f"{_EXACT} plain"][text]["num_tokens"] for text in ("thinking", "prose")]
-    return Findings(
-        figures,
-        (Table("calibration", columns, rows),),
-        (
-            f"KL to f16 in nats, on {num[0]:,} tokens of f16's thinking and {num[1]:,} of prose; "
-            f"both held out. Calibrated on {options.calibration_tokens:,} tokens each.",
-            f"GSM8K: f16 itself has {sum(solved)} of {len(solved)} right, so accuracy is told on "
-            "sums of two numbers below 50, with Wilson's 95 % interval.",
-        ),
+    solved = kept["gsm8k"]
+    figures |= {
+        "gsm8k": {"right": sum(solved), "num": len(solved)},
+        "calibration_s": {way: kept[f"imatrix {way}"] for way in WAYS[1:]},
+        "paired_sums": _paired(options, kept),
+    }
+    remarks = (
+        f"KL to f16 in nats, on {num[0]:,} tokens of f16's thinking and {num[1]:,} of prose; "
+        f"both held out. Calibrated on {options.calibration_tokens:,} tokens each.",
+        f"GSM8K: f16 itself has {sum(solved)} of {len(solved)} right, so accuracy is told on "
+        "sums of two numbers below 50, with Wilson's 95 % interval.",
+    )
+    return Findings(figures, (Table("calibration", columns, rows),), remarks)
+
+
+def _figures(kept: Kept | Mapping[str, Any], name: str, way: str) -> dict[str, Any]:
+    right = kept[f"{name} {way}: sums"]
+    return {
+        "size_mib": kept["export"] if name == _EXACT else kept[f"{name} {way}: MiB"],
+        **kept[f"{name} {way}: kl"],
+        "sums_right": sum(right),
+        "sums": len(right),
+        "sums_interval": interval(sum(right), len(right)),
+    }
+
+
+def _row(name: str, way: str, found: Mapping[str, Any]) -> tuple[object, ...]:
+    low, high = found["sums_interval"]
+    return (
+        name,
+        "-" if name == _EXACT else way,
+        found["size_mib"],
+        *(found[text][key] for text in ("thinking", "prose") for key in _SHOWN.values()),
+        f"{found['sums_right'] / found['sums']:.0%} ({low:.0%} to {high:.0%})",
     )
 
 

@@ -77,12 +77,11 @@ def test_calibrations_are_told_with_intervals() -> None:
         "gsm8k": [False] * 40,
         "imatrix prose": 3.0,
         "imatrix thinking": 9.0,
-        "divergences": {},
     }
     for index, (name, way) in enumerate(calibration._systems(options)):
         kept[f"{name} {way}: MiB"] = 90.0
         kept[f"{name} {way}: sums"] = [True] * (5 + index) + [False] * (5 - index)
-        kept["divergences"][f"{name} {way}"] = {"thinking": DIFFERENCE, "prose": DIFFERENCE}
+        kept[f"{name} {way}: kl"] = {"thinking": DIFFERENCE, "prose": DIFFERENCE}
     found = calibration.findings(options, kept)
     rows = [dict(zip(found.tables[0].columns, row, strict=True)) for row in found.tables[0].rows]
     assert [row["calibrated on"] for row in rows] == ["-", "plain", "prose", "thinking"]

@@ -1,0 +1,236 @@
+"""KV bookkeeping for graphs that have none: which sequence lies where in a pool of slots.
+
+A pool holds, per layer, keys and values as [slots, kv_heads, capacity, head_dim]. A slot is the KV
+of one sequence, valid up to its length; what lies behind is garbage. One run of the graph covers a
+window of neighbouring slots: idle slots inside it compute a row for nothing, which lands behind
+their length. An `Executor` does what touches memory. Knows no library and no device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the graph over the slots `first`, `first + 1`, ...
+
+    Attributes:
+        past: [batch], tokens that each slot of the window has; new KV goes right behind them, and
+            fits. A view of what changes after the run.
+        tokens: [batch, length]; -1 where the embedding is taken. `length` is 1 where `batch` is
+            more.
+        embeddings: [batch, length, num_embd], or None where no token is -1.
+        rows: [num_outputs], indices into batch * length in any order; may be empty.
+        logits: [num_outputs, num_vocab], C-contiguous, to be filled.
+        hidden: [num_outputs, num_embd], likewise, or None where nobody wants it.
+    """
+
+    first: int
+    past: NDArray[np.int32]
+    tokens: NDArray[np.int64]
+    embeddings: Floats | None
+    rows: NDArray[np.int64]
+    logits: Floats
+    hidden: Floats | None
+
+
+class Executor(Protocol):
+    """A graph, and the pool of KV it works on. Raises what breaks; nothing is retried."""
+
+    def run(self, run: Run) -> None:
+        """Runs the graph and fills `run.logits` and `run.hidden`."""
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """The first `length` tokens of one slot into another."""
+
+    def read(self, slot: int, length: int) -> bytes:
+        """The KV of the first `length` tokens."""
+
+    def write(self, slot: int, length: int, data: bytes) -> None:
+        """What `read` gave, for the same length."""
+
+
+class Slots:
+    """A `HostModel` over an executor: sequences to slots, steps to runs."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        num_slots: int,
+        capacity: int,
+        num_vocab: int,
+        num_embd: int,
+        hidden: bool,
+    ) -> None:
+        self._executor = executor
+        self._capacity = capacity
+        self._slot_of: dict[int, int] = {}
+        self._used = [False] * num_slots
+        self._length = np.zeros(num_slots, np.int32)  # of each slot; 0 where it is free
+        # The results of a step, and those of a run whose rows lie apart in it.
+        self._logits = np.zeros((num_slots, num_vocab), np.float32)
+        self._hidden = np.zeros((num_slots, num_embd), np.float32) if hidden else None
+        self._apart = np.zeros_like(self._logits)
+        self._apart_hidden = np.zeros_like(self._hidden) if self._hidden is not None else None
+
+    # -- the calls of a HostModel ------------------------------------------------------------------
+
+    def decode(
+        self,
+        seqs: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        tokens: NDArray[np.int32],
+        outputs: NDArray[np.bool_],
+        embeddings: Floats | None,
+    ) -> tuple[Floats, Floats | None]:
+        step = _Step(tokens.astype(np.int64), embeddings, outputs, np.cumsum(outputs) - 1)
+        rows_of: dict[int, list[int]] = {}
+        for row, seq in enumerate(seqs.tolist()):
+            rows_of.setdefault(seq, []).append(row)
+        slots = {seq: self._slot(seq) for seq in rows_of}
+        single = {slots[seq]: rows[0] for seq, rows in rows_of.items() if len(rows) == 1}
+        # These come first: their windows may lie over slots that the others have yet to write to.
+        if single:
+            single = self._gather(single)
+            for window in self._windows(sorted(single)):
+                table = np.array([[single.get(slot, -1)] for slot in window])
+                self._run(step, window.start, table)
+        for seq, rows in rows_of.items():
+            if len(rows) > 1:
+                self._run(step, slots[seq], np.array([rows]))
+        for seq, rows in rows_of.items():
+            self._length[self._slot_of[seq]] += len(rows)
+        return self._logits, self._hidden
+
+    def fork(self, source: int, target: int, length: int) -> None:
+        slot = self._slot(target)
+        self._executor.copy(self._slot_of[source], slot, length)
+        self._length[slot] = length
+
+    def trim(self, seq: int, length: int) -> None:
+        if length:
+            self._length[self._slot_of[seq]] = length
+        else:
+            self._free(self._slot_of.pop(seq))
+
+    def save(self, seq: int) -> bytes:
+        slot = self._slot_of[seq]
+        return self._executor.read(slot, int(self._length[slot]))
+
+    def load(self, seq: int, length: int, data: bytes) -> None:
+        slot = self._slot(seq)
+        self._executor.write(slot, length, data)
+        self._length[slot] = length
+
+    def set_threads(self, num_threads: int) -> None:
+        """Never called: a graph's threads are fixed when it is opened."""
+
+    # -- slots -------------------------------------------------------------------------------------
+
+    def _slot(self, seq: int) -> int:
+        slot = self._slot_of.get(seq)
+        if slot is None:
+            slot = self._slot_of[seq] = self._used.index(False)
+            self._used[slot] = True
+        return slot
+
+    def _free(self, slot: int) -> None:
+        self._used[slot] = False
+        self._length[slot] = 0
+
+    def _gather(self, rows: dict[int, int]) -> dict[int, int]:
+        """Moves slots (the keys) together where a window around them would be mostly idle."""
+        num_slots, width = len(self._used), _most_wide(len(rows))
+        if max(rows) - min(rows) < width:
+            return rows
+        best: tuple[int, int, list[tuple[int, int]]] | None = None
+        for first in range(num_slots - width + 1):
+            window = range(first, first + width)
+            outside = [slot for slot in rows if slot not in window]
+            holes = [slot for slot in window if not self._used[slot]]
+            if len(outside) <= len(holes):
+                cost = sum(int(self._length[slot]) for slot in outside)
+                best = min(best or (cost + 1, 0, []), (cost, first, [*zip(outside, holes)]))  # noqa: B905  # holes may be more
+        moved = {}
+        for source, target in best[2] if best else ():
+            self._executor.copy(source, target, int(self._length[source]))
+            self._length[target], self._used[target] = self._length[source], True
+            self._free(source)
+            moved[source] = target
+        self._slot_of = {seq: moved.get(slot, slot) for seq, slot in self._slot_of.items()}
+        return {moved.get(slot, slot): row for slot, row in rows.items()}
+
+    def _windows(self, slots: list[int]) -> list[range]:
+        """Covers `slots`, which are sorted. An idle slot that is full has no room for a dummy."""
+        windows = [range(slots[0], slots[0] + 1)]
+        num = 1
+        for slot in slots[1:]:
+            start, stop = windows[-1].start, windows[-1].stop
+            blocked = (self._length[stop:slot] >= self._capacity).any()
+            if blocked or slot - start >= _most_wide(num + 1):
+                windows.append(range(slot, slot + 1))
+                num = 1
+            else:
+                windows[-1] = range(start, slot + 1)
+                num += 1
+        return windows
+
+    # -- runs --------------------------------------------------------------------------------------
+
+    def _run(self, step: _Step, first: int, table: NDArray[np.int64]) -> None:
+        """One run of the graph; `table` [batch, length] names the row of the step at each place, -1
+        where a slot idles."""
+        there = table >= 0
+        tokens = np.where(there, step.tokens[table], 0)
+        embeddings = None
+        if step.embeddings is not None and (tokens < 0).any():
+            embeddings = step.embeddings[table]
+        wanted = np.flatnonzero(there & step.outputs[table])
+        places = step.places[table.reshape(-1)[wanted]]
+        start, num = (int(places[0]), len(places)) if len(places) else (0, 0)
+        in_order = bool((np.diff(places) == 1).all())
+        begin = start if in_order else 0
+        part = slice(begin, begin + num)
+        whole = (self._logits, self._hidden) if in_order else (self._apart, self._apart_hidden)
+        logits, hidden = (None if each is None else each[part] for each in whole)
+        assert logits is not None
+        window = slice(first, first + len(table))
+        self._executor.run(
+            Run(first, self._length[window], tokens, embeddings, wanted, logits, hidden)
+        )
+        if not in_order:
+            self._logits[places] = logits
+            if self._hidden is not None and hidden is not None:
+                self._hidden[places] = hidden
+
+
+class _Step:
+    """The rows of a step: tokens, embeddings, whether each has output, and as the how manieth."""
+
+    __slots__ = ("embeddings", "outputs", "places", "tokens")
+
+    def __init__(
+        self,
+        tokens: NDArray[np.int64],
+        embeddings: Floats | None,
+        outputs: NDArray[np.bool_],
+        places: NDArray[np.int64],
+    ) -> None:
+        self.tokens = tokens
+        self.embeddings = embeddings
+        self.outputs = outputs
+        self.places = places
+
+
+def _most_wide(num: int) -> int:
+    """Slots that a window for `num` rows may have: another run reads all weights once more, an idle
+    slot costs the work of a row."""
+    return num + num // 2

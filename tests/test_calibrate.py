@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cli_runner import Cli
 from edgereason.export import _calibrate, _imatrix, _traces
 from edgereason.export._calibrate import Text, calibrate
 from edgereason.export._imatrix import Imatrix
@@ -234,3 +235,25 @@ def test_calibration_needs_a_gguf(tmp_path: Path) -> None:
     (tmp_path / "q.txt").write_text("Why?")
     with pytest.raises(UnsupportedError, match="bundle for scripted, calibration needs a GGUF"):
         calibrate(str(bundle.path), Text(tmp_path / "q.txt", None, WANTED), tmp_path / "i", silent)
+
+
+def test_a_format_that_needs_importance_is_made_with_it(cli: Cli, tmp_path: Path) -> None:
+    """From the command line: think, calibrate, quantize."""
+    model = str(write_model(tmp_path / "tiny.gguf", "dense"))
+    (tmp_path / "q.txt").write_text("\n".join(QUESTIONS))
+    out = str(tmp_path / "imatrix.gguf")
+    how = ("--questions", str(tmp_path / "q.txt"), "--tokens", "50", "--think-budget", "20")
+    made = cli("export", "calibrate", model, *how, "--out", out, "--json").json
+    assert made["path"] == out
+    assert made["weights"] == 15
+    assert made["tokens"] > 50
+    ran = cli("export", "calibrate", model, *how, "--out", out)
+    assert ran.out.startswith(f"{out}: 15 weights")
+
+    folder = str(tmp_path / "small")
+    quantized = ("export", model, "--to", "gguf", "--quant", "q4_0", "--out", folder)
+    assert cli(*quantized, "--imatrix", out, "--json").json
+    plain = str(tmp_path / "plain")
+    assert cli("export", model, "--to", "gguf", "--quant", "q4_0", "--out", plain, "--json").json
+    weights = [(Path(path) / "model.gguf").read_bytes() for path in (folder, plain)]
+    assert weights[0] != weights[1]  # the importance had a say

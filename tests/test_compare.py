@@ -1,4 +1,4 @@
-"""`export diff`: how far two models lie apart, against scipy-like sums written plainly."""
+"""`export diff`: how far two models lie apart, against sums written plainly."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_runner import Cli
 from edgereason.export._compare import compare, open_engines
 from tiny_models import write_model
 
@@ -75,3 +76,30 @@ def test_other_words_are_refused(tmp_path: Path) -> None:
     other.write_bytes(raw.replace(word, word[:-1] + b"a"))
     with pytest.raises(UnsupportedError, match="token 256 is 'he' in the first, 'ha'"):
         open_engines([tiny(tmp_path, "one"), open_bundle(other)])
+
+
+def test_the_command_tells_what_was_found(cli: Cli, tmp_path: Path) -> None:
+    one, two = (str(tiny(tmp_path, name, noise=noise).path) for name, noise in (("a", 0), ("b", 1)))
+    same = cli("export", "diff", one, one, "--tokens", "50", "--json").json
+    assert same["num_tokens"] == 50
+    assert same["kl_max"] == same["largest"] == 0
+    (tmp_path / "text.txt").write_text("he said no. " * 10)
+    text = ("--text", str(tmp_path / "text.txt"))
+    other = cli("export", "diff", one, two, *text, "--json").json
+    assert other["kl_mean"] > 0
+    assert other["first_perplexity"] != other["perplexity"]
+    shown = cli("export", "diff", one, two, *text)
+    assert shown.code == 0
+    assert f"{other['same_top']:.2%}" in shown.out
+
+
+def test_what_cannot_be_compared_is_told(cli: Cli, tmp_path: Path) -> None:
+    one = str(tiny(tmp_path, "one").path)
+    for arguments, says in (
+        ((one, one, "--tokens", "1"), "tokens must be 2 or more, got 1"),
+        ((one, one, "--text", str(tmp_path / "none")), "cannot read"),
+        ((one, str(tmp_path / "none.gguf")), "none.gguf"),
+    ):
+        ran = cli("export", "diff", *arguments)
+        assert ran.code in (2, 3)
+        assert says in ran.err

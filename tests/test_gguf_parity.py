@@ -1,0 +1,161 @@
+"""GGUF files of ours against `transformers`, on tiny models with random weights.
+
+Prompts of three lengths in one batch, then 32 greedy steps of all three: logits and tokens.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="compares with transformers")
+pytest.importorskip("transformers", reason="compares with transformers")
+pytest.importorskip("gguf", reason="writes with the extra `export`")
+
+import hf_models
+import llama_cpp as lib
+from edgereason.export._frame import Job, Result, run
+from edgereason.export._source import open_source
+
+from edgereason.bundle import Bundle, model_file, open_bundle
+
+LENGTHS = (5, 19, 11)  # longer and shorter than the window of gemma3
+STEPS = 32
+TOLERANCES = {"gpt2": 0.01, "gemma3": 0.01}  # ggml looks GELU up in a table of float16
+
+_SILENT = lib.llama_log_callback(lambda level, text, data: None)
+
+
+def export(source: Path, out: Path, quant: str) -> Result:
+    with open_source(source) as opened:
+        return run(Job("gguf", out, {"quant": quant}), opened, lambda stage, done, total: None)
+
+
+def prompts() -> list[list[int]]:
+    rng = np.random.default_rng(5)
+    return [rng.integers(6, 390, length).tolist() for length in LENGTHS]
+
+
+class Llama:
+    """libllama as it computes best: KV in float32, no flash attention, which rounds to float16."""
+
+    def __init__(self, path: Path) -> None:
+        lib.llama_log_set(_SILENT, ctypes.c_void_p(0))
+        self._model = lib.llama_model_load_from_file(
+            str(path).encode(), lib.llama_model_default_params()
+        )
+        assert self._model
+        options = lib.llama_context_default_params()
+        options.n_ctx, options.n_seq_max, options.n_threads, options.n_threads_batch = 512, 3, 1, 1
+        options.type_k = options.type_v = lib.GGML_TYPE_F32
+        options.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        options.kv_unified = True
+        self._context = lib.llama_init_from_model(self._model, options)
+        assert self._context
+        self._num_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self._model))
+
+    def decode(self, rows: list[tuple[int, int, int]]) -> list[Any]:
+        """Logits of each row (sequence, position, token)."""
+        batch = lib.llama_batch_init(len(rows), 0, 1)
+        batch.n_tokens = len(rows)
+        for i, (seq, at, token) in enumerate(rows):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, at, 1
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, seq
+        assert lib.llama_decode(self._context, batch) == 0
+        lib.llama_batch_free(batch)
+        found = (lib.llama_get_logits_ith(self._context, i) for i in range(len(rows)))
+        return [np.ctypeslib.as_array(row, (self._num_vocab,)).copy() for row in found]
+
+    def close(self) -> None:
+        lib.llama_free(self._context)
+        lib.llama_model_free(self._model)
+
+
+def decoded(bundle: Bundle) -> tuple[list[list[int]], list[list[Any]]]:
+    """Tokens of each sequence, prompt included, and the logits after each of them."""
+    model = Llama(model_file(bundle))
+    tokens = prompts()
+    logits: list[list[Any]] = [[] for _ in tokens]
+    rows = [(seq, *row) for seq, prompt in enumerate(tokens) for row in enumerate(prompt)]
+    for _ in range(STEPS + 1):
+        for (seq, *_rest), found in zip(rows, model.decode(rows), strict=True):
+            logits[seq].append(found)
+        rows = []
+        for seq, those in enumerate(logits):
+            token = int(those[-1].argmax())
+            rows.append((seq, len(tokens[seq]), token))
+            tokens[seq].append(token)
+    model.close()
+    return tokens, logits
+
+
+@pytest.mark.parametrize("kind", hf_models.KINDS)
+def test_a_gguf_says_what_transformers_says(kind: str, tmp_path: Path) -> None:
+    import torch
+
+    made = export(hf_models.save_model(tmp_path / "hf", kind), tmp_path / "out", "f32")
+    assert made.tokens is not None
+    assert made.tokens.num_same == made.tokens.num_texts
+    tokens, logits = decoded(made.bundle)
+    model = hf_models.build_model(kind)
+    largest = 0.0
+    for sequence, found in zip(tokens, logits, strict=True):
+        with torch.no_grad():
+            expected = model(torch.tensor([sequence[:-1]])).logits[0].numpy()
+        largest = max(largest, float(np.abs(np.stack(found) - expected).max()))
+        assert expected[-STEPS - 1 :].argmax(-1).tolist() == sequence[-STEPS - 1 :]
+    print(f"{kind}: largest logit difference {largest:.2g}")
+    assert largest < TOLERANCES.get(kind, 1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llama3", "smollm3", "gpt2", "gemma3"])
+def test_what_was_written_is_read_back_as_it_was(kind: str, tmp_path: Path) -> None:
+    folder = hf_models.save_model(tmp_path / "hf", kind)
+    made = export(folder, tmp_path / "out", "f32")
+    with open_source(folder) as given, open_source(made.bundle.path) as back:
+        a, b = given.architecture, back.architecture
+        assert np.allclose(a.rope_factors, b.rope_factors)
+        for field in ("name", "num_heads", "head_dim", "tied", "rope_layers", "sliding_layers"):
+            assert getattr(a, field) == getattr(b, field)
+        assert a.rope_theta == pytest.approx(b.rope_theta)
+        assert a.norm_eps == pytest.approx(b.norm_eps)
+        assert a.embedding_scale == pytest.approx(b.embedding_scale)
+        assert given.names() == back.names()
+        for name in given.names():
+            np.testing.assert_array_equal(given.tensor(name), back.tensor(name), name)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_shards_and_half_precision_are_read(dtype: str, tmp_path: Path) -> None:
+    import torch
+
+    folder = tmp_path / "hf"
+    model = hf_models.build_model("qwen2").to(getattr(torch, dtype))
+    model.save_pretrained(folder, max_shard_size="100KB")
+    hf_models.save_tokenizer(folder, "qwen2")
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    with open_source(folder) as source:
+        assert source.quantization == {"bfloat16": "BF16", "float16": "F16"}[dtype]
+        expected = model.state_dict()["model.layers.1.mlp.down_proj.weight"].float().numpy()
+        np.testing.assert_array_equal(source.tensor("blk.1.ffn_down.weight"), expected)
+
+
+@pytest.mark.parametrize("quant", ["f16", "bf16", "q8_0", "q4_0", "q4_k_m", "iq4_xs"])
+def test_every_format_opens_and_is_near(quant: str, tmp_path: Path) -> None:
+    folder = hf_models.save_model(tmp_path / "hf", "qwen3")
+    made = export(folder, tmp_path / "out", quant)
+    assert open_bundle(made.bundle.path).quantization == quant.upper()
+    assert sorted(path.name for path in made.bundle.path.iterdir()) == [
+        "edgereason.json",
+        "model.gguf",
+    ]
+    _, logits = decoded(made.bundle)
+    _, exact = decoded(export(folder, tmp_path / "exact", "f32").bundle)
+    num = LENGTHS[1]  # what follows the prompt may differ
+    far = float(np.abs(np.stack(logits[1][:num]) - np.stack(exact[1][:num])).mean())
+    bounds = {"f16": 0.002, "bf16": 0.02, "q8_0": 0.05}
+    assert 0 < far < bounds.get(quant, 0.8)

@@ -17,6 +17,7 @@ from edgereason.hub import resolve
 
 from ._imatrix import Imatrix, of_activations, write
 from ._job import Progress
+from ._reader import Reader
 from ._traces import Wanted, read_questions, sample
 
 if TYPE_CHECKING:
@@ -88,15 +89,15 @@ def collect(
     engine = llamacpp.open(bundle, None, config)
     assert isinstance(engine, LlamaEngine)
     windows = [*traces, *windows_of(engine, plain, text.wanted.tokens)]
+    reader = Reader(engine)
     total = sum(map(len, windows))
     done = 0
     for window in windows:
         for begin in range(0, len(window), _ROWS):
             part = window[begin : begin + _ROWS]
-            engine.decode([(0, begin + i, token, True) for i, token in enumerate(part)])
+            reader.read(part, begin)
             done += len(part)
             progress("collecting", done, total)
-        engine.drop(0)
     return of_activations(engine.activations(), text.names, total, WINDOW)
 
 

@@ -19,6 +19,7 @@ from edgereason.errors import UnsupportedError
 from edgereason.registry import load
 
 from ._job import Progress
+from ._reader import Reader
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
@@ -50,6 +51,15 @@ class Difference:
     perplexity: float
 
 
+class _Rows:
+    """What one model says after some tokens, [num_tokens, num_vocab]."""
+
+    def __init__(self, logits: Array) -> None:
+        self.logits = logits
+        shifted = logits - logits.max(-1, keepdims=True)
+        self.log_probs: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
 @dataclass(slots=True)
 class _Tally:
     largest: float = 0.0
@@ -57,10 +67,10 @@ class _Tally:
     same: int = 0
     surprise: float = 0.0  # sum of -log p of the tokens that came
 
-    def add(self, first_logits: Array, these: Array, following: Sequence[int]) -> None:
-        """Logits [rows, num_vocab]; `following`: the token after each row, if any."""
-        self.largest = max(self.largest, float(np.abs(first_logits - these).max()))
-        first, this = _log_probs(first_logits), _log_probs(these)
+    def add(self, one: _Rows, two: _Rows, following: Sequence[int]) -> None:
+        """`following`: the token after each row, if any."""
+        self.largest = max(self.largest, float(np.abs(one.logits - two.logits).max()))
+        first, this = one.log_probs, two.log_probs
         self.kl.append(np.maximum((np.exp(first) * (first - this)).sum(-1), 0))
         self.same += int((first.argmax(-1) == this.argmax(-1)).sum())
         self.surprise -= float(this[np.arange(len(following)), following].sum(dtype=np.float64))
@@ -94,6 +104,7 @@ def compare(
     opened: Sequence[Engine], windows: Sequence[Sequence[int]], progress: Progress
 ) -> list[Difference]:
     """Each engine against the first, itself included (whose perplexity is of interest)."""
+    readers = [Reader(engine) for engine in opened]
     tallies = [_Tally() for _ in opened]
     num_done = 0
     total = sum(map(len, windows))
@@ -101,26 +112,15 @@ def compare(
         for begin in range(0, len(window), _ROWS):
             part = window[begin : begin + _ROWS]
             following = window[begin + 1 : begin + 1 + len(part)]
-            logits = [_logits(engine, part, begin) for engine in opened]
-            for tally, these in zip(tallies, logits, strict=True):
-                tally.add(logits[0], these, following)
+            first: _Rows | None = None
+            for reader, tally in zip(readers, tallies, strict=True):
+                reader.read(part, begin)
+                these = _Rows(reader.logits(len(part)))
+                first = first or these
+                tally.add(first, these, following)
             num_done += len(part)
             progress("comparing", num_done, total)
-        for engine in opened:
-            engine.drop(0)
     return [tally.result(total - len(windows)) for tally in tallies]
-
-
-def _logits(engine: Engine, tokens: Sequence[int], begin: int) -> Array:
-    engine.decode([(0, begin + i, token, True) for i, token in enumerate(tokens)])
-    rows = [engine.logits(i) for i in range(len(tokens))]
-    return np.stack([row for row in rows if row is not None])
-
-
-def _log_probs(logits: Array) -> Array:
-    shifted = logits - logits.max(-1, keepdims=True)
-    result: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return result
 
 
 def _open(bundle: Bundle, window: int) -> Engine:

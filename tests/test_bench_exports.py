@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from edgereason.bench import _exports, calibration, formats
 from edgereason.bench._exports import Kept, prompt_and_decode
+from edgereason.bench.calibration import WAYS
+from edgereason.bench.runner import run
 from tiny_models import write_model
 
 from edgereason.bundle import open_bundle
@@ -95,3 +99,42 @@ def test_wilsons_interval() -> None:
     assert calibration.interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-3)
     assert calibration.interval(10, 10) == pytest.approx((0.7225, 1), abs=1e-3)
     assert calibration.interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_formats_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.txt").write_text("The cat sat on the mat, and he saw it. " * 20)
+    arguments = [
+        *("--model", str(write_model(tmp_path / "tiny.gguf", "dense"))),
+        *("--text", str(tmp_path / "text.txt"), "--tokens", "300", "--turns", "1"),
+        *("--formats", "gguf f16", "gguf q4_0", "--work", str(tmp_path / "work")),
+        *("--wait-idle", "0", "--quiet"),
+    ]
+    assert run(formats.BENCH, arguments) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
+    assert found["gguf f16"]["kl_max"] == 0 < found["gguf q4_0"]["kl_mean"]
+    assert found["gguf q4_0"]["size_mib"] < found["gguf f16"]["size_mib"]
+    assert found["gguf q4_0"]["decode"] > 0
+    begin = time.monotonic()
+    assert run(formats.BENCH, arguments) == 0  # all of it was kept
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["figures"] == found
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.slow
+def test_calibration_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "q.jsonl").write_text('{"question": "What is 1 + 1?", "answer": "#### 2"}\n' * 3)
+    (tmp_path / "prose.txt").write_text("The cat sat on the mat, and he saw it. " * 30)
+    arguments = [
+        *("--model", str(write_model(tmp_path / "tiny.gguf", "dense"))),
+        *("--questions", str(tmp_path / "q.jsonl"), "--problems", str(tmp_path / "q.jsonl")),
+        *("--prose", str(tmp_path / "prose.txt"), "--calibration-tokens", "300"),
+        *("--tokens", "300", "--sums", "3", "--gsm8k", "2", "--formats", "gguf q4_0"),
+        *("--work", str(tmp_path / "work"), "--wait-idle", "0", "--quiet"),
+    ]
+    assert run(calibration.BENCH, arguments) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
+    divergences = {way: found[f"gguf q4_0 {way}"]["thinking"]["kl_mean"] for way in WAYS}
+    assert len({*divergences.values()}) == 3  # each importance had its say
+    assert found["gguf f16 plain"]["prose"]["kl_max"] == 0
+    assert found["gsm8k"]["num"] == 2

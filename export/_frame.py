@@ -23,9 +23,10 @@ from edgereason import __version__, registry
 from edgereason.bundle import MANIFEST, Bundle, open_bundle, write_bundle
 from edgereason.config import build
 from edgereason.errors import DiskError, UsageError
+from edgereason.template import render_text
 
 from ._agreement import Agreement, compare_tokens
-from ._job import Plan, Progress
+from ._job import Plan, Progress, needs_extra
 from ._source import Source
 
 _JOB: Final = ".job.json"
@@ -53,17 +54,18 @@ def plan(job: Job, source: Source) -> Plan:
     """What the job will take. Raises what cannot be; writes nothing."""
     target, config = _target(job)
     _check_out(job)
-    planned: Plan = target.check(source, config)
+    with needs_extra():
+        planned: Plan = target.check(source, config)
     part = _part(job.out)
     _check_room(job, planned, _size(part) if _is_same(part, job, source) else 0)
-    return planned
+    return replace(planned, notes=(*planned.notes, *_template_notes(source)))
 
 
 def run(job: Job, source: Source, progress: Progress) -> Result:
     """Does the job, or goes on with it. The same call after a crash goes on where that was."""
     plan(job, source)
     target, config = _target(job)
-    with _disk_errors(job.out), _workshop(job, source) as part:
+    with needs_extra(), _disk_errors(job.out), _workshop(job, source) as part:
         resumed = tuple(sorted(p.name for p in part.iterdir() if not p.name.startswith(".")))
         made: Bundle = target.write(source, part, config, progress)
         tokens = compare_tokens(source, part, made)
@@ -77,6 +79,19 @@ def _target(job: Job) -> tuple[ModuleType, Any]:
 
 
 # --- before any work ------------------------------------------------------------------------------
+
+
+def _template_notes(source: Source) -> Iterator[str]:
+    """Raises what is wrong with the chat template: better now than when the model is asked."""
+    if not source.chat_template:
+        yield (
+            "the source has no chat template, so run and chat will refuse the bundle: "
+            "put a chat_template.jinja beside tokenizer.json"
+        )
+        return
+    told = {"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": True}
+    with contextlib.suppress(UsageError):  # some want other messages
+        render_text(source.chat_template, {**told, "bos_token": "", "eos_token": ""})
 
 
 def _check_out(job: Job) -> None:

@@ -14,9 +14,9 @@ from edgereason.errors import BundleError, ModelNotFoundError, UsageError
 from edgereason.hub import resolve
 
 from ._hugging_face import stored_tensors
+from ._job import needs_extra
 from ._safetensors import read_table
 from ._source import pickled
-from ._vocabulary import missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,8 @@ def _safetensors(tensors: dict[str, Any]) -> Iterator[Found]:
 
 
 def _onnx(path: Path) -> Iterator[Found]:
-    try:
+    with needs_extra():
         import onnx
-    except ImportError:
-        raise missing("onnx") from None
     try:
         model = onnx.load(str(path), load_external_data=False)
     except FileNotFoundError:

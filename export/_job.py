@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edgereason.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -36,6 +38,20 @@ class Plan:
 class Progress(Protocol):
     def __call__(self, stage: str, done: int, total: int) -> None:
         """`stage` is for people ("writing", "quantizing"); its `done` of `total` grows."""
+
+
+@contextmanager
+def needs_extra() -> Iterator[None]:
+    """A package of the extra `export` that is not there is said to be missing, not a bug."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("edgereason"):
+            raise
+        raise UsageError(
+            f"exporting needs the package {error.name}, which is not installed",
+            "pip install 'edgereason[export]'",
+        ) from None
 
 
 @contextmanager

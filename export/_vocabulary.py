@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgereason.bundle import Bundle, File, open_bundle
-from edgereason.errors import UsageError
 
 from ._job import whole
 from ._source import Source
@@ -70,10 +69,7 @@ def describe(source: Source, header: Path, engine: str, *files: str, quantizatio
 
 def open_writer(path: Path, data: Mapping[str, Any]) -> GGUFWriter:
     """A writer that has all metadata; nothing is written yet."""
-    try:
-        from gguf import GGUFValueType, GGUFWriter
-    except ImportError:
-        raise missing("gguf") from None
+    from gguf import GGUFValueType, GGUFWriter
 
     logging.getLogger("gguf").setLevel(logging.ERROR)
     writer = GGUFWriter(path, str(data["general.architecture"]))
@@ -88,14 +84,6 @@ def open_writer(path: Path, data: Mapping[str, Any]) -> GGUFWriter:
                 kind = GGUFValueType.UINT32
             writer.add_key_value(key, value, kind)
     return writer
-
-
-def missing(package: str) -> UsageError:
-    """The error for a package of the extra `export` that is not there."""
-    return UsageError(
-        f"exporting needs the package {package}, which is not installed",
-        "pip install 'edgereason[export]'",
-    )
 
 
 def _shape(source: Source) -> dict[str, Any]:

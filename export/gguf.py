@@ -240,8 +240,6 @@ def _check_shape(source: Source) -> None:
 def _notes(source: Source, config: Config) -> Iterator[str]:
     if source.quantization not in ("F32", "F16", "BF16"):
         yield f"the source is {source.quantization}: what it lost does not come back"
-    if not source.chat_template:
-        yield "the source has no chat template: it is asked with plain text"
 
 
 def _estimate(source: Source, quant: str) -> int:

@@ -24,7 +24,7 @@ from edgereason.errors import UsageError
 from ._job import Plan, Progress
 from ._quantize import Blocks, quantize
 from ._source import Source
-from ._vocabulary import describe, missing, write_vocabulary
+from ._vocabulary import describe, write_vocabulary
 
 if TYPE_CHECKING:
     from ._imatrix import Imatrix
@@ -107,10 +107,8 @@ def write(source: Source, out: Path, config: Config, progress: Progress) -> Bund
 
 
 def _write_graph(source: Source, out: Path, config: Config, progress: Progress) -> None:
-    try:
-        import onnx
-    except ImportError:
-        raise missing("onnx") from None
+    import onnx
+
     from ._graph.builder import Graph
     from ._graph.decoder import write_decoder
     from ._graph.ort import OPSET, OrtDialect

@@ -14,14 +14,15 @@ from typing import Final
 
 from edgereason.config import unknown
 
+_OTHERS: Final = ("base", "recipes")  # what plug-ins build on, and how models are trained
 _KINDS: Final = {"strategies": "strategy", "engines": "engine", "export": "export target"}
 
 
 def names(package: str | ModuleType) -> list[str]:
-    """Sorted names of the plug-ins of a package, as users write them; private files and `base` are
-    none."""
+    """Sorted names of the plug-ins of a package, as users write them; private files, `base` and
+    `recipes` are none."""
     found = (item.name for item in pkgutil.iter_modules(_module(package).__path__))
-    plugins = (name for name in found if not name.startswith("_") and name != "base")
+    plugins = (name for name in found if not name.startswith("_") and name not in _OTHERS)
     return sorted(name.replace("_", "-") for name in plugins)
 
 

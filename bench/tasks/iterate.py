@@ -1,0 +1,40 @@
+"""A short question with a long way: "x = 17; apply x -> (3x + 4) mod 97, 250 times".
+
+A step carries all that the next one needs, the rounds left and x, so that the way can be cut
+anywhere and go on from its last line: "250:17*3=51+4=55%97=55".
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+from .base import Problem, Split, draw
+
+MODULUS = 97
+
+
+def generate(
+    rng: random.Random, split: Split = "train", times: tuple[int, int] = (1, 16)
+) -> Problem:
+    """`times`: the fewest and the most applications; a step takes about 22 tokens of digits."""
+    return draw(split, lambda: _make(rng, rng.randint(*times)))
+
+
+def _make(rng: random.Random, times: int) -> Problem:
+    x, factor, term = rng.randrange(MODULUS), rng.randint(2, 9), rng.randint(1, MODULUS - 1)
+    question = f"x = {x}; apply x -> ({factor}x + {term}) mod {MODULUS}, {times} times"
+    steps, notes = [], []
+    for left in range(times, 0, -1):
+        product = x * factor
+        new = (product + term) % MODULUS
+        steps.append(f"{left}:{x}*{factor}={product}+{term}={product + term}%{MODULUS}={new}")
+        notes.append(str(new))
+        x = new
+    return Problem(question, tuple(steps), tuple(notes), str(x))
+
+
+def check(problem: Problem, text: str) -> bool:
+    """True where the last number of the text is x after the last application."""
+    numbers = re.findall(r"-?\d+", text)
+    return bool(numbers) and int(numbers[-1]) == int(problem.answer)

@@ -1,0 +1,126 @@
+"""ProsQA (2412.06769, appendix A): two leaves of a graph, only one of which can be reached.
+
+"Every rempus is a kerpus. ... Is Sally a fompus or worpus?" Wording, words and graph statistics are
+those of the paper's validation set, which a test compares; no sentence of that set is used.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Sequence
+
+from .base import Problem, Split, draw
+
+_SPECIES = """bompus boompus brimpus chorpus dumpus felpus fompus gerpus gorpus grimpus gwompus
+hilpus impus jelpus jompus kerpus lempus lorpus numpus quimpus rempus rompus rorpus scrompus shumpus
+sterpus storpus terpus timpus tumpus vumpus worpus wumpus yerpus yimpus yumpus zhorpus zumpus"""
+_PERSONS = (
+    "Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally Sam Stella Tom Wren"
+)
+SPECIES = tuple(_SPECIES.split())
+PERSONS = tuple(_PERSONS.split())
+_IN_DEGREES = (0.035, 0.433, 0.31, 0.15, 0.052, 0.02)  # of nodes other than the two roots
+_MIN_STEPS, _MAX_STEPS = 3, 6
+
+Edge = tuple[int, int]
+
+
+def generate(rng: random.Random, split: Split = "train") -> Problem:
+    return draw(split, lambda: _make(rng))
+
+
+def _make(rng: random.Random) -> Problem:
+    while True:
+        num_nodes = max(17, min(28, round(rng.gauss(22.8, 1.85))))
+        edges = _grow(rng, num_nodes)
+        found = _ask(rng, edges, num_nodes)
+        if found:
+            return _word(rng, edges, num_nodes, *found)
+
+
+def _grow(rng: random.Random, num_nodes: int) -> list[Edge]:
+    """Nodes 0 and 1 are the roots; each later node hangs below earlier ones, deep ones first.
+
+    Three nodes in ten may hang anywhere, the others on one root's side only, so that both sides
+    keep leaves of their own.
+    """
+    depth, label = [0, 0], [1, 2]  # label: bit 0 below root 0, bit 1 below root 1
+    edges: list[Edge] = []
+    for node in range(2, num_nodes):
+        side = rng.choices((1, 2, 3), (0.35, 0.35, 0.3))[0]
+        candidates = [i for i in range(node) if label[i] | side == side]
+        weights = [1.5 * depth[i] + 1 for i in candidates]
+        parents: set[int] = set()
+        count = rng.choices(range(len(_IN_DEGREES)), _IN_DEGREES)[0]
+        while len(parents) < min(count, len(candidates)):
+            parents.add(rng.choices(candidates, weights)[0])
+        edges += [(parent, node) for parent in sorted(parents)]
+        depth.append(min((depth[i] for i in parents), default=-1) + 1)
+        label.append(0)
+        for parent in parents:
+            label[node] |= label[parent]
+    return edges
+
+
+def _ask(rng: random.Random, edges: Sequence[Edge], num_nodes: int) -> tuple[list[int], int] | None:
+    """A shortest way of 3 to 6 edges to a leaf of one root, and a leaf of the other root alone."""
+    parents_of_something = {a for a, _ in edges}
+    leaves = [i for i in range(2, num_nodes) if i not in parents_of_something]
+    if {a for a, _ in edges}.isdisjoint({0}) or 1 not in parents_of_something:
+        return None
+    ways = shortest_ways(edges, 0), shortest_ways(edges, 1)
+    root = rng.choices((0, 1), (0.35, 0.65))[0]
+    mine, other = ways[root], ways[1 - root]
+    targets = [
+        i
+        for i in leaves
+        if i in mine and i not in other and _MIN_STEPS < len(mine[i]) <= _MAX_STEPS + 1
+    ]
+    wrong = [i for i in leaves if i in other and i not in mine]
+    if not targets or not wrong:
+        return None
+    deepest = max(targets, key=lambda i: len(mine[i]))
+    target = deepest if rng.random() < 0.6 else rng.choice(targets)
+    return mine[target], rng.choice(wrong)
+
+
+def shortest_ways(edges: Sequence[Edge], root: int) -> dict[int, list[int]]:
+    """Of every node below the root, one shortest way there, both ends included."""
+    ways = {root: [root]}
+    queue = [root]
+    for node in queue:
+        for parent, child in edges:
+            if parent == node and child not in ways:
+                ways[child] = [*ways[node], child]
+                queue.append(child)
+    return ways
+
+
+def _word(
+    rng: random.Random, edges: Sequence[Edge], num_nodes: int, way: list[int], wrong: int
+) -> Problem:
+    children = {b for _, b in edges}
+    persons, species = rng.sample(PERSONS, len(PERSONS)), rng.sample(SPECIES, len(SPECIES))
+    names = [(species if i in children else persons).pop() for i in range(num_nodes)]
+
+    def sentence(parent: int, child: int) -> str:
+        who = names[parent] if parent not in children else f"Every {names[parent]}"
+        return f"{who} is a {names[child]}."
+
+    facts = [sentence(*edge) for edge in rng.sample(edges, len(edges))]
+    asked = rng.sample((names[way[-1]], names[wrong]), 2)
+    name = names[way[0]]
+    return Problem(
+        question=f"{' '.join(facts)} Is {name} a {asked[0]} or {asked[1]}?",
+        steps=tuple(sentence(*edge) for edge in itertools.pairwise(way)),
+        notes=tuple(names[i] for i in way[1:]),
+        answer=f"{name} is a {names[way[-1]]}.",
+    )
+
+
+def check(problem: Problem, text: str) -> bool:
+    """True where the last species of the text, after any "#", is the one that can be reached."""
+    named = re.findall(r"\b[a-z]+pus\b", text.rpartition("#")[2])
+    return bool(named) and named[-1] == problem.answer.split()[-1].rstrip(".")

@@ -1,0 +1,1 @@
+"""The nano family: small decoders that reason in ways for which there are no public weights."""

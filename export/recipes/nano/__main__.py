@@ -1,0 +1,109 @@
+"""The commands: `python -m edgereason.export.recipes.nano base|coconut|evaluate --help`."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from . import coconut as curriculum
+from . import evaluate as evaluation
+from . import folder
+from . import tokenizer as vocabulary
+from .examples import Example, example
+from .model import Nano, Shape
+from .train import Schedule, Trainer, loss_of
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+MODES = {"think": 0.35, "budget": 0.3, "none": 0.15, "cut": 0.1, "auto": 0.1}
+Out = Annotated[Path, typer.Option(help="folder of the run: checkpoint, log and the model")]
+
+
+def mixture(text: str) -> dict[str, float]:
+    """ "chain=3,reach=1" -> {"chain": 3.0, "reach": 1.0}"""
+    pairs = (part.partition("=") for part in text.split(","))
+    return {name: float(weight or 1) for name, _, weight in pairs}
+
+
+@app.command()
+def base(
+    *,
+    out: Out,
+    tasks: Annotated[str, typer.Option(help="weights of the tasks")] = "chain=3,iterate=1,reach=1",
+    steps: int = 20_000,
+    examples: Annotated[int, typer.Option(help="examples a step")] = 64,
+    lr: float = 2e-3,
+    seed: int = 0,
+    threads: int = 2,
+    start: Annotated[Path | None, typer.Option(help="folder of a model to begin with")] = None,
+) -> None:
+    """Trains the base: thinks or not, in full or within a budget, on chain, iterate and reach."""
+    torch.manual_seed(seed)
+    words = vocabulary.build()
+    model = folder.load(start)[0] if start else Nano(Shape())
+    weights = mixture(tasks)
+
+    def draw(step: int) -> list[Example]:
+        rng = random.Random(f"base:{seed}:{step}")
+        return [example(rng, words, weights, MODES) for _ in range(examples)]
+
+    schedule = Schedule(steps, lr, threads=threads)
+    Trainer(model, draw, loss_of, schedule=schedule, out=out).run()
+    folder.save(model, words, out)
+
+
+@app.command()
+def coconut(
+    *,
+    out: Out,
+    start: Annotated[Path, typer.Option(help="folder of the base")],
+    steps: Annotated[int, typer.Option(help="optimizer steps a stage")] = 1000,
+    last: Annotated[int, typer.Option(help="times as many in the last stage")] = 4,
+    examples: Annotated[int, typer.Option(help="examples a step")] = 64,
+    lr: float = 1e-3,
+    seed: int = 0,
+    threads: int = 2,
+) -> None:
+    """Replaces the written steps of `reach` by latent ones, a stage at a time."""
+    torch.manual_seed(seed)
+    model, words = folder.load(start)
+    curriculum.begin(model, words)
+    for stage in range(curriculum.MAX_STAGE + 2):
+
+        def draw(step: int, stage: int = stage) -> list[curriculum.Latent]:
+            return curriculum.draw(seed, stage, step, examples, words)
+
+        length = steps * last if stage > curriculum.MAX_STAGE else steps
+        schedule = Schedule(length, lr, threads=threads)
+        run = out / f"stage-{stage}"
+        Trainer(model, draw, curriculum.loss_of, schedule=schedule, out=run).run()
+    folder.save(model, words, out)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Option(help="folder of a model")],
+    tasks: str = "chain,iterate,reach",
+    modes: str = "none,think,budget:16,budget:32,budget:64,budget:128,auto",
+    num: Annotated[int, typer.Option(help="test problems a task")] = 500,
+    threads: int = 2,
+) -> None:
+    """Accuracy by task and mode, with intervals; one JSON object on the last line."""
+    torch.set_num_threads(threads)
+    net, words = folder.load(model)
+    scores = [
+        evaluation.score(net, words, task, mode, num=num)
+        for task in tasks.split(",")
+        for mode in modes.split(",")
+    ]
+    print(evaluation.table(scores))
+    print(json.dumps({"model": model.name, "scores": evaluation.as_json(scores)}))
+
+
+if __name__ == "__main__":
+    app()

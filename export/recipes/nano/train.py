@@ -1,0 +1,186 @@
+"""The training loop of the family: AdamW, cosine schedule, checkpoints, a JSONL log.
+
+A step's examples depend on the seed and the step alone, so a run that was stopped goes on from its
+newest checkpoint as if nothing had happened. Knows no task: it is given examples and a loss.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from rich.progress import Progress
+from torch import Tensor
+from torch.nn import functional
+
+from .examples import Example
+from .model import Nano
+
+MICRO_TOKENS = 4096  # padded tokens that go through the model at once
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    steps: int
+    lr: float = 2e-3
+    warmup: int = 50
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    save_s: float = 120.0  # seconds between checkpoints
+    threads: int = 2
+
+    def rate(self, step: int) -> float:
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+class Counted(Protocol):
+    @property
+    def num_tokens(self) -> int: ...
+
+
+E = TypeVar("E", bound=Counted)
+
+
+def batches(examples: Sequence[E]) -> list[list[E]]:
+    """Neighbours in length together, so that little is padding."""
+    out: list[list[E]] = []
+    for one in sorted(examples, key=lambda e: e.num_tokens):
+        if not out or (len(out[-1]) + 1) * one.num_tokens > MICRO_TOKENS:
+            out.append([])
+        out[-1].append(one)
+    return out
+
+
+def padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    """[batch, longest], zeros behind the short ones."""
+    out = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = torch.tensor(row)
+    return out
+
+
+def loss_of(model: Nano, batch: Sequence[Example]) -> tuple[Tensor, int]:
+    """Summed over the learned tokens, and their number. Padding comes last: nothing sees it."""
+    ids = padded([e.tokens for e in batch])
+    learned = padded([e.learned for e in batch])[:, 1:].bool()
+    hidden, _ = model(model.embed(ids[:, :-1]))
+    return cross_entropy(model, hidden[learned], ids[:, 1:][learned]), int(learned.sum())
+
+
+def cross_entropy(model: Nano, hidden: Tensor, ids: Tensor) -> Tensor:
+    """Summed. hidden [rows, num_embd], ids [rows]: the token after each."""
+    return functional.cross_entropy(model.logits(hidden).float(), ids, reduction="sum")
+
+
+Loss = Callable[[Nano, Sequence[E]], tuple[Tensor, int]]
+Draw = Callable[[int], list[E]]
+
+
+def optimizer_of(model: Nano, schedule: Schedule) -> torch.optim.Optimizer:
+    """AdamW; embeddings and norms do not decay."""
+    inner = [w for w in model.model.layers.parameters() if w.dim() == 2]
+    chosen = {id(w) for w in inner}
+    rest = [w for w in model.parameters() if id(w) not in chosen]
+    groups = [
+        {"params": inner, "weight_decay": schedule.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=schedule.lr, betas=(0.9, 0.98))
+
+
+class Trainer(Generic[E]):
+    """One run: `run()` goes on from `out/checkpoint.pt` where there is one."""
+
+    def __init__(
+        self,
+        model: Nano,
+        draw: Draw[E],
+        loss: Loss[E],
+        *,
+        schedule: Schedule,
+        out: Path,
+    ) -> None:
+        self.model, self.draw, self.loss = model, draw, loss
+        self.schedule, self.out = schedule, out
+        self.optimizer = optimizer_of(model, schedule)
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        out.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.exists():
+            self._load()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.pt"
+
+    def run(self) -> None:
+        torch.set_num_threads(self.schedule.threads)
+        self.model.train()
+        saved = time.monotonic()
+        with Progress() as progress, (self.out / "log.jsonl").open("a") as log:
+            bar = progress.add_task(self.out.name, total=self.schedule.steps, completed=self.step)
+            while self.step < self.schedule.steps:
+                line = self.one_step()
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                progress.update(bar, completed=self.step, description=f"loss {line['loss']:.3f}")
+                if time.monotonic() - saved > self.schedule.save_s:
+                    self.save()
+                    saved = time.monotonic()
+        self.save()
+
+    def one_step(self) -> dict[str, Any]:
+        start = time.monotonic()
+        rate = self.schedule.rate(self.step)
+        examples = self.draw(self.step)
+        total, num_learned = 0.0, 0
+        for batch in batches(examples):
+            loss, count = self.loss(self.model, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total, num_learned = total + loss.item(), num_learned + count
+        for weight in self.model.parameters():
+            if weight.grad is not None:
+                weight.grad /= num_learned
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.tokens += sum(e.num_tokens for e in examples)
+        self.seconds += time.monotonic() - start
+        return {
+            "step": self.step,
+            "tokens": self.tokens,
+            "seconds": round(self.seconds, 1),
+            "loss": round(total / num_learned, 4),
+            "norm": round(float(norm), 3),
+            "lr": round(rate, 6),
+        }
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+        }
+        beside = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, beside)
+        beside.replace(self.checkpoint)
+
+    def _load(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.tokens = state["step"], state["tokens"]
+        self.seconds = state["seconds"]

@@ -1,0 +1,343 @@
+"""The nano recipes on models of a few thousand parameters: seconds, no trained weights."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the recipes train with torch")
+pytest.importorskip("tokenizers", reason="the recipes learn their tokenizer with tokenizers")
+pytest.importorskip("safetensors", reason="the recipes save safetensors")
+
+from edgereason.bench.tasks import chain, iterate, reach
+from edgereason.export.recipes.nano import (
+    coconut,
+    evaluate,
+    examples,
+    folder,
+    latent,
+    train,
+)
+from edgereason.export.recipes.nano import tokenizer as vocabulary
+from edgereason.export.recipes.nano.model import Nano, Shape
+
+from edgereason.errors import BundleError
+from edgereason.reasoning import detect_reasoning
+from edgereason.template import render_text
+
+TINY = Shape(num_embd=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, num_ff=64)
+WORDS = vocabulary.build()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def tiny(**changes: int) -> Nano:
+    return Nano(replace(TINY, **changes))
+
+
+def ids(text: str) -> list[int]:
+    found: list[int] = WORDS.encode(text).ids
+    return found
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def test_digits_stand_alone_and_the_tasks_words_are_whole() -> None:
+    assert WORDS.encode("47+8=55").tokens == ["4", "7", "+", "8", "=", "5", "5"]
+    for word in (*reach.SPECIES, *reach.PERSONS, "Every"):
+        assert len(ids(word)) == len(ids(f" {word}")) == 1
+    for text in vocabulary.CONTROL:
+        assert WORDS.encode(text).tokens == [text]
+    assert WORDS.get_vocab_size() == vocabulary.NUM_VOCAB == Shape().num_vocab
+
+
+def test_every_text_comes_back() -> None:
+    for text in ("Größe 12,5 €", "a  b\n\n\nc", "日本", "x = 17; apply x -> (3x + 4) mod 97"):
+        assert WORDS.decode(ids(text)) == text
+
+
+def test_the_words_are_the_same_every_time() -> None:
+    assert vocabulary.build().to_str() == WORDS.to_str()
+
+
+# --- examples -----------------------------------------------------------------------------------
+
+
+def test_the_template_writes_the_prompt_that_is_trained() -> None:
+    variables = {
+        "messages": [{"role": "user", "content": "What is 4+5?"}],
+        "add_generation_prompt": True,
+    }
+    for off in (False, True):
+        text = render_text(
+            vocabulary.TEMPLATE, variables | ({"enable_thinking": False} if off else {})
+        )
+        tail = examples.opening("none" if off else "think")
+        assert text == examples.prompt("What is 4+5?") + tail
+
+
+def test_the_runtime_sees_how_the_family_thinks() -> None:
+    found = detect_reasoning(vocabulary.TEMPLATE, vocabulary.CONTROL)
+    assert found
+    assert (found.close, found.on.tail) == (examples.SHUT, examples.OPEN)
+
+
+def written(mode: str, budget: int = 0, seed: int = 0) -> tuple[str, str, tuple[str, ...]]:
+    """Everything, and what is learned of it, of one chain of five numbers."""
+    rng = random.Random(seed)
+    problem = chain.generate(rng, terms=(5, 5))
+    one = examples.encode(examples.reply(problem, mode, budget, rng, WORDS), WORDS)
+    learned = [t for t, mine in zip(one.tokens, one.learned, strict=True) if mine]
+    decode = WORDS.decode
+    whole = decode(list(one.tokens), skip_special_tokens=False)
+    return whole, decode(learned, skip_special_tokens=False), problem.steps
+
+
+def test_replies_of_every_mode_and_what_is_learned_of_them() -> None:
+    whole, learned, steps = written("think")
+    thought = "\n".join(steps)
+    answer = steps[-1].partition("=")[2]
+    assert whole == learned == f"<think>\n{thought}\n</think>\n\n{answer}<|im_end|>"
+
+    whole, learned, _ = written("none")
+    assert whole == f"<think>\n\n</think>\n\n{answer}<|im_end|>"
+    assert learned == f"{answer}<|im_end|>"
+
+    whole, learned, _ = written("budget", 128)
+    sentence = "<think>\nI will answer the question within 128 tokens.\n"
+    assert whole == sentence + learned
+    assert learned == f"{thought}\n</think>\n\n{answer}<|im_end|>"
+
+    whole, learned, _ = written("auto")
+    assert whole == "<think>\n...\n" + learned
+    assert learned.startswith(thought)
+
+    whole, learned, _ = written("cut")
+    assert learned.strip() == f"{answer}<|im_end|>"
+    assert thought not in whole
+
+
+def test_the_ellipsis_leaves_easy_problems_unthought() -> None:
+    rng = random.Random(0)
+    problem = chain.generate(rng, terms=(3, 3))
+    one = examples.reply(problem, "auto", 0, rng, WORDS)
+    assert "".join(p.text for p in one) == f"<think>\n...\n</think>\n\n{problem.answer}<|im_end|>"
+
+
+@pytest.mark.parametrize("budget", examples.BUDGETS)
+def test_a_thought_keeps_its_budget_and_ends_with_the_answer(budget: int) -> None:
+    rng = random.Random(0)
+    for task in (chain, iterate, reach):
+        for _ in range(20):
+            problem = task.generate(rng)
+            thought = examples.reply(problem, "budget", budget, rng, WORDS)[1].text
+            assert len(ids(thought)) <= budget
+            assert not thought or thought.rstrip(".").endswith(problem.notes[-1])
+
+
+def test_shorter_thoughts_keep_the_last_note() -> None:
+    problem = chain.generate(random.Random(0), terms=(6, 6))
+    n = problem.notes
+    assert examples.thoughts(problem) == [
+        "\n".join(problem.steps),
+        "\n".join(n),
+        f"{n[0]}\n{n[2]}\n{n[4]}",
+        f"{n[0]}\n{n[4]}",
+    ]
+
+
+# --- the model ----------------------------------------------------------------------------------
+
+
+def test_a_cache_changes_nothing() -> None:
+    model = tiny()
+    rows = model.embed(torch.randint(0, 500, (3, 12)))
+    whole, _ = model(rows)
+    first, cache = model(rows[:, :5])
+    second, cache = model(rows[:, 5:9], cache)
+    last, _ = model(rows[:, 9:], cache)
+    assert torch.allclose(whole, torch.cat((first, second, last), dim=1), atol=1e-5)
+
+
+def test_a_saved_model_is_a_llama_of_transformers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="compares with transformers")
+    model = tiny()
+    folder.save(model, WORDS, tmp_path)
+    ours, words = folder.load(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    tokens = torch.randint(0, 500, (2, 20))
+    with torch.inference_mode():
+        hidden, _ = ours(ours.embed(tokens))
+        assert torch.allclose(ours.logits(hidden), theirs(tokens).logits, atol=1e-5)
+    text = "What is 47+8? <think>\nEvery rempus"
+    slow = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert slow(text)["input_ids"] == words.encode(text).ids
+    assert json.loads((tmp_path / "config.json").read_text())["eos_token_id"] == slow.eos_token_id
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+def draw(step: int) -> list[examples.Example]:
+    rng = random.Random(step % 2)
+    return [examples.example(rng, WORDS, {"chain": 1.0}, {"think": 1.0}) for _ in range(4)]
+
+
+def trainer(model: Nano, out: Path, steps: int) -> train.Trainer[examples.Example]:
+    schedule = train.Schedule(steps=steps, lr=1e-2, warmup=2, threads=1)
+    return train.Trainer(model, draw, train.loss_of, schedule=schedule, out=out)
+
+
+def test_the_loss_falls_and_is_logged(tmp_path: Path) -> None:
+    trainer(tiny(), tmp_path, 12).run()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
+    assert lines[-1]["tokens"] > lines[0]["tokens"] > 0
+
+
+def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    whole, first, second = tiny(), tiny(), tiny()
+    first.load_state_dict(whole.state_dict())
+    trainer(whole, tmp_path / "whole", 6).run()
+    broken = trainer(first, tmp_path / "broken", 6)
+    for _ in range(3):
+        broken.one_step()
+    broken.save()
+    resumed = trainer(second, tmp_path / "broken", 6)
+    assert resumed.step == 3
+    resumed.run()
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, second.state_dict()[name]), name
+
+
+def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
+    schedule = train.Schedule(steps=110, lr=1.0, warmup=10)
+    assert [schedule.rate(step) for step in (0, 9, 10)] == [0.1, 1.0, 1.0]
+    assert schedule.rate(60) == pytest.approx(0.525)
+    assert schedule.rate(110) == pytest.approx(0.05)
+
+
+def test_padding_changes_no_loss() -> None:
+    model = tiny()
+    some = [*draw(0), *draw(1)]
+    apart = sum(train.loss_of(model, [one])[0].item() for one in some)
+    together, count = train.loss_of(model, some)
+    assert together.item() == pytest.approx(apart, rel=1e-4)
+    assert count == sum(sum(one.learned) for one in some)
+
+
+# --- latent thinking ----------------------------------------------------------------------------
+
+
+def slow_thought(model: Nano, prompt: Sequence[int], num_latents: int) -> torch.Tensor:
+    """As the paper's code does it: everything again for each latent step. [1, num_embd]"""
+    rows = model.embed(torch.tensor([prompt]))
+    for _ in range(num_latents):
+        hidden, _ = model(rows)
+        rows = torch.cat((rows, hidden[:, -1:]), dim=1)
+    return model(rows)[0][:, -1]
+
+
+def test_latent_steps_on_a_shared_cache_are_those_of_the_slow_way() -> None:
+    model = tiny()
+    prompts = [list(range(20, 20 + length)) for length in (3, 9, 6)]
+    state, _, _ = latent.think(model, prompts, 4)
+    slow = torch.cat([slow_thought(model, prompt, 4) for prompt in prompts])
+    assert torch.allclose(state[:, 0], slow, atol=1e-4)
+
+
+def test_a_stage_replaces_the_first_steps_and_the_last_stage_all() -> None:
+    problem = reach.generate(random.Random(0))
+    num = len(problem.steps)
+    for stage in range(coconut.MAX_STAGE + 2):
+        one = coconut.stage_of(problem, stage, WORDS)
+        kept = problem.steps[min(stage, num) :]
+        text = WORDS.decode(list(one.written), skip_special_tokens=False)
+        steps = "".join(f"{step}\n" for step in kept)
+        assert text == f"<|end-latent|>{steps}# {problem.answer}<|im_end|>"
+        assert one.num_latents == min(stage, 6)
+        assert one.prompt[-1] == ids("<|start-latent|>")[0]
+    assert coconut.stage_of(problem, 2, WORDS, per_step=3).num_latents == 6
+
+
+def test_gradients_flow_through_every_latent_step() -> None:
+    model = tiny()
+    states: list[torch.Tensor] = []
+
+    def feed(state: torch.Tensor) -> torch.Tensor:
+        state.retain_grad()
+        states.append(state)
+        return state
+
+    batch = coconut.draw(0, 3, 0, 3, WORDS)
+    loss, count = coconut.loss_of(model, batch, feed)
+    loss.backward()
+    assert len(states) == 3
+    assert all(state.grad is not None and state.grad.abs().sum() > 0 for state in states)
+    assert count == sum(len(one.written) - 1 for one in batch)
+
+    model.zero_grad()
+    states.clear()
+    coconut.loss_of(model, batch, lambda state: latent.zeroed(feed(state)))[0].backward()
+    assert all(state.grad is None or state.grad.abs().sum() == 0 for state in states)
+
+
+def test_what_is_written_is_learned_alike_in_every_batch() -> None:
+    model = tiny()
+    batch = coconut.draw(0, 2, 0, 4, WORDS)
+    apart = sum(coconut.loss_of(model, [one])[0].item() for one in batch)
+    assert coconut.loss_of(model, batch)[0].item() == pytest.approx(apart, rel=1e-4)
+
+
+# --- evaluation ---------------------------------------------------------------------------------
+
+
+def test_wilson_is_the_interval_of_the_books() -> None:
+    assert evaluate.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-4)
+    assert evaluate.wilson(0, 10)[0] == 0.0
+    assert evaluate.wilson(10, 10)[1] == 1.0
+
+
+def test_greedy_in_a_batch_is_greedy_alone() -> None:
+    model = tiny(context=40).eval()
+    prompts = [list(range(20, 20 + length)) for length in (3, 9, 6)]
+    together = evaluate.write(model, prompts, stop=-1)
+    for prompt, got in zip(prompts, together, strict=True):
+        rows = list(prompt)
+        for _ in got:
+            hidden, _ = model(model.embed(torch.tensor([rows])))
+            rows.append(int(model.logits(hidden[:, -1]).argmax()))
+        assert rows[len(prompt) :] == got
+
+
+@pytest.mark.parametrize("mode", ["none", "think", "auto", "budget:16", "latent:2:zeroed"])
+def test_an_untrained_model_is_scored_in_every_mode(mode: str) -> None:
+    model = tiny(context=320).eval()
+    found = evaluate.score(model, WORDS, "reach", mode, num=3)
+    assert (found.num, found.accuracy) == (3, 0.0)
+    assert found.low == 0.0 < found.high
+    assert evaluate.table([found]).splitlines()[1].split()[:2] == ["reach", mode]
+
+
+def test_only_what_follows_the_thinking_is_the_answer() -> None:
+    assert evaluate.answer_in("<think>\n4+5=9\n</think>\n\n9<|im_end|>") == "9"
+    assert evaluate.answer_in("<think>\n4+5=9") == ""
+    assert evaluate.answer_in("# 9<|im_end|>") == "# 9"
+
+
+def test_a_foreign_tokenizer_is_refused() -> None:
+    from tokenizers import Tokenizer, models
+
+    with pytest.raises(BundleError, match=r"no token <\|im_end\|>"):
+        evaluate.token(Tokenizer(models.BPE()), "<|im_end|>")

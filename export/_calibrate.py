@@ -6,6 +6,7 @@ Knows neither quantization nor the command line.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +57,24 @@ def calibrate(model: str, text: Text, out: Path, progress: Progress) -> Imatrix:
             "export SOURCE --to gguf --quant f16, calibrate that; names of weights are the same",
         )
     plain = read_text(text.plain) if text.plain else ""
-    out.parent.mkdir(parents=True, exist_ok=True)
+    _check_writable(out)
     kept = out.with_name(f".{out.name}.traces")
     traces = _think(model, text.questions, text.wanted, kept, progress) if text.questions else []
     imatrix = collect(bundle, traces, plain, text, progress)
     write(imatrix, out)
     kept.unlink(missing_ok=True)
     return imatrix
+
+
+def _check_writable(out: Path) -> None:
+    """Found out now, not after an hour."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}") from None
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        what = "it is a folder" if out.is_dir() else f"{out.parent} cannot be written to"
+        raise UsageError(f"cannot write {out}: {what}", "give --out a file")
 
 
 def _think(

@@ -226,6 +226,13 @@ def test_what_cannot_be_calibrated_is_told_before_any_work(tmp_path: Path) -> No
         with pytest.raises(UsageError, match=says):
             calibrate(str(path), text, tmp_path / "i.gguf", silent)
     assert not (tmp_path / "i.gguf").exists()
+    (tmp_path / "q.txt").write_text("Why?")
+    for out, says in (
+        (tmp_path, "it is a folder"),
+        (tmp_path / "q.txt" / "i.gguf", "cannot write"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            calibrate(str(path), Text(tmp_path / "q.txt", None, WANTED), out, silent)
 
 
 def test_calibration_needs_a_gguf(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def this_machine(root: Path = Path("/")) -> Machine:
     return Machine(
         machine=platform.machine(),
         cpu=_cpu_name(root),
-        num_cores=_num_cores(root),
+        num_cores=num_cores(root),
         memory_gib=memory.total_gib,
         available_gib=memory.available_gib,
         gpu=_gpu_name(root),
@@ -199,7 +199,7 @@ def _container_use(root: Path) -> int:
     return max(held, 0)
 
 
-def _num_cores(root: Path) -> int:
+def num_cores(root: Path = Path("/")) -> int:
     """Cores this process may run on, and of these as many as its CPU quota pays for."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))

@@ -13,7 +13,7 @@ import numpy as np
 from tiny_models import write_model
 
 from edgereason import engines
-from edgereason.bundle import Bundle, open_bundle
+from edgereason.bundle import Bundle, open_bundle, write_bundle
 from edgereason.registry import load
 
 if TYPE_CHECKING:
@@ -30,17 +30,21 @@ after = "lazy"
 reply = " dog, and then"
 """
 
-# What is run: the scripted engine, a tiny model of each kind of memory, a real one. The number is
-# how far two ways to compute the same logits may lie apart: with another order of KV cells libllama
-# rounds otherwise, and 4-bit kernels amplify it: 1.3 at most on STORY, where one wrong token makes
-# 8.5 at the median.
+# What is run: the scripted engine, a tiny model of each kind of memory, a real one; as graphs, those
+# of them that can be exported. The number is how far two ways to compute the same logits may lie
+# apart: with another order of KV cells libllama rounds otherwise, and 4-bit kernels amplify it: 1.3
+# at most on STORY, where one wrong token makes 8.5 at the median.
 CASES = {
     "scripted": ("scripted", 0.0),
     "dense": ("llamacpp", 0.01),
     "sliding": ("llamacpp", 0.01),
     "recurrent": ("llamacpp", 0.01),
     "smollm2": ("llamacpp", 2.0),
+    "onnx-dense": ("onnxruntime", 0.001),
+    "onnx-sliding": ("onnxruntime", 0.001),
+    "onnx-smollm2": ("onnxruntime", 2.0),
 }
+ONNX = "onnx-"
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,12 @@ class Case:
     tolerance: float
 
     def open(self, **options: int) -> Engine:
-        hidden = {"hidden": True} if "hidden" in self.module.Config.__slots__ else {}
-        chosen = {"context": 256, "sequences": 8, "batch": 64, **hidden, **options}
+        # Two threads that spin on a busy machine make this suite ten times slower.
+        more = {"hidden": True, "threads": 1}
+        known = {key: value for key, value in more.items() if key in self.module.Config.__slots__}
+        chosen = {"context": 256, "sequences": 8, "batch": 64, **known, **options}
         engine: Engine = self.module.open(self.bundle, None, self.module.Config(**chosen))
-        engine.set_threads(1)  # two that spin on a busy machine make this suite ten times slower
+        engine.set_threads(1)
         return engine
 
     def same(self, left: np.ndarray, right: np.ndarray) -> bool:
@@ -63,14 +69,28 @@ class Case:
 
 def open_case(name: str, folder: Path, smollm2: Path | None) -> Case:
     engine, tolerance = CASES[name]
+    kind = name.removeprefix(ONNX)
     if name == "scripted":
         path = _scripted_bundle(folder)
-    elif name == "smollm2":
+    elif kind == "smollm2":
         assert smollm2
         path = smollm2
     else:
-        path = write_model(folder / "tiny.gguf", name)
+        path = write_model(folder / "tiny.gguf", kind)
+    if name.startswith(ONNX):
+        path = export_onnx(path, folder / "onnx", "f32" if kind != "smollm2" else "int8")
     return Case(name, load(engines, engine), open_bundle(path), tolerance)
+
+
+def export_onnx(model: Path, folder: Path, quant: str) -> Path:
+    """A bundle for the engine `onnxruntime`, of a GGUF."""
+    from edgereason.export import onnx
+    from edgereason.export._source import open_source
+
+    folder.mkdir()
+    with open_source(model) as source:
+        write_bundle(onnx.write(source, folder, onnx.Config(quant=quant), lambda *_: None), folder)
+    return folder
 
 
 def _scripted_bundle(folder: Path) -> Path:

@@ -50,8 +50,7 @@ class Pool:
             seen = self.kv[first + i, : past[i] + t + 1].tolist()
             assert GARBAGE not in seen
             run.logits[out, logits_of(seen)] = 1
-            if run.hidden is not None:
-                run.hidden[out] = logits_of(seen)
+            run.hidden[out] = logits_of(seen)
 
     def copy(self, source: int, target: int, length: int) -> None:
         self.copies.append((source, target, length))
@@ -72,9 +71,7 @@ def pool() -> Pool:
 
 @pytest.fixture
 def slots(pool: Pool) -> Slots:
-    return Slots(
-        pool, num_slots=SLOTS, capacity=CAPACITY, num_vocab=VOCAB, num_embd=EMBD, hidden=True
-    )
+    return Slots(pool, num_slots=SLOTS, capacity=CAPACITY, num_vocab=VOCAB, num_embd=EMBD)
 
 
 Rows = list[tuple[int, int, int, bool]]
@@ -91,7 +88,6 @@ def decode(slots: Slots, rows: Rows, embeddings: NDArray[np.float32] | None = No
         embeddings,
     )
     answers = [int(row.argmax()) for row in logits[: sum(outputs)]]
-    assert hidden is not None
     assert [int(row[0]) for row in hidden[: sum(outputs)]] == answers
     return answers
 

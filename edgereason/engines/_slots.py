@@ -29,7 +29,7 @@ class Run:
         embeddings: [batch, length, num_embd], or None where no token is -1.
         rows: [num_outputs], indices into batch * length in any order; may be empty.
         logits: [num_outputs, num_vocab], C-contiguous, to be filled.
-        hidden: [num_outputs, num_embd], likewise, or None where nobody wants it.
+        hidden: [num_outputs, num_embd], likewise.
     """
 
     first: int
@@ -38,7 +38,7 @@ class Run:
     embeddings: Floats | None
     rows: NDArray[np.int64]
     logits: Floats
-    hidden: Floats | None
+    hidden: Floats
 
 
 class Executor(Protocol):
@@ -68,7 +68,6 @@ class Slots:
         capacity: int,
         num_vocab: int,
         num_embd: int,
-        hidden: bool,
     ) -> None:
         self._executor = executor
         self._capacity = capacity
@@ -77,9 +76,8 @@ class Slots:
         self._length = np.zeros(num_slots, np.int32)  # of each slot; 0 where it is free
         # The results of a step, and those of a run whose rows lie apart in it.
         self._logits = np.zeros((num_slots, num_vocab), np.float32)
-        self._hidden = np.zeros((num_slots, num_embd), np.float32) if hidden else None
-        self._apart = np.zeros_like(self._logits)
-        self._apart_hidden = np.zeros_like(self._hidden) if self._hidden is not None else None
+        self._hidden = np.zeros((num_slots, num_embd), np.float32)
+        self._apart = (np.zeros_like(self._logits), np.zeros_like(self._hidden))
 
     # -- the calls of a HostModel ------------------------------------------------------------------
 
@@ -90,7 +88,7 @@ class Slots:
         tokens: NDArray[np.int32],
         outputs: NDArray[np.bool_],
         embeddings: Floats | None,
-    ) -> tuple[Floats, Floats | None]:
+    ) -> tuple[Floats, Floats]:
         step = _Step(tokens.astype(np.int64), embeddings, outputs, np.cumsum(outputs) - 1)
         rows_of: dict[int, list[int]] = {}
         for row, seq in enumerate(seqs.tolist()):
@@ -199,17 +197,11 @@ class Slots:
         in_order = bool((np.diff(places) == 1).all())
         begin = start if in_order else 0
         part = slice(begin, begin + num)
-        whole = (self._logits, self._hidden) if in_order else (self._apart, self._apart_hidden)
-        logits, hidden = (None if each is None else each[part] for each in whole)
-        assert logits is not None
-        window = slice(first, first + len(table))
-        self._executor.run(
-            Run(first, self._length[window], tokens, embeddings, wanted, logits, hidden)
-        )
+        logits, hidden = (self._logits, self._hidden) if in_order else self._apart
+        past = self._length[first : first + len(table)]
+        self._executor.run(Run(first, past, tokens, embeddings, wanted, logits[part], hidden[part]))
         if not in_order:
-            self._logits[places] = logits
-            if self._hidden is not None and hidden is not None:
-                self._hidden[places] = hidden
+            self._logits[places], self._hidden[places] = logits[part], hidden[part]
 
 
 class _Step:

@@ -1,0 +1,130 @@
+"""Decoder graphs that `edgereason export --to onnx` writes, on the CPU or a GPU of ONNX Runtime.
+
+Threads are fixed when the model is opened: they do not follow the load of the machine as those of
+`llamacpp` do. Knows nothing of chat or reasoning. GPU providers have run on no GPU yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from edgereason.engines._graph import (
+    CAPS,
+    Sizes,
+    check_memory,
+    check_weights,
+    choose_context,
+    make_engine,
+    read_info,
+    vocabulary,
+)
+from edgereason.engines.base import MOST, require_ranges
+from edgereason.errors import BundleError, UnsupportedError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+    from edgereason._core import Engine
+    from edgereason.bundle import Bundle
+    from edgereason.device import Profile
+
+caps = CAPS
+
+_CPU: Final = "CPUExecutionProvider"
+_PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "cpu": _CPU}  # the best first
+_LIBRARY_BYTES: Final = 64 * 2**20  # onnxruntime itself; weights take as much as their file
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    context: int = field(
+        default=0,
+        metadata={"help": "tokens, shared by all requests; 0: what the graph allows, to 4096"},
+    )
+    sequences: int = field(default=8, metadata={"help": "chains of thought side by side, 1 to 64"})
+    batch: int = field(default=512, metadata={"help": "tokens of one step at most"})
+    threads: int = field(
+        default=0, metadata={"help": "compute threads while the model is open; 0: all cores"}
+    )
+    spin: bool = field(
+        default=False,
+        metadata={"help": "idle threads wait in a loop: faster, but far slower on busy cores"},
+    )
+    provider: Literal["auto", "cpu", "cuda"] = field(
+        default="auto", metadata={"help": "where to compute; auto: on a GPU where one works"}
+    )
+    memory_gib: float = field(
+        default=0.0, metadata={"help": "memory the model may take; 0: what is free"}
+    )
+
+    def __post_init__(self) -> None:
+        require_ranges(
+            self,
+            context=(0, MOST),
+            sequences=(1, 64),
+            batch=(1, 2**16),
+            threads=(0, 1024),
+            memory_gib=(0, MOST),
+        )
+
+
+def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
+    """Opens the bundle's graph. The profile is not needed: costs are measured while running."""
+    from edgereason.bundle import model_file
+    from edgereason.device import memory_now
+    from edgereason.engines._ort import make_executor, ports
+
+    path = model_file(bundle)
+    vocabulary(bundle)
+    free_gib = memory_now().available_gib
+    limit_gib = min(config.memory_gib or free_gib, free_gib)
+    weight_bytes = sum(file.size_bytes for file in bundle.files) + _LIBRARY_BYTES
+    check_weights(weight_bytes, limit_gib * 2**30)
+    session = open_session(path, config)
+    metadata = session.get_modelmeta().custom_metadata_map
+    info = read_info(path, metadata, ports(session.get_inputs()), ports(session.get_outputs()))
+    sizes = Sizes(choose_context(config.context, info), config.sequences, config.batch)
+    provider = session.get_providers()[0]
+    if provider == _CPU:  # nobody asks a GPU how much it has left
+        check_memory(info, sizes, weight_bytes, limit_gib * 2**30)
+    return make_engine(make_executor(session, info, sizes), info, sizes, bundle, provider)
+
+
+def open_session(path: Path, config: Config) -> InferenceSession:
+    """Raises `BundleError` where the graph is damaged, `UnsupportedError` where the provider that
+    was asked for does not work here."""
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise UnsupportedError(
+            f"the engine onnxruntime cannot be loaded: {error}", "pip install 'edgereason[onnx]'"
+        ) from None
+    from edgereason.device import num_cores
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = config.threads or num_cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(config.spin)))
+    options.log_severity_level = 4  # what goes wrong is raised
+    wanted = _PROVIDERS.get(config.provider)
+    there = ort.get_available_providers()
+    if wanted and wanted not in there:
+        raise UnsupportedError(
+            f"this onnxruntime has no {wanted}, only {', '.join(there)}",
+            "install onnxruntime-gpu instead of onnxruntime, or take provider=cpu",
+        )
+    providers = [wanted] if wanted else [p for p in _PROVIDERS.values() if p in there]
+    try:
+        session = ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # its own classes differ between versions
+        raise BundleError(
+            f"onnxruntime cannot open {path}: {str(error).splitlines()[0][:300]}",
+            "it may be damaged, or written for a newer onnxruntime: export it again",
+        ) from None
+    if wanted and session.get_providers()[0] != wanted:
+        raise UnsupportedError(
+            f"{wanted} does not work here: onnxruntime took {session.get_providers()[0]}",
+            "is there a GPU, and its driver? provider=auto takes what works",
+        )
+    return session

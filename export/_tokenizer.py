@@ -61,7 +61,10 @@ def read_vocabulary(folder: Path, config: Mapping[str, Any], arch: Architecture)
             f"{folder.name} has no tokenizer.json",
             "save it with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(...)",
         )
-    settings = _read(folder / "tokenizer_config.json")
+    settings = {
+        **_read(folder / "special_tokens_map.json"),
+        **_read(folder / "tokenizer_config.json"),
+    }
     generation = _read(folder / "generation_config.json")
     model = written.get("model") or {}
     if model.get("type") != "BPE":
@@ -130,6 +133,8 @@ def _tokens(
         put(index, text, _BYTE if pieces and _BYTE_PIECE.fullmatch(text) else _NORMAL)
     for added in _added(written, settings):
         text = added["content"]
+        if added["id"] >= num_vocab:
+            continue  # Gemma's text models keep the token of an image, which they have no row for
         special = added.get("special") or _LOOKS_SPECIAL.fullmatch(text)
         # libllama looks for these in plain text, where a blank is a blank.
         shown = text if special or not pieces else text.replace(_BLANK, " ")

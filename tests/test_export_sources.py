@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="models are made with torch")
@@ -21,7 +22,7 @@ from edgereason.export._source import open_source
 from edgereason.export._vocabulary import write_vocabulary
 
 from edgereason.bundle import open_bundle
-from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError
+from edgereason.errors import BundleError, DownloadError, ModelNotFoundError, UnsupportedError
 from edgereason.reasoning import Kind
 
 Change = Callable[[Path], object]
@@ -146,7 +147,7 @@ DAMAGED: dict[str, tuple[Change, str]] = {
     ),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer.json"),
     "a tokenizer of another model": (
-        lambda f: edit(f / "tokenizer.json", added_tokens=[{"id": 9999, "content": "x"}]),
+        lambda f: tokenizer(f, model={"type": "BPE", "vocab": {"a": 9999}, "merges": []}),
         "do not belong together",
     ),
     "a tokenizer that is not one": (
@@ -266,3 +267,61 @@ def test_old_spellings_of_a_config_are_read(model: Path, tmp_path: Path) -> None
     path.write_text(json.dumps(data | {"rope_theta": theta, "rope_scaling": None}))
     with open_source(model) as source:
         assert source.architecture == new
+
+
+def test_names_without_prefix_and_tables_that_follow_are_read(tmp_path: Path) -> None:
+    """As OpenAI's own GPT-2 is stored."""
+    from safetensors.numpy import load_file, save_file
+
+    folder = hf_models.save_model(tmp_path / "gpt2", "gpt2")
+    with open_source(folder) as source:
+        expected = source.tensor("blk.1.attn_qkv.weight")
+    tensors = load_file(weights(folder))
+    bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+    bare["h.0.attn.bias"] = np.ones((1, 1, 8, 8), np.float32)
+    save_file(bare, weights(folder))
+    with open_source(folder) as source:
+        assert source.shape("blk.1.attn_qkv.weight") == (3 * hf_models.EMBD, hf_models.EMBD)
+        np.testing.assert_array_equal(source.tensor("blk.1.attn_qkv.weight"), expected)
+
+
+def test_ends_and_tokens_without_a_row(model: Path) -> None:
+    """A second end token ends a turn; an added token beyond the embedding is left out."""
+    edit(model / "generation_config.json", eos_token_id=[2, 0])
+    added = json.loads((model / "tokenizer.json").read_text())["added_tokens"]
+    beyond = {**added[0], "id": hf_models.ROWS, "content": "<image>"}
+    tokenizer(model, added_tokens=[*added, beyond])
+    with open_source(model) as source:
+        assert source.vocabulary["tokenizer.ggml.eos_token_id"] == 2
+        assert source.vocabulary["tokenizer.ggml.eot_token_id"] == 0
+        assert len(source.vocabulary["tokenizer.ggml.tokens"]) == hf_models.ROWS
+        assert "<image>" not in source.vocabulary["tokenizer.ggml.tokens"]
+
+
+def test_a_hub_name_is_fetched_without_pickles(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="the extra `hub`")
+    asked: dict[str, Any] = {}
+
+    def snapshot(repo: str, **options: Any) -> str:
+        asked.update(options, repo=repo)
+        return str(saved)
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    with open_source("hf:maker/tiny-qwen") as source:
+        assert (source.name, source.base_model) == ("tiny-qwen", "maker/tiny-qwen")
+    assert asked["repo"] == "maker/tiny-qwen"
+    allowed = set(asked["allow_patterns"])
+    assert allowed == {"*.safetensors", "*.json", "*.jinja", "README.md"}
+
+
+def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="the extra `hub`")
+
+    def broken(repo: str, **options: Any) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(hub, "snapshot_download", broken)
+    with pytest.raises(DownloadError, match="cannot fetch maker/tiny-qwen: no route"):
+        open_source("maker/tiny-qwen")

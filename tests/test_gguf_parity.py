@@ -19,6 +19,8 @@ pytest.importorskip("gguf", reason="writes with the extra `export`")
 import hf_models
 import llama_cpp as lib
 from edgereason.export._frame import Job, Result, run
+from edgereason.export._imatrix import Imatrix
+from edgereason.export._imatrix import write as write_imatrix
 from edgereason.export._source import open_source
 
 from edgereason.bundle import Bundle, model_file, open_bundle
@@ -159,3 +161,26 @@ def test_every_format_opens_and_is_near(quant: str, tmp_path: Path) -> None:
     far = float(np.abs(np.stack(logits[1][:num]) - np.stack(exact[1][:num])).mean())
     bounds = {"f16": 0.002, "bf16": 0.02, "q8_0": 0.05}
     assert 0 < far < bounds.get(quant, 0.8)
+
+
+def test_an_importance_matrix_reaches_the_quantizer(tmp_path: Path) -> None:
+    """Columns that matter are stored better than under an even matrix."""
+    folder = hf_models.save_model(tmp_path / "hf", "llama")
+    name = "blk.0.ffn_down.weight"
+    with open_source(folder) as source:
+        shapes = {
+            each: source.shape(each) for each in source.names() if len(source.shape(each)) > 1
+        }
+        exact = source.tensor(name)
+    errors = {}
+    for way, heavy in (("even", 1.0), ("first columns", 1e4)):
+        sums = {each: np.ones((1, shape[1]), np.float32) for each, shape in shapes.items()}
+        sums[name][:, :8] = heavy
+        matrix = Imatrix(sums, {each: np.ones(1, np.int64) for each in sums}, {})
+        write_imatrix(matrix, tmp_path / "imatrix.gguf")
+        options = {"quant": "q4_0", "imatrix": tmp_path / "imatrix.gguf"}
+        with open_source(folder) as source:
+            made = run(Job("gguf", tmp_path / way, options), source, lambda *progress: None)
+        with open_source(made.bundle.path) as back:
+            errors[way] = float(np.square(back.tensor(name) - exact)[:, :8].mean())
+    assert errors["first columns"] < 0.9 * errors["even"]

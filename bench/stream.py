@@ -1,4 +1,4 @@
-"""Decodes one long answer and says when each token came. A program of its own, for other benches.
+"""Decodes long answers and says when each token came. A program of its own, for other benches.
 
 The process holds one open model and nothing else: threads of a second one would change how the
 first one's wait. Prints `started` after the first token, and one JSON object at the end.
@@ -12,12 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgereason.errors import EngineError
 from edgereason.records import Chunk, Sampling
+
+if TYPE_CHECKING:
+    from edgereason.runtime import Handle
 
 _STORY: Final = "Write a long story about a lighthouse keeper and the sea, in many chapters."
 _POLL_S: Final = 0.02
@@ -47,8 +51,12 @@ class Stream:
         return weighted / total if total else median(num for _, num in self.threads)
 
 
-def decode(model: str, *, threads: int, seconds: float, context: int) -> dict[str, Any]:
-    """The child's side: decodes for `seconds` after the first token."""
+def decode(model: str, *, threads: int, seconds: float, context: int, depth: int) -> dict[str, Any]:
+    """The child's side: decodes for `seconds` after the first token.
+
+    A step takes longer the more tokens are before it. With a `depth` an answer ends after so many
+    and the next begins, so that late steps can be compared with early ones; 0: one answer.
+    """
     from edgereason.runtime import Reasoner
 
     times: list[float] = []
@@ -60,26 +68,35 @@ def decode(model: str, *, threads: int, seconds: float, context: int) -> dict[st
     with Reasoner.open(model, threads=threads, context=context) as reasoner:
         engine = reasoner.engine
         ends = {token: -1e9 for token in range(engine.info["num_vocab"]) if engine.ends(token)}
-        handle = reasoner.submit(
-            _STORY,
-            strategy="no-think",
-            answer_budget=context - 128,
-            sampling=Sampling(temperature=0.8, logit_bias=ends),
-            on_chunk=on_chunk,
-        )
+
+        def ask() -> Handle:
+            return reasoner.submit(
+                _STORY,
+                strategy="no-think",
+                answer_budget=depth or context - 128,
+                sampling=Sampling(temperature=0.8, logit_bias=ends),
+                on_chunk=on_chunk,
+                keep=depth > 0,  # the prompt is not read again
+            )
+
+        handle = ask()
         changes: list[tuple[float, int]] = []
         while not times:
             time.sleep(_POLL_S)
         print("started", flush=True)
-        while (now := time.monotonic()) < times[0] + seconds and not handle.future.done():
+        while (now := time.monotonic()) < times[0] + seconds:
             num = reasoner.stats()["num_threads"]
             if not changes or changes[-1][1] != num:
                 changes.append((now, num))
-            time.sleep(_POLL_S)
+            with suppress(TimeoutError):
+                handle.result(_POLL_S)
+                if not depth:
+                    break
+                handle = ask()
         handle.cancel()
-        num_tokens = handle.result().usage.answer_tokens
+        handle.result()
     # Parts of a character are held back and come with the token that completes it.
-    return {"times": times, "threads": changes, "num_tokens": num_tokens}
+    return {"times": times, "threads": changes}
 
 
 def stream(
@@ -87,6 +104,8 @@ def stream(
     threads: int,
     seconds: float,
     meanwhile: Callable[[], None] | None = None,
+    *,
+    depth: int = 0,
 ) -> Stream:
     """The parent's side: runs the child, and `meanwhile` once it has begun to decode."""
     command = [
@@ -97,6 +116,7 @@ def stream(
         f"--threads={threads}",
         f"--seconds={seconds}",
         f"--context={options.context}",
+        f"--depth={depth}",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -115,12 +135,14 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--context", type=int, default=4096)
+    parser.add_argument("--depth", type=int, default=0)
     options = parser.parse_args()
     report = decode(
         options.model,
         threads=options.threads,
         seconds=options.seconds,
         context=options.context,
+        depth=options.depth,
     )
     print(json.dumps(report))
     return 0

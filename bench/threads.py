@@ -1,8 +1,8 @@
 """Do threads follow the load? Cores are kept busy by other processes while one stream decodes.
 
 Automatic threads against fixed numbers of ours and of the bare loop over libllama, in turns, each
-turn in a process of its own. Then the load changes in the middle of a stream: how soon is automatic
-as fast as the best fixed number in the new condition?
+turn in a process of its own. Then the load changes in the middle of a stream of short answers: how
+soon is automatic as fast as our best fixed number is on the same stream in the new condition?
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .stream import Stream, stream
 _WINDOW_S: Final = 0.5
 _STEP_S: Final = 0.05
 _GOAL: Final = 0.9  # of the best fixed number of threads
+_DEPTH: Final = 64  # tokens of an answer while the load changes
 _AUTOMATIC: Final = "ours, automatic"
 
 
@@ -65,7 +66,7 @@ def adaptation(
     later = [rate for after_s, rate in rates if after_s >= 1.0]
     before = [at for at in found.times if at <= changed_at]
     after = [at for at in found.times if changed_at < at <= until]
-    settled = Stream(after, [(at, num) for at, num in found.threads if at >= changed_at + 1.0])
+    settled = Stream(after, _since(found.threads, changed_at + 1.0))
     return Adaptation(
         change=change,
         goal=goal,
@@ -74,8 +75,14 @@ def adaptation(
         adapted_s=next((max(0.0, after_s) for after_s, rate in rates if rate >= goal), None),
         share_below=sum(rate < goal for rate in later) / len(later) if later else 0.0,
         lowest=min((rate for _, rate in rates), default=0.0),
-        threads=settled.usual_threads or (found.threads[-1][1] if found.threads else 0.0),
+        threads=settled.usual_threads,
     )
+
+
+def _since(changes: Sequence[tuple[float, int]], begin: float) -> list[tuple[float, int]]:
+    """The changes after `begin`, and first what was in force then."""
+    before = [num for at, num in changes if at <= begin]
+    return [(begin, num) for num in before[-1:]] + [(at, num) for at, num in changes if at > begin]
 
 
 def measure(options: argparse.Namespace, say: Say) -> Findings:
@@ -88,12 +95,27 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 time.sleep(0.5)
                 rates[busy] = turns(_systems(options, bare), options.turns, say)
     best = {busy: max(_fixed(found).values()) for busy, found in rates.items()}
-    adapted = []
-    for busy in options.busy:
-        if busy and 0 in rates:
-            say(f"0 -> {busy} -> 0 busy cores in the middle of a stream")
-            adapted += _change(options, busy, best)
+    adapted: list[Adaptation] = []
+    if 0 in rates and len(rates) > 1:
+        goals = _goals(options, say)
+        for busy in options.busy:
+            if busy:
+                say(f"0 -> {busy} -> 0 busy cores in the middle of a stream")
+                adapted += _change(options, busy, goals)
     return _findings(rates, best, adapted)
+
+
+def _goals(options: argparse.Namespace, say: Say) -> dict[int, float]:
+    """Our best fixed rate by number of busy cores, on the stream that `_change` looks at."""
+    goals = {}
+    for busy in options.busy:
+        say(f"{busy} busy cores, fixed numbers of threads, answers of {_DEPTH} tokens")
+        with BusyCores(busy):
+            goals[busy] = max(
+                stream(options, count, 2.0 + options.skip, depth=_DEPTH).rate(options.skip)
+                for count in options.threads
+            )
+    return goals
 
 
 def _systems(options: argparse.Namespace, bare: BareLoop) -> dict[str, Callable[[], float]]:
@@ -137,7 +159,7 @@ def _change(options: argparse.Namespace, busy: int, best: Mapping[int, float]) -
         marks.append(time.monotonic())
 
     seconds = options.skip + 2.0 + 2 * options.seconds + 0.5
-    found = stream(options, 0, seconds, meanwhile)
+    found = stream(options, 0, seconds, meanwhile, depth=_DEPTH)
     on, off = marks
     end = min(off + options.seconds, found.times[-1])
     return [

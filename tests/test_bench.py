@@ -324,6 +324,8 @@ def test_adaptation_begins_with_the_first_window_that_is_fast_enough() -> None:
     assert found.share_below == 0
     assert found.lowest == 10.0
     assert found.threads == 1
+    kept = adaptation("change", Stream(slow + fast, [(-5.0, 1), (3.95, 2)]), 0.0, 3.9, 100.0)
+    assert kept.threads == 1  # what was in force when nothing changed any more
     never = adaptation("change", Stream(slow, [(0.0, 2)]), 0.0, 0.9, 100.0)
     assert never.adapted_s is None
 

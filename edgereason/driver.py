@@ -29,6 +29,7 @@ from edgereason.records import (
 )
 from edgereason.report import final_answer, line_answer
 from edgereason.strategies.base import Fork, Steps
+from edgereason.trace import Event, Kind, Sink
 
 if TYPE_CHECKING:
     from edgereason._core import Scheduler
@@ -85,8 +86,9 @@ class Job:
 class Driver:
     """Owns the thread that waits for the core. All state of jobs is guarded by one lock."""
 
-    def __init__(self, core: Scheduler, tokenizer: Tokenizer) -> None:
+    def __init__(self, core: Scheduler, tokenizer: Tokenizer, sink: Sink | None = None) -> None:
         self._core = core
+        self._sink = sink
         self._tokenizer = tokenizer
         self._lock = threading.RLock()
         self._lines: dict[int, Line] = {}
@@ -102,12 +104,21 @@ class Driver:
                 raise EngineError("this model is closed", "open it again with Reasoner.open")
             job.future.set_running_or_notify_cancel()  # from here on only `cancel` ends it early
             line = self._open(job, steps)
+            self._trace(
+                "request_start",
+                job,
+                strategy=job.strategy,
+                priority=job.request.priority,
+                arrival_ms=job.arrival_ms,
+                deadline_ms=job.deadline_ms,
+            )
             try:
                 self._advance(line, None)
                 self._start()
-            except BaseException:
+            except BaseException as error:
                 self._starting.clear()
                 self._close(line)
+                self._trace("request_end", job, error=type(error).__name__)
                 raise
 
     def cancel(self, job: Job) -> None:
@@ -169,6 +180,9 @@ class Driver:
             self._emit(line, phase, channel, text[line.shown.get(channel, 0) :])
         line.shown.clear()
         line.results.append(_phase_result(phase, fields))
+        self._trace(
+            "phase_end", line.job, chain=line.job.lines.index(line), **_figures(line.results[-1])
+        )
         if last:
             self._on_chain_end(line)
 
@@ -308,6 +322,15 @@ class Driver:
         if job.streams and answer.answer and not job.has_answered:
             # A draft that was kept, the winner of a vote: it comes in one piece.
             job.emit(Chunk(Channel.ANSWER, answer.answer))
+        self._trace(
+            "request_end",
+            job,
+            finish=answer.finish.value,
+            reasoning_tokens=answer.usage.reasoning_tokens,
+            answer_tokens=answer.usage.answer_tokens,
+            total_ms=answer.timings.total_ms,
+            late_ms=answer.budget.deadline_ms.late_ms,
+        )
         job.future.set_result(replace(answer, strategy=job.strategy, model=job.model))
         job.emit(None)
 
@@ -321,8 +344,28 @@ class Driver:
                 line.busy = False
                 self._close(line)
         if not job.future.done():
+            self._trace("request_end", job, error=type(error).__name__)
             job.future.set_exception(error)
         job.emit(None)
+
+    def _trace(self, kind: Kind, job: Job, **data: Any) -> None:
+        if self._sink is not None:
+            self._sink(Event(kind, job.lines[0].id, self._core.now_ms(), data))
+
+
+def _figures(result: PhaseResult) -> dict[str, Any]:
+    """What a trace says of a phase: all but texts and tokens."""
+    return {
+        "phase": result.name,
+        "reason": result.reason.value,
+        "tokens": result.num_tokens,
+        "reasoning_tokens": result.num_reasoning,
+        "prompt_tokens": result.num_prompt,
+        "cached_tokens": result.num_cached,
+        "queue_ms": result.queue_ms,
+        "prefill_ms": result.prefill_ms,
+        "decode_ms": result.decode_ms,
+    }
 
 
 def _phase_result(phase: Phase, fields: dict[str, Any]) -> PhaseResult:

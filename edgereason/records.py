@@ -105,6 +105,8 @@ class Sampling:
         _require(
             self.penalty_window >= 0, f"penalty_window must be 0 or more, got {self.penalty_window}"
         )
+        for token, bias in self.logit_bias.items():
+            _require(bias < math.inf, f"logit bias must be a number, got {bias} for token {token}")
         _require(0 <= self.seed < 2**64, f"seed must be in [0, 2**64), got {self.seed}")
 
 

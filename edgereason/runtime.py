@@ -31,6 +31,7 @@ from edgereason.records import (
 )
 from edgereason.registry import load
 from edgereason.strategies.base import Steps, Turn
+from edgereason.trace import Sink
 
 _BUDGET_FIELDS = {
     "think_budget": "think_tokens",
@@ -82,7 +83,13 @@ class Reasoner:
     """An open model. Safe to use from several threads: requests run side by side."""
 
     def __init__(
-        self, bundle: Bundle, engine: Any, *, threads: int = 0, park_tokens: int = -1
+        self,
+        bundle: Bundle,
+        engine: Any,
+        *,
+        threads: int = 0,
+        park_tokens: int = -1,
+        trace: Sink | None = None,
     ) -> None:
         from edgereason import _core  # loads the native library
 
@@ -90,7 +97,7 @@ class Reasoner:
         self.engine = engine
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         self._core.start()
-        self._driver = Driver(self._core, engine)
+        self._driver = Driver(self._core, engine, trace)
         self._closed = False
 
     @classmethod
@@ -101,6 +108,7 @@ class Reasoner:
         engine: str | None = None,
         threads: int = 0,
         park_tokens: int = -1,
+        trace: Sink | None = None,
         **options: Any,
     ) -> Reasoner:
         """Opens a model.
@@ -113,6 +121,7 @@ class Reasoner:
             park_tokens: how much of the context may hold prefixes of requests that asked to `keep`
                 theirs;
                 default an eighth.
+            trace: is called with what happens to each request, see `trace.py`.
             options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
 
         Raises:
@@ -121,7 +130,7 @@ class Reasoner:
         bundle = open_bundle(resolve(model))
         module = load(engines, engine or bundle.engine)
         opened = module.open(bundle, None, build(module.Config, options, what="engine option"))
-        return cls(bundle, opened, threads=threads, park_tokens=park_tokens)
+        return cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)
 
     # -- asking ------------------------------------------------------------------------------------
 

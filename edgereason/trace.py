@@ -1,10 +1,10 @@
 """What happened to a request, as events, and where they go.
 
-    with JsonLines(path) as sink:
-        sink(Event("request_start", request=7, at_ms=0.0, data={"strategy": "think"}))
+    with JsonLines(path) as sink, Reasoner.open(model, trace=sink) as reasoner:
+        reasoner.ask("What is 17 * 3?")     # request_start, phase_end of each phase, request_end
 
-A sink is anything that takes an `Event`; it is called from the driver's thread and must not block
-for long. Texts of users are not part of events unless the caller puts them into `data`.
+A sink is anything that takes an `Event`; it is called from the driver's threads and must not block
+for long. Texts are not part of events: neither the user's nor the model's.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from edgereason.errors import UsageError
+
 Kind = Literal["request_start", "phase_end", "request_end"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened. `at_ms` is the time of the runtime's clock."""
+    """One thing that happened. `at_ms` is the time of the runtime's clock, `request` a number of
+    the open model's.
+    """
 
     kind: Kind
     request: int
@@ -41,7 +45,10 @@ class JsonLines:
     """Appends one JSON object a line to a file. Safe to call from several threads."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        try:
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write a trace to {path}: {error.strerror}") from None
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:

@@ -227,6 +227,9 @@ def test_sampler_refuses_what_is_not_of_its_vocabulary() -> None:
         native.sample(row, Sampling(), recent=[4])
     with pytest.raises(UsageError, match="vocabulary of 4"):
         native.sample(row, Sampling(logit_bias={-1: 1.0}))
+    for bias in (math.inf, math.nan):  # -inf bans a token
+        with pytest.raises(UsageError, match=f"bias must be a number, got {bias} for token 3"):
+            Sampling(logit_bias={3: bias})
 
 
 steps = st.tuples(

@@ -24,6 +24,7 @@ from edgereason import (
     UsageError,
 )
 from edgereason.records import Channel
+from edgereason.trace import Event
 
 SCRIPTED = str(Path(__file__).parents[1] / "examples" / "scripted")
 QUESTION = "What is 17 * 3?"
@@ -50,6 +51,32 @@ def test_public_names_resolve() -> None:
         assert getattr(edgereason, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Reasonar'"):
         _ = edgereason.Reasonar  # type: ignore[attr-defined]  # that is the point
+
+
+def test_a_trace_has_what_happened_and_no_text() -> None:
+    events: list[Event] = []
+    with Reasoner.open(SCRIPTED, trace=events.append) as reasoner:
+        answer = reasoner.ask(QUESTION, strategy="vote", options={"samples": 2}, think_budget=9)
+        with pytest.raises(ContextFullError):
+            reasoner.ask("x" * 9000)
+    first = [event for event in events if event.request == events[0].request]
+    assert [event.kind for event in first] == ["request_start", *["phase_end"] * 5, "request_end"]
+    assert [event.at_ms for event in first] == sorted(event.at_ms for event in first)
+    assert first[0].data["strategy"] == "vote"
+    phases = [event.data for event in first[1:-1]]
+    assert sorted((data["chain"], data["phase"]) for data in phases) == [
+        (0, "prompt"),
+        *((chain, name) for chain in (1, 2) for name in ("answer", "think")),
+    ]
+    assert sum(data["reasoning_tokens"] for data in phases) == answer.usage.reasoning_tokens
+    assert first[-1].data["total_ms"] == answer.timings.total_ms
+    refused = [event for event in events if event.request != events[0].request]
+    assert [event.kind for event in refused] == ["request_start", "request_end"]
+    assert refused[-1].data == {"error": "ContextFullError"}
+    words = {value for event in events for value in event.data.values() if isinstance(value, str)}
+    assert words == {"vote", "auto", "prompt", "think", "answer", "budget", "stop"} | {
+        "ContextFullError"
+    }
 
 
 def test_many_threads_ask_at_once(reasoner: Reasoner) -> None:
@@ -95,6 +122,27 @@ def test_conversation_reuses_its_prefix(reasoner: Reasoner) -> None:
     messages += [Message("assistant", first.answer), Message("user", "And why?")]
     second = reasoner.ask(messages, strategy="no-think", keep=True)
     assert second.usage.cached_tokens > len(QUESTION)
+
+
+@pytest.mark.model
+def test_a_conversation_that_thinks_aloud_reads_little_more_than_its_last_turn(
+    smollm2: Path,
+) -> None:
+    with Reasoner.open(str(smollm2), threads=1) as reasoner:
+        messages: list[Message] = []
+        read: list[int] = []
+        for question in ("What is 2 + 3?", "And 4 more?", "And twice that?"):
+            messages.append(Message("user", question))
+            answer = reasoner.ask(
+                messages, strategy="think", think_budget=6, answer_budget=4, keep=True
+            )
+            messages.append(Message("assistant", answer.answer))
+            read.append(answer.usage.prompt_tokens - answer.usage.cached_tokens)
+        # The template drops thoughts, and the instruction to think follows the question: a turn
+        # reads the answer before it, its question, the instruction and the cue.
+        instruction = len(reasoner.engine.tokenize(reasoner.bundle.reasoning.on.suffix))
+        assert max(read[1:]) <= instruction + 40
+        assert answer.usage.cached_tokens >= 40  # all before the turn before
 
 
 def test_sampled_tokens_depend_on_the_seed_alone(reasoner: Reasoner) -> None:

@@ -6,6 +6,9 @@ import json
 import threading
 from pathlib import Path
 
+import pytest
+
+from edgereason.errors import UsageError
 from edgereason.trace import Event, JsonLines
 
 
@@ -21,6 +24,11 @@ def test_events_are_lines_of_json(tmp_path: Path) -> None:
         {"event": "request_end", "request": 7, "at_ms": 5.0},
         {"event": "phase_end", "request": 8, "at_ms": 6.0},
     ]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot write a trace to .*: Is a directory"):
+        JsonLines(tmp_path)
 
 
 def test_threads_do_not_mix_lines(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ class Opening:
     context: int | None = _declared(None, "Tokens of KV cache, shared by all that run.")
     kv: str | None = _declared(None, "Type of the KV cache: f16 or q8_0.")
     gpu_layers: int | None = _declared(None, "Layers on the GPU; -1 is all.")
+    trace: str | None = _declared(None, "File to append to what happens: one JSON object a line.")
 
 
 @dataclass(frozen=True, slots=True)

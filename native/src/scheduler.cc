@@ -6,6 +6,7 @@
 #include <cmath>
 #include <exception>
 #include <future>
+#include <iterator>
 #include <string>
 
 namespace edgereason {
@@ -158,7 +159,7 @@ RequestId Scheduler::Open(const SequenceOptions& options) {
     id = next_id_++;
     open_ids_.insert(id);
   }
-  Post({.kind = Command::Kind::kOpen, .id = id, .options = options});
+  Post({{.kind = Command::Kind::kOpen, .id = id, .options = options}});
   return id;
 }
 
@@ -198,41 +199,39 @@ void Scheduler::CheckRun(RequestId id, const std::vector<Phase>& chain) const {
 }
 
 void Scheduler::Run(RequestId id, std::vector<Phase> chain) {
-  CheckRun(id, chain);
-  Post({.kind = Command::Kind::kRun, .id = id, .chain = std::move(chain)});
+  std::vector<IdAndChain> runs;
+  runs.push_back({id, std::move(chain)});
+  RunAll(std::move(runs));
 }
 
 void Scheduler::RunAll(std::vector<IdAndChain> runs) {
   for (const IdAndChain& run : runs) CheckRun(run.id, run.chain);
-  {
-    const std::scoped_lock lock(mutex_);
-    for (IdAndChain& run : runs) {
-      commands_.push_back(
-          {.kind = Command::Kind::kRun, .id = run.id, .chain = std::move(run.chain)});
-    }
-    has_commands_ = true;
+  std::vector<Command> commands;
+  for (IdAndChain& run : runs) {
+    commands.push_back({.kind = Command::Kind::kRun, .id = run.id, .chain = std::move(run.chain)});
   }
-  work_.notify_one();
+  Post(std::move(commands));
 }
 
 void Scheduler::StopThinking(RequestId id) {
-  Post({.kind = Command::Kind::kStopThinking, .id = id});
+  Post({{.kind = Command::Kind::kStopThinking, .id = id}});
 }
 
-void Scheduler::Cancel(RequestId id) { Post({.kind = Command::Kind::kCancel, .id = id}); }
+void Scheduler::Cancel(RequestId id) { Post({{.kind = Command::Kind::kCancel, .id = id}}); }
 
 void Scheduler::Close(RequestId id, bool park) {
   {
     const std::scoped_lock lock(mutex_);
     if (open_ids_.erase(id) == 0) return;
   }
-  Post({.kind = park ? Command::Kind::kPark : Command::Kind::kClose, .id = id});
+  Post({{.kind = park ? Command::Kind::kPark : Command::Kind::kClose, .id = id}});
 }
 
-void Scheduler::Post(Command command) {
+// They are applied in one go, before the same step.
+void Scheduler::Post(std::vector<Command> commands) {
   {
     const std::scoped_lock lock(mutex_);
-    commands_.push_back(std::move(command));
+    std::ranges::move(commands, std::back_inserter(commands_));
     has_commands_ = true;
   }
   work_.notify_one();

@@ -114,7 +114,7 @@ class Scheduler {
   };
 
   void Loop() noexcept;
-  void Post(Command command);
+  void Post(std::vector<Command> commands);
   void CheckRun(RequestId id, const std::vector<Phase>& chain) const;
   void CheckFits(const std::vector<Phase>& chain) const;
   void Apply(Command* command);

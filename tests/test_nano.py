@@ -15,6 +15,7 @@ pytest.importorskip("tokenizers", reason="the recipes learn their tokenizer with
 pytest.importorskip("safetensors", reason="the recipes save safetensors")
 
 from edgereason.bench.tasks import chain, iterate, reach
+from edgereason.export.recipes.nano import __main__ as commands
 from edgereason.export.recipes.nano import (
     coconut,
     evaluate,
@@ -25,8 +26,9 @@ from edgereason.export.recipes.nano import (
 )
 from edgereason.export.recipes.nano import tokenizer as vocabulary
 from edgereason.export.recipes.nano.model import Nano, Shape
+from typer.testing import CliRunner
 
-from edgereason.errors import BundleError
+from edgereason.errors import BundleError, UsageError
 from edgereason.reasoning import detect_reasoning
 from edgereason.template import render_text
 
@@ -198,9 +200,13 @@ def trainer(model: Nano, out: Path, steps: int) -> train.Trainer[examples.Exampl
     return train.Trainer(model, draw, train.loss_of, schedule=schedule, out=out)
 
 
+def logged(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
 def test_the_loss_falls_and_is_logged(tmp_path: Path) -> None:
     trainer(tiny(), tmp_path, 12).run()
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    lines = logged(tmp_path)
     assert [line["step"] for line in lines] == list(range(1, 13))
     assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
     assert lines[-1]["tokens"] > lines[0]["tokens"] > 0
@@ -341,3 +347,42 @@ def test_a_foreign_tokenizer_is_refused() -> None:
 
     with pytest.raises(BundleError, match=r"no token <\|im_end\|>"):
         evaluate.token(Tokenizer(models.BPE()), "<|im_end|>")
+
+
+# --- the commands -------------------------------------------------------------------------------
+
+
+def test_base_coconut_and_evaluation_follow_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "Shape", lambda: replace(TINY, context=330))
+
+    def run(*args: str) -> str:
+        result = CliRunner().invoke(commands.app, [*args, "--threads", "1"])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    base, latents = str(tmp_path / "base"), str(tmp_path / "latents")
+    few = ("--steps", "1", "--examples", "2")
+    run("base", "--out", base, *few, "--tasks", "chain=2,reach")
+    run("coconut", "--start", base, "--out", latents, *few, "--last", "1")
+    assert [line["step"] for line in logged(tmp_path / "latents" / "stage-7")] == [1]
+    output = run(
+        "evaluate", "--model", latents, "--tasks", "reach", "--modes", "latent:6", "--num", "2"
+    )
+    score = json.loads(output.splitlines()[-1])["scores"][0]
+    assert (score["task"], score["mode"], score["num"]) == ("reach", "latent:6", 2)
+
+
+def test_a_mixture_names_known_tasks() -> None:
+    assert commands.mixture("chain=3,reach") == {"chain": 3.0, "reach": 1.0}
+    with pytest.raises(UsageError, match="no task called 'chian'"):
+        commands.mixture("chian=3")
+
+
+def test_an_unknown_mode_and_a_foreign_checkpoint_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no mode called 'latent:x'.*latent:N:zeroed"):
+        evaluate.score(tiny(), WORDS, "reach", "latent:x", num=1)
+    trainer(tiny(), tmp_path, 1).save()
+    with pytest.raises(UsageError, match="of another model; choose another --out"):
+        trainer(tiny(num_layers=1), tmp_path, 1)

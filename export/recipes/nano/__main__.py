@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
+from edgereason.config import unknown
+from edgereason.errors import EdgereasonError, UsageError
+
 from . import coconut as curriculum
 from . import evaluate as evaluation
 from . import folder
 from . import tokenizer as vocabulary
-from .examples import Example, example
+from .examples import TASKS, Example, example
 from .model import Nano, Shape
 from .train import Schedule, Trainer, loss_of
 
@@ -26,8 +30,23 @@ Out = Annotated[Path, typer.Option(help="folder of the run: checkpoint, log and 
 
 def mixture(text: str) -> dict[str, float]:
     """ "chain=3,reach=1" -> {"chain": 3.0, "reach": 1.0}"""
-    pairs = (part.partition("=") for part in text.split(","))
-    return {name: float(weight or 1) for name, _, weight in pairs}
+    found = {}
+    for part in text.split(","):
+        name, _, weight = part.partition("=")
+        if name not in TASKS:
+            raise unknown("no task called", name, TASKS)
+        found[name] = positive(weight or "1", name)
+    return found
+
+
+def positive(text: str, name: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise UsageError(f"the weight of {name} must be a number above 0, got {text}")
+    return value
 
 
 @app.command()
@@ -98,7 +117,7 @@ def evaluate(
     net, words = folder.load(model)
     scores = [
         evaluation.score(net, words, task, mode, num=num)
-        for task in tasks.split(",")
+        for task in mixture(tasks)
         for mode in modes.split(",")
     ]
     print(evaluation.table(scores))
@@ -106,4 +125,7 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except EdgereasonError as error:
+        sys.exit(f"error: {error}")

@@ -7,18 +7,23 @@ the last also as `latent:6:zeroed` or `latent:6:shuffled`. Knows nothing of the 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
 import torch
 from edgereason.bench.tasks.base import Problem
 from tokenizers import Tokenizer
 
-from edgereason.errors import BundleError
+from edgereason.errors import BundleError, UsageError
 
 from . import coconut, latent
 from .examples import CHECKS, TASKS, opening, prompt
 from .model import Nano
+
+MODES: Final = "none, think, auto, budget:N, latent:N, latent:N:zeroed, latent:N:shuffled"
+MODE: Final = re.compile(r"none|think|auto|budget:\d+|latent:\d+(:zeroed|:shuffled)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,6 @@ def wilson(right: int, num: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
-@torch.inference_mode()
 def write(
     model: Nano,
     prompts: Sequence[Sequence[int]],
@@ -86,6 +90,8 @@ def ask(
     model: Nano, tokenizer: Tokenizer, problems: Sequence[Problem], mode: str
 ) -> list[list[int]]:
     kind, _, rest = mode.partition(":")
+    if not MODE.fullmatch(mode):
+        raise UsageError(f"no mode called {mode!r}; known: {MODES}")
     stop = token(tokenizer, "<|im_end|>")
     if kind == "latent":
         count, _, control = rest.partition(":")
@@ -124,7 +130,9 @@ def score(
     right = tokens = 0
     for start in range(0, num, batch):
         some = problems[start : start + batch]
-        for problem, ids in zip(some, ask(model, tokenizer, some, mode), strict=True):
+        with torch.inference_mode():
+            replies = ask(model, tokenizer, some, mode)
+        for problem, ids in zip(some, replies, strict=True):
             text = tokenizer.decode(ids, skip_special_tokens=False)
             right += CHECKS[task](problem, answer_in(text))
             tokens += len(ids)

@@ -19,6 +19,8 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.nn import functional
 
+from edgereason.errors import UsageError
+
 from .examples import Example
 from .model import Nano
 
@@ -180,7 +182,12 @@ class Trainer(Generic[E]):
 
     def _load(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"{self.checkpoint} is of another model; choose another --out"
+            ) from error
         self.step, self.tokens = state["step"], state["tokens"]
         self.seconds = state["seconds"]

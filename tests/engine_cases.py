@@ -30,8 +30,8 @@ after = "lazy"
 reply = " dog, and then"
 """
 
-# What is run: the scripted engine, a tiny model of each kind of memory, a real one; as graphs, those
-# of them that can be exported. The number is how far two ways to compute the same logits may lie
+# What is run: the scripted engine, a tiny model of each kind of memory, a real one; as graphs, what
+# of them can be exported. The number is how far two ways to compute the same logits may lie
 # apart: with another order of KV cells libllama rounds otherwise, and 4-bit kernels amplify it: 1.3
 # at most on STORY, where one wrong token makes 8.5 at the median.
 CASES = {

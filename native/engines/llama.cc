@@ -323,13 +323,22 @@ std::span<const float> LlamaEngine::Hidden(std::int32_t row) const noexcept {
   return {hidden, hidden ? static_cast<std::size_t>(info_.num_embd) : 0};
 }
 
+// Layers with a sliding window let go of what lies behind it: a sequence can be cut only where all
+// that its next token looks back to is still there.
+bool LlamaEngine::CanCut(SeqId seq, Pos len) const noexcept {
+  const Pos have = length_[static_cast<std::size_t>(seq)];
+  if (len < 0 || len > have) return false;
+  if (len == 0 || len == have) return true;
+  if (!cuts_anywhere_) return false;
+  const std::int32_t window = llama_model_n_swa(model_.get());
+  return window == 0 || llama_memory_seq_pos_min(llama_get_memory(context_.get()), seq) <=
+                            std::max(0, len - window + 1);
+}
+
 bool LlamaEngine::Fork(SeqId from, SeqId to, Pos len) noexcept try {
   if (!Holds(from) || !Holds(to) || from == to) return false;
-  const Pos have = length_[static_cast<std::size_t>(from)];
   Pos& there = length_[static_cast<std::size_t>(to)];
-  if (there != 0 || len < 0 || len > have || (!cuts_anywhere_ && len != 0 && len != have)) {
-    return false;
-  }
+  if (there != 0 || !CanCut(from, len)) return false;
   if (len > 0) llama_memory_seq_cp(llama_get_memory(context_.get()), from, to, 0, len);
   there = len;
   return true;
@@ -338,9 +347,8 @@ bool LlamaEngine::Fork(SeqId from, SeqId to, Pos len) noexcept try {
 }
 
 bool LlamaEngine::Trim(SeqId seq, Pos len) noexcept try {
-  if (!Holds(seq)) return false;
+  if (!Holds(seq) || !CanCut(seq, len)) return false;
   Pos& have = length_[static_cast<std::size_t>(seq)];
-  if (len < 0 || len > have) return false;
   if (len < have && !llama_memory_seq_rm(llama_get_memory(context_.get()), seq, len, -1)) {
     return false;
   }

@@ -97,6 +97,7 @@ class LlamaEngine final : public Engine {
   void Collect(std::int32_t num_rows, const Pass& pass, bool copy);
   bool RollBack();
   bool Holds(SeqId seq) const noexcept;
+  bool CanCut(SeqId seq, Pos len) const noexcept;
   Status Fail(std::string why);
 
   ModelPtr model_;

@@ -305,9 +305,10 @@ class TestSaved:
 class Twin:
     """What an engine should hold: the tokens of each sequence."""
 
-    def __init__(self, engine: Engine, rng: random.Random) -> None:
+    def __init__(self, engine: Engine, rng: random.Random, *, slides: bool) -> None:
         self.engine = engine
         self.rng = rng
+        self.slides = slides
         self.words = engine.tokenize(STORY)
         self.cuts = Capability.TRIM in Capability(engine.info["caps"])
         self.held: list[list[int]] = [[] for _ in range(4)]
@@ -334,15 +335,18 @@ class Twin:
         target = self.rng.randrange(4)
         there = self.cuts or length in (0, len(self.held[seq]))
         possible = target != seq and not self.held[target] and there
-        assert self.engine.fork(seq, target, length) == possible
-        if possible:
+        if self._done(self.engine.fork(seq, target, length), possible):
             self.held[target] = self.held[seq][:length]
 
     def _trim(self, seq: int, length: int) -> None:
         possible = self.cuts or length in (0, len(self.held[seq]))
-        assert self.engine.trim(seq, length) == possible
-        if possible:
+        if self._done(self.engine.trim(seq, length), possible):
             del self.held[seq][length:]
+
+    def _done(self, done: bool, possible: bool) -> bool:
+        """A sliding window may have let go of what a cut would need: that is refused."""
+        assert done == possible or (self.slides and not done)
+        return done
 
     def _drop(self, seq: int, length: int) -> None:
         self.engine.drop(seq)
@@ -353,7 +357,7 @@ def test_any_order_of_operations_equals_recomputing(case: Case) -> None:
     engine = case.open()
     (last,) = engine.tokenize(",")
     for seed in range(100):
-        twin = Twin(engine, random.Random(seed))
+        twin = Twin(engine, random.Random(seed), slides=case.name == "sliding")
         for _ in range(15):
             twin.step()
         for seq, tokens in enumerate(twin.held):

@@ -233,7 +233,7 @@ def ports(arch: Architecture, shape: Shape) -> tuple[tuple[_trt.Port, ...], tupl
 def profiles(shape: Shape) -> tuple[_trt.Profile, ...]:
     """Reading a prompt, one sequence at a time; then one token for each of several sequences."""
     usual = max(1, shape.context // 4)
-    past = (0, usual, shape.context)
+    past = (1, usual, shape.context)  # an engine gives at least one row, which may be garbage
     reading = {
         "batch": (1, 1, 1),
         "length": (1, max(1, shape.chunk // 2), shape.chunk),

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
+import trt_twin
 from tiny_models import write_model
 
 from edgereason import engines
@@ -43,8 +44,11 @@ CASES = {
     "onnx-dense": ("onnxruntime", 0.001),
     "onnx-sliding": ("onnxruntime", 0.001),
     "onnx-smollm2": ("onnxruntime", 2.0),
+    "trt-A-dense": ("tensorrt", 0.03),  # on its twin; products and cache are float16
+    "trt-B-sliding": ("tensorrt", 0.03),
 }
 ONNX = "onnx-"
+TRT = "trt-"
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Case:
 
 def open_case(name: str, folder: Path, smollm2: Path | None) -> Case:
     engine, tolerance = CASES[name]
-    kind = name.removeprefix(ONNX)
+    kind = name.rpartition("-")[2]
     if name == "scripted":
         path = _scripted_bundle(folder)
     elif kind == "smollm2":
@@ -79,6 +83,9 @@ def open_case(name: str, folder: Path, smollm2: Path | None) -> Case:
         path = write_model(folder / "tiny.gguf", kind)
     if name.startswith(ONNX):
         path = export_onnx(path, folder / "onnx", "f32" if kind != "smollm2" else "int8")
+    if name.startswith(TRT):
+        path = trt_twin.export(path, folder / "trt", name.split("-")[1])
+        return Case(name, trt_twin.module(), open_bundle(path), tolerance)
     return Case(name, load(engines, engine), open_bundle(path), tolerance)
 
 

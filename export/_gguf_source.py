@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 from collections.abc import Iterator
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -107,19 +108,7 @@ def _architecture(header: gguf.Gguf, factors: tuple[float, ...]) -> Architecture
     name = header.architecture
     _refuse_unknown_parts(header)
 
-    def integer(key: str, default: int = 0) -> int:
-        value = header.metadata.get(f"{name}.{key}", default)
-        if type(value) is not int:
-            raise UnsupportedError(
-                f"{name}.{key} is {value!r}, not one number",
-                "layers that differ in size cannot be exported",
-            )
-        return value
-
-    def number(key: str, default: float = 0.0) -> float:
-        value = header.metadata.get(f"{name}.{key}", default)
-        return float(value) if isinstance(value, (int, float)) else default
-
+    integer, number = partial(_integer, header), partial(_number, header)
     shapes = {tensor.name: tensor.shape[::-1] for tensor in header.tensors}
     heads = integer("attention.head_count")
     embd = integer("embedding_length")
@@ -149,6 +138,21 @@ def _architecture(header: gguf.Gguf, factors: tuple[float, ...]) -> Architecture
     if name == "gemma3":
         common |= _gemma3(header, embd, heads, layers)
     return Architecture(**common)
+
+
+def _integer(header: gguf.Gguf, key: str, default: int = 0) -> int:
+    key = f"{header.architecture}.{key}"
+    value = header.metadata.get(key, default)
+    if type(value) is not int:
+        raise UnsupportedError(
+            f"{key} is {value!r}, not one number", "layers that differ in size cannot be exported"
+        )
+    return value
+
+
+def _number(header: gguf.Gguf, key: str, default: float = 0.0) -> float:
+    value = header.metadata.get(f"{header.architecture}.{key}", default)
+    return float(value) if isinstance(value, (int, float)) else default
 
 
 def _gemma3(header: gguf.Gguf, embd: int, heads: int, layers: int) -> dict[str, Any]:

@@ -32,14 +32,7 @@ _UNKNOWN_PARTS: Final = (
 
 def architecture_of(config: Mapping[str, Any], tied: bool) -> Architecture:
     """`tied`: the language head is the embedding."""
-    kind = str(config.get("model_type", ""))
-    name = _TYPES.get(kind, kind)
-    if name not in ARCHITECTURES or kind == "gemma3":
-        if kind == "gemma3":
-            raise UnsupportedError(
-                "cannot export gemma3 with its vision part", "give a text-only one: gemma3_text"
-            )
-        raise refuse(kind)
+    name = _name(str(config.get("model_type", "")))
     _refuse_unknown_parts(config, name)
     if name == "gpt2":
         return _gpt2(config)
@@ -74,6 +67,17 @@ def architecture_of(config: Mapping[str, Any], tied: bool) -> Architecture:
         tied=tied,
         **more,
     )
+
+
+def _name(kind: str) -> str:
+    if kind == "gemma3":
+        raise UnsupportedError(
+            "cannot export gemma3 with its vision part", "give a text-only one: gemma3_text"
+        )
+    name = _TYPES.get(kind, kind)
+    if name not in ARCHITECTURES:
+        raise refuse(kind)
+    return name
 
 
 def _gpt2(config: Mapping[str, Any]) -> Architecture:

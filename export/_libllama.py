@@ -27,7 +27,7 @@ _STEP: Final = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 _BUFFER_BYTES: Final = 128 << 20  # of rows that the quantizer holds at once
 _ERROR: Final = re.compile(r"failed to quantize: (.*)|error: (.*)|(.*GGML_ASSERT.*)")
 
-QUANTIZE_BYTES: Final = 6 * _BUFFER_BYTES
+QUANTIZE_BYTES: Final = 4 * _BUFFER_BYTES
 """Memory of the quantizer at most: rows as they are, as float32 and quantized, and the library."""
 
 

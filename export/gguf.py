@@ -49,7 +49,7 @@ _F16_MOST: Final = 65504.0
 
 # Seconds per million weights on one core of an x86-64 with AVX-512, and in libllama's quantizer.
 _WRITE_S: Final = 0.025
-_QUANTIZE_S: Final = {"q": 0.1, "i": 0.6}
+_QUANTIZE_S: Final = {"q": 0.1, "i": 1.2}
 
 
 @dataclass(frozen=True, slots=True)

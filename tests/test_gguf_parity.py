@@ -184,3 +184,49 @@ def test_an_importance_matrix_reaches_the_quantizer(tmp_path: Path) -> None:
         with open_source(made.bundle.path) as back:
             errors[way] = float(np.square(back.tensor(name) - exact)[:, :8].mean())
     assert errors["first columns"] < 0.9 * errors["even"]
+
+
+@pytest.mark.model
+def test_a_real_model_says_what_transformers_says(smollm2: Path, tmp_path: Path) -> None:
+    """SmolLM2's own weights, dequantized: handed to transformers, and written as f32."""
+    import torch
+    from edgereason.export._hugging_face import _COMMON
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    made = export(smollm2, tmp_path / "out", "f32")
+    names = {ours: theirs for theirs, ours in _COMMON.items()}
+    with open_source(smollm2) as source:
+        arch = source.architecture
+        state = {"model.embed_tokens.weight": source.tensor("token_embd.weight")}
+        state["model.norm.weight"] = source.tensor("output_norm.weight")
+        for i in range(arch.num_layers):
+            for ours in {name.split(".")[2] for name in source.names() if name.count(".") == 3}:
+                theirs = f"model.layers.{i}.{names[ours]}.weight"
+                state[theirs] = source.tensor(f"blk.{i}.{ours}.weight")
+    config = LlamaConfig(
+        vocab_size=arch.num_vocab,
+        hidden_size=arch.num_embd,
+        intermediate_size=arch.num_ff,
+        num_hidden_layers=arch.num_layers,
+        num_attention_heads=arch.num_heads,
+        num_key_value_heads=arch.num_kv_heads,
+        max_position_embeddings=arch.context,
+        rms_norm_eps=arch.norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": arch.rope_theta},
+        tie_word_embeddings=True,
+    )
+    torch.set_num_threads(1)
+    model = LlamaForCausalLM(config).eval()
+    tensors = {name: torch.from_numpy(weight) for name, weight in state.items()}
+    left = model.load_state_dict(tensors, strict=False)
+    assert left.missing_keys == ["lm_head.weight"]
+    assert not left.unexpected_keys
+    model.tie_weights()
+    tokens, logits = decoded(made.bundle)
+    for sequence, found in zip(tokens, logits, strict=True):
+        with torch.no_grad():
+            expected = model(torch.tensor([sequence[:-1]])).logits[0].numpy()
+        assert expected[-STEPS - 1 :].argmax(-1).tolist() == sequence[-STEPS - 1 :]
+        largest = float(np.abs(np.stack(found) - expected).max())
+        print(f"smollm2-135m: largest logit difference {largest:.2g}")
+        assert largest < 0.01

@@ -14,7 +14,7 @@ from typing import Any
 
 from edgereason import engines, strategies
 from edgereason.bundle import Bundle, open_bundle
-from edgereason.config import build
+from edgereason.config import build, fields_of
 from edgereason.driver import Driver, Job
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.hub import resolve
@@ -117,7 +117,7 @@ class Reasoner:
             model: a name from the catalog, a path to a bundle or a `.gguf`, or
                 `hf:owner/repo:QUANT`.
             engine: a file in `edgereason/engines/`; default: what the bundle was made for.
-            threads: compute threads; 0 follows the load of the machine.
+            threads: compute threads; 0 follows the load of the machine, where the engine can.
             park_tokens: how much of the context may hold prefixes of requests that asked to `keep`
                 theirs;
                 default an eighth.
@@ -129,7 +129,10 @@ class Reasoner:
         """
         bundle = open_bundle(resolve(model))
         module = load(engines, engine or bundle.engine)
-        opened = module.open(bundle, None, build(module.Config, options, what="engine option"))
+        if threads and any(option.name == "threads" for option in fields_of(module.Config)):
+            options["threads"] = threads  # fixed while it is open, whatever the scheduler says
+        config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
+        opened = module.open(bundle, None, config)
         return cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)
 
     # -- asking ------------------------------------------------------------------------------------

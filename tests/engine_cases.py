@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -96,7 +96,8 @@ def export_onnx(model: Path, folder: Path, quant: str) -> Path:
 
     folder.mkdir()
     with open_source(model) as source:
-        write_bundle(onnx.write(source, folder, onnx.Config(quant=quant), lambda *_: None), folder)
+        bundle = onnx.write(source, folder, onnx.Config(quant=quant), lambda *_: None)
+        write_bundle(replace(bundle, name="tiny"), folder)
     return folder
 
 

@@ -36,7 +36,7 @@ MISTAKES = [
     (("run", "hi", "--samples", "0"), 2, "samples must be 1 or more, got 0", ""),
     (("run", "hi", "--samples", "2", "--strategy", "think"), 2, "option of think 'samples'", ""),
     (("run", "hi", "--samples", "2", "--set", "samples=3"), 2, "samples is given twice", ""),
-    (("run", "hi", "--kv", "f16"), 2, "unknown engine option 'kv'", ""),
+    (("run", "hi", "--kv", "f16"), 2, "unknown option of engine scripted 'kv'", ""),
     (("run", "word " * 5000), 2, "the context holds 4096", "shorten the prompt"),
     (("run", ""), 2, "the prompt is empty", "edgereason run"),
     (("run",), 2, "the prompt is empty", "edgereason run"),

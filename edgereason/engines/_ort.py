@@ -98,8 +98,10 @@ class DeviceMemory:
         self.device = device
         self._dtype = info.kv_dtype
         self._shape = shape
-        empty = np.zeros(shape, info.kv_dtype)
-        self._values = [OrtValue.ortvalue_from_numpy(empty, device, 0) for _ in info.kv_names]
+        self._values = [
+            OrtValue.ortvalue_from_numpy(np.zeros(shape, info.kv_dtype), device, 0)
+            for _ in info.kv_names
+        ]
         self.addresses = [value.data_ptr() for value in self._values]
         self.slot_bytes = math.prod(shape[1:]) * info.kv_dtype.itemsize
         provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
@@ -157,7 +159,7 @@ class Bound:
         self._rows = np.zeros(sizes.sequences, np.int64)
         self._embeds = np.zeros((rows, info.num_embd), np.float32)
         self._nowhere = np.zeros(info.num_vocab, np.float32)  # logits that nobody wants
-        self._bindings: dict[tuple[int, int], tuple[Any, _Ports]] = {}
+        self._bindings: dict[tuple[int, int], tuple[Any, tuple[int, ...] | None]] = {}
 
     def run(self, run: Run) -> None:
         batch, length = run.tokens.shape
@@ -184,28 +186,27 @@ class Bound:
     def _bind(self, run: Run, batch: int, length: int) -> Any:
         """The binding of the window: its KV is bound once, the rest where it has changed."""
         key = (run.first, batch)
-        binding, bound = self._bindings.get(key) or (self._bind_window(run.first, batch), {})
-        self._bindings[key] = (binding, bound)
-        num_outputs = len(run.rows) or 1  # row 0, where nobody wants one
-        logits, hidden = (run.logits, run.hidden) if len(run.rows) else (self._nowhere,) * 2
+        binding, bound = self._bindings.get(key) or (self._bind_window(run.first, batch), None)
+        num_outputs = len(run.rows)
+        logits, hidden = (run.logits, run.hidden) if num_outputs else (self._nowhere,) * 2
+        places = (_address(logits), _address(hidden))
+        wanted = (length, num_outputs, *places)
+        if wanted == bound:
+            return binding
+        self._bindings[key] = (binding, wanted)
+        num_rows = num_outputs or 1  # row 0, where nobody wants one
         embd, vocab = self._info.num_embd, self._info.num_vocab
-        inputs: _Ports = {
-            "input_ids": (np.int64, (batch, length), self._ids.ctypes.data),
-            "inputs_embeds": (np.float32, (batch, length, embd), self._embeds.ctypes.data),
-            "past_lengths": (np.int32, (batch,), self._past.ctypes.data),
-            "output_rows": (np.int64, (num_outputs,), self._rows.ctypes.data),
-        }
-        outputs: _Ports = {
-            "logits": (np.float32, (num_outputs, vocab), logits.ctypes.data),
-            "hidden_states": (np.float32, (num_outputs, embd), hidden.ctypes.data),
-        }
-        for name, port in inputs.items():
-            if bound.get(name) != port:
-                binding.bind_input(name, "cpu", 0, *port)
-        for name, port in outputs.items():
-            if bound.get(name) != port:
-                binding.bind_output(name, "cpu", 0, *port)
-        bound |= inputs | outputs
+        for name, array, shape in (
+            ("input_ids", self._ids, (batch, length)),
+            ("inputs_embeds", self._embeds, (batch, length, embd)),
+            ("past_lengths", self._past, (batch,)),
+            ("output_rows", self._rows, (num_rows,)),
+        ):
+            binding.bind_input(name, "cpu", 0, array.dtype.type, shape, _address(array))
+        for name, width, place in zip(
+            ("logits", "hidden_states"), (vocab, embd), places, strict=True
+        ):
+            binding.bind_output(name, "cpu", 0, np.float32, (num_rows, width), place)
         return binding
 
     def _bind_window(self, first: int, batch: int) -> Any:
@@ -223,9 +224,6 @@ class Bound:
             binding.bind_input(f"past_key_values.{name}", *place)
             binding.bind_output(f"present.{name}", *place)
         return binding
-
-
-_Ports = dict[str, tuple[Any, tuple[int, ...], int]]
 
 
 class Joined:
@@ -260,6 +258,10 @@ class Joined:
         for array, new in zip(self._memory.arrays, present, strict=True):
             for i, past in enumerate(run.past.tolist()):
                 array[run.first + i, :, past : past + length] = new[i, :, most : most + length]
+
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])  # a third of the time of array.ctypes.data
 
 
 def _identity(dtype: np.dtype[np.generic]) -> bytes:

@@ -194,7 +194,7 @@ class Slots:
         wanted = np.flatnonzero(there & step.outputs[table])
         places = step.places[table.reshape(-1)[wanted]]
         start, num = (int(places[0]), len(places)) if len(places) else (0, 0)
-        in_order = bool((np.diff(places) == 1).all())
+        in_order = num < 2 or bool((np.diff(places) == 1).all())
         begin = start if in_order else 0
         part = slice(begin, begin + num)
         logits, hidden = (self._logits, self._hidden) if in_order else self._apart

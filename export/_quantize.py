@@ -59,11 +59,15 @@ def quantize(
         positive: only positive scales, as TensorRT wants; a negative one lets the largest number of
             a block have the code that has no counterpart.
         search: try several scales; otherwise the largest number decides (round to nearest).
-        importance: [in], mean squares of the activations that meet each column; None: all equal.
+        importance: [in], mean squares of the activations that meet each column. None: large numbers
+            weigh more (as in ggml). By the plain error they would be cut, and models suffer more
+            from that than from plain rounding.
     """
     out, width = weight.shape
-    driven = np.ones(width, np.float32) if importance is None else importance.astype(np.float32)
-    driven = driven.reshape(1, -1, block) / max(float(driven.mean()), 1e-30) + 1e-6
+    driven = None
+    if importance is not None:
+        mean = max(float(importance.mean()), _TINY)
+        driven = (importance / mean + 1e-6).astype(np.float32).reshape(1, -1, block)
     search = search and bits < 8  # eight bits leave nothing to find
     codes = np.empty((out, width // block, block), np.uint8)
     scales = np.empty((out, width // block), np.float32)
@@ -71,7 +75,8 @@ def quantize(
     for rows in _chunks(out, width):
         x = weight[rows].reshape(-1, width // block, block)
         tries = _tries(x, bits, symmetric, positive, search)
-        codes[rows], scales[rows], zeros[rows] = _fit(x, driven, bits, tries, search)
+        weights = _spread(x) if driven is None else driven
+        codes[rows], scales[rows], zeros[rows] = _fit(x, weights, bits, tries, search)
     return Blocks(codes, scales, None if symmetric else zeros, bits)
 
 
@@ -110,22 +115,23 @@ def _tries(
         yield inverse * stretch, zero if symmetric else np.rint(-low * inverse * stretch)
 
 
-def _fit(
-    x: Floats, driven: Floats, bits: int, tries: Iterator[tuple[Floats, Floats]], search: bool
-) -> tuple[Floats, Floats, Floats]:
-    """Codes, scales and zeros that leave the least weighted error.
+def _spread(x: Floats) -> Floats:
+    """Weights of the error where nothing is known of the activations."""
+    square = x * x
+    return np.asarray(np.sqrt(square + square.mean(axis=-1, keepdims=True) + _TINY), np.float32)
 
-    Large numbers weigh more (by their square, as in ggml): the least plain error clips them, and
-    the model suffers more than from plain rounding.
-    """
-    weight = driven * (x * x + _TINY)
+
+def _fit(
+    x: Floats, weights: Floats, bits: int, tries: Iterator[tuple[Floats, Floats]], search: bool
+) -> tuple[Floats, Floats, Floats]:
+    """Codes, scales and zeros that leave the least weighted error."""
     best: tuple[Any, ...] | None = None
     top = (1 << bits) - 1
     for inverse, tried_zero in tries:
         zero = np.clip(tried_zero, 0, top)
         code = np.clip(np.rint(x * inverse) + zero, 0, top)
         level = code - zero
-        strong = weight * level
+        strong = weights * level
         power = np.maximum(np.einsum("...k,...k->...", strong, level)[..., None], _TINY)
         scale = np.einsum("...k,...k->...", strong, x)[..., None] / power  # least squares
         found = (scale * scale * power, code, scale if search else 1 / inverse, zero)

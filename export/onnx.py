@@ -33,19 +33,19 @@ MODEL: Final = "model.onnx"
 DATA: Final = "model.onnx.data"
 VOCABULARY: Final = "vocab.gguf"
 
-QUANTS: Final = ("f32", "int8", "int4")
+QUANTS: Final = ("f32", "int8", "int4_mixed", "int4")
 _BLOCK: Final = 32  # weights that share a scale; onnxruntime is fastest with it
 _MOST_CONTEXT: Final = 32768  # tables of positions take 8 * head_dim / 2 bytes a token
 _UNFINISHED: Final = ".onnx"
 
 # Seconds per million weights on one core of an x86-64 with AVX-512.
-_SECONDS: Final = {"f32": 0.035, "int8": 0.05, "int4": 0.1}
+_SECONDS: Final = {"f32": 0.035, "int8": 0.05, "int4_mixed": 0.09, "int4": 0.1}
 _NODE_BYTES: Final = 20_000  # of model.onnx, a layer
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    quant: str = field(default="int8", metadata={"help": "f32, int8 or int4: bits of a weight"})
+    quant: str = field(default="int8", metadata={"help": "f32, int8, int4_mixed or int4"})
     imatrix: Path | None = field(
         default=None,
         metadata={"help": "importance matrix for int4, a GGUF as llama.cpp's tools write it"},
@@ -57,7 +57,7 @@ class Config:
     def __post_init__(self) -> None:
         if self.quant not in QUANTS:
             raise unknown("no ONNX format called", self.quant, QUANTS)
-        if self.imatrix is not None and self.quant != "int4":
+        if self.imatrix is not None and not self.quant.startswith("int4"):
             raise UsageError(
                 f"{self.quant} loses nothing that an importance matrix could save",
                 "leave --imatrix out, or take int4",
@@ -132,12 +132,13 @@ def _write_graph(source: Source, out: Path, config: Config, progress: Progress) 
 
 
 def _bits(name: str, source: Source, quant: str) -> int:
-    """32: as it is. The head decides the token: it keeps 8 bits."""
+    """32: as it is. What harms a model most keeps 8 bits; docs/log.md has the figures."""
     shape = source.shape(name)
     if quant == "f32" or len(shape) < 2 or name == "position_embd.weight" or shape[1] % _BLOCK:
         return 32
     head = "token_embd.weight" if source.architecture.tied else "output.weight"
-    return 8 if quant == "int8" or name == head else 4
+    tender = (head, ".attn_v.", *((".ffn_down.",) if quant == "int4_mixed" else ()))
+    return 8 if quant == "int8" or any(part in name for part in tender) else 4
 
 
 def _num_bytes(name: str, source: Source, config: Config) -> int:

@@ -115,6 +115,7 @@ def differences(engine: Engine, torch: Torch, seed: int) -> Differences:
         read(engine, [(1, pos, tokens[pos]) for pos in range(at, min(at + _CHUNK, PROMPT))])[0]
         for at in range(0, PROMPT, _CHUNK)
     ]
+    engine.drop(1)
     decode, equal = _decoded(engine, torch, tokens, whole[-1])
     batch = _batched(engine, torch, lines)
     hidden, after = _fed_back(engine, torch, tokens[:9])
@@ -206,7 +207,7 @@ def tiny_models() -> ModuleType:
 
 def _open(bundle: Bundle) -> Engine:
     module: Any = load(engines, bundle.engine)
-    wanted = {"context": _CONTEXT, "sequences": len(LENGTHS), "batch": 64, "hidden": True}
+    wanted = {"context": _CONTEXT, "sequences": PROMPT, "batch": 64, "hidden": True}
     known = module.Config.__slots__
     options = {name: value for name, value in wanted.items() if name in known}
     engine: Engine = module.open(bundle, None, module.Config(**options))

@@ -6,7 +6,7 @@ square of the activations). Knows no file format.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -78,6 +78,17 @@ def quantize(
         weights = _spread(x) if driven is None else driven
         codes[rows], scales[rows], zeros[rows] = _fit(x, weights, bits, tries, search)
     return Blocks(codes, scales, None if symmetric else zeros, bits)
+
+
+def joined(parts: Sequence[Blocks]) -> Blocks:
+    """Weights of the same inputs and form as one, row by row."""
+    zeros = [part.zeros for part in parts if part.zeros is not None]
+    return Blocks(
+        np.concatenate([part.codes for part in parts]),
+        np.concatenate([part.scales for part in parts]),
+        np.concatenate(zeros) if zeros else None,
+        parts[0].bits,
+    )
 
 
 def packed(codes: Codes, bits: int) -> Codes:

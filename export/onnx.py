@@ -137,7 +137,9 @@ def _bits(name: str, source: Source, quant: str) -> int:
     if quant == "f32" or len(shape) < 2 or name == "position_embd.weight" or shape[1] % _BLOCK:
         return 32
     head = "token_embd.weight" if source.architecture.tied else "output.weight"
-    tender = (head, ".attn_v.", *((".ffn_down.",) if quant == "int4_mixed" else ()))
+    tender = [head, ".attn_q", ".attn_k.", ".attn_v."]  # ".attn_q" is gpt2's attn_qkv as well
+    if quant == "int4_mixed":
+        tender.append(".ffn_down.")
     return 8 if quant == "int8" or any(part in name for part in tender) else 4
 
 

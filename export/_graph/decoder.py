@@ -77,13 +77,7 @@ def _embedded(dialect: Dialect, ids: str, embeds: str) -> str:
 
 def _attention(dialect: Dialect, layer: int, x: str) -> str:
     arch, prefix = dialect.arch, f"blk.{layer}"
-    if dialect.has(f"{prefix}.attn_qkv.weight"):
-        packed = dialect.linear(x, f"{prefix}.attn_qkv")
-        sizes = [arch.num_heads * arch.head_dim, *[arch.num_kv_heads * arch.head_dim] * 2]
-        parts = dialect.graph.constant(sizes, np.int64)
-        q, k, v = dialect.graph.nodes(3, "Split", packed, parts, axis=-1)
-    else:
-        q, k, v = (dialect.linear(x, f"{prefix}.attn_{part}") for part in "qkv")
+    q, k, v = dialect.projections(x, prefix)
     if dialect.has(f"{prefix}.attn_q_norm.weight"):
         q = dialect.head_norm(q, f"{prefix}.attn_q_norm", arch.num_heads)
         k = dialect.head_norm(k, f"{prefix}.attn_k_norm", arch.num_kv_heads)

@@ -92,6 +92,19 @@ class Dialect(ABC):
         new = node("Range", constant(0, np.int64), length, constant(1, np.int64))
         return node("Add", self.cast(past, np.int64, np.int32), new)
 
+    def projections(self, x: str, prefix: str) -> tuple[str, str, str]:
+        """q, k and v. Where the heads have no norms, a dialect may give what only its own
+        `attention` understands."""
+        if not self.has(f"{prefix}.attn_qkv.weight"):
+            q, k, v = (self.linear(x, f"{prefix}.attn_{part}") for part in "qkv")
+            return q, k, v
+        arch = self.arch
+        widths = [head * arch.head_dim for head in (arch.num_heads, *[arch.num_kv_heads] * 2)]
+        packed = self.linear(x, f"{prefix}.attn_qkv")
+        parts = self.graph.constant(widths, np.int64)
+        q, k, v = self.graph.nodes(3, "Split", packed, parts, axis=-1)
+        return q, k, v
+
     def norm(self, x: str, name: str, *, width: int = 0) -> str:
         """Over the last axis: RMS, or with mean and bias where the model has `name.bias`."""
         weight = self.vector(f"{name}.weight")

@@ -6,7 +6,7 @@ multiplied as they are stored. Token embeddings that are also the head are store
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -29,7 +29,7 @@ class OrtDialect(Dialect):
     """Contrib operators, float32 activations and cache.
 
     `quantize` turns a linear weight or the token embeddings into blocks, or leaves it as it is
-    (None).
+    (None); q, k and v of a layer in the same way.
     """
 
     kind = "ort"
@@ -48,6 +48,15 @@ class OrtDialect(Dialect):
         self._most = node("ReduceMax", total, keepdims=0)
 
     # --- attention --------------------------------------------------------------------------------
+
+    def projections(self, x: str, prefix: str) -> tuple[str, str, str]:
+        """All three in one product, which attention takes as it is."""
+        packed = f"{prefix}.attn_qkv"
+        if self.has(f"{packed}.weight"):
+            return self.linear(x, packed), "", ""
+        if self.has(f"{prefix}.attn_q_norm.weight"):
+            return super().projections(x, prefix)
+        return self.linear(x, packed, [f"{prefix}.attn_{part}" for part in "qkv"]), "", ""
 
     def attention(self, layer: int, q: str, k: str, v: str) -> str:
         arch = self.arch
@@ -88,10 +97,14 @@ class OrtDialect(Dialect):
 
     # --- weights ----------------------------------------------------------------------------------
 
-    def linear(self, x: str, name: str) -> str:
-        weight = f"{name}.weight"
-        bias = self.vector(f"{name}.bias") if self.has(f"{name}.bias") else ""
-        self._store(weight, transposed=True)
+    def linear(self, x: str, name: str, parts: Sequence[str] = ()) -> str:
+        """`parts`: weights and biases that become one, row by row."""
+        parts = parts or (name,)
+        weight, bias = f"{name}.weight", ""
+        self._store(weight, [f"{part}.weight" for part in parts], transposed=True)
+        if self.has(f"{parts[0]}.bias"):
+            biases = np.concatenate([self.tensor(f"{part}.bias") for part in parts])
+            bias = self.graph.weight(f"{name}.bias", biases)
         if weight in self._blocks:
             return self._by_blocks(x, weight, bias)
         y = self.graph.node("MatMul", x, weight)
@@ -99,7 +112,7 @@ class OrtDialect(Dialect):
 
     def embedding(self, ids: str) -> str:
         weight = "token_embd.weight"
-        self._store(weight)
+        self._store(weight, [weight])
         if weight not in self._blocks:
             return self.graph.node("Gather", weight, ids)
         bits, block = self._blocks[weight]["bits"], self._blocks[weight]["block_size"]
@@ -124,22 +137,26 @@ class OrtDialect(Dialect):
             return self._by_blocks(x, weight, "")
         return self.graph.node("Gemm", x, weight, transB=1)
 
-    def _store(self, name: str, *, transposed: bool = False) -> None:
-        """Writes a weight [out, in], in blocks where it is quantized."""
-        array = self.tensor(name)
-        blocks = self._quantize(name, array)
-        if blocks is None:
+    def _store(self, name: str, parts: Sequence[str], *, transposed: bool = False) -> None:
+        """Writes weights [out, in] under one name, in blocks where they are quantized."""
+        arrays = [self.tensor(part) for part in parts]
+        found = [self._quantize(part, array) for part, array in zip(parts, arrays, strict=True)]
+        blocks = [each for each in found if each is not None]
+        if not blocks:
+            array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
             self.graph.weight(name, array.T if transposed else array)
             return
-        self.graph.weight(name, _quantize.packed(blocks.codes, blocks.bits))
-        self.graph.weight(f"{name}.scales", blocks.scales)
-        if blocks.zeros is not None:
-            self.graph.weight(f"{name}.zeros", _quantize.packed(blocks.zeros, blocks.bits))
+        joined = _quantize.joined(blocks)
+        self.graph.weight(name, _quantize.packed(joined.codes, joined.bits))
+        self.graph.weight(f"{name}.scales", joined.scales)
+        if joined.zeros is not None:
+            self.graph.weight(f"{name}.zeros", _quantize.packed(joined.zeros, joined.bits))
+        num_out, num_blocks, block = joined.codes.shape
         self._blocks[name] = {
-            "bits": blocks.bits,
-            "block_size": blocks.codes.shape[-1],
-            "N": array.shape[0],
-            "K": array.shape[1],
+            "bits": joined.bits,
+            "block_size": block,
+            "N": num_out,
+            "K": num_blocks * block,
         }
 
     def _scales(self, weight: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ _PERSONS = (
 )
 SPECIES = tuple(_SPECIES.split())
 PERSONS = tuple(_PERSONS.split())
-_IN_DEGREES = (0.035, 0.433, 0.31, 0.15, 0.052, 0.02)  # of nodes other than the two roots
+_IN_DEGREES = (0.045, 0.4, 0.315, 0.16, 0.06, 0.02)  # of nodes other than the two roots
 _MIN_STEPS, _MAX_STEPS = 3, 6
 
 Edge = tuple[int, int]
@@ -33,7 +33,7 @@ def generate(rng: random.Random, split: Split = "train") -> Problem:
 
 def _make(rng: random.Random) -> Problem:
     while True:
-        num_nodes = max(17, min(28, round(rng.gauss(22.8, 1.85))))
+        num_nodes = max(17, min(28, round(rng.gauss(23.2, 1.95))))
         edges = _grow(rng, num_nodes)
         found = _ask(rng, edges, num_nodes)
         if found:
@@ -43,13 +43,13 @@ def _make(rng: random.Random) -> Problem:
 def _grow(rng: random.Random, num_nodes: int) -> list[Edge]:
     """Nodes 0 and 1 are the roots; each later node hangs below earlier ones, deep ones first.
 
-    Three nodes in ten may hang anywhere, the others on one root's side only, so that both sides
+    One node in four may hang anywhere, the others on one root's side only, so that both sides
     keep leaves of their own.
     """
     depth, label = [0, 0], [1, 2]  # label: bit 0 below root 0, bit 1 below root 1
     edges: list[Edge] = []
     for node in range(2, num_nodes):
-        side = rng.choices((1, 2, 3), (0.35, 0.35, 0.3))[0]
+        side = rng.choices((1, 2, 3), (0.37, 0.37, 0.26))[0]
         candidates = [i for i in range(node) if label[i] | side == side]
         weights = [1.5 * depth[i] + 1 for i in candidates]
         parents: set[int] = set()
@@ -65,25 +65,24 @@ def _grow(rng: random.Random, num_nodes: int) -> list[Edge]:
 
 
 def _ask(rng: random.Random, edges: Sequence[Edge], num_nodes: int) -> tuple[list[int], int] | None:
-    """A shortest way of 3 to 6 edges to a leaf of one root, and a leaf of the other root alone."""
-    parents_of_something = {a for a, _ in edges}
-    leaves = [i for i in range(2, num_nodes) if i not in parents_of_something]
-    if {a for a, _ in edges}.isdisjoint({0}) or 1 not in parents_of_something:
+    """The way to the deepest leaf that one root alone reaches, and a leaf that it does not reach.
+
+    None where that way is too short or too long, or one root leads nowhere.
+    """
+    parents, children = {a for a, _ in edges}, {b for _, b in edges}
+    ways = {root: shortest_ways(edges, root) for root in parents - children}
+    leaves = [node for node in range(2, num_nodes) if node not in parents]
+    if not {0, 1} <= ways.keys():
         return None
-    ways = shortest_ways(edges, 0), shortest_ways(edges, 1)
-    root = rng.choices((0, 1), (0.35, 0.65))[0]
-    mine, other = ways[root], ways[1 - root]
-    targets = [
-        i
-        for i in leaves
-        if i in mine and i not in other and _MIN_STEPS < len(mine[i]) <= _MAX_STEPS + 1
+    own = [w for w in leaves if sum(w in reached for reached in ways.values()) == 1]
+    candidates = [ways[root][leaf] for root in (0, 1) for leaf in own if leaf in ways[root]]
+    way = max(candidates, key=lambda way: (len(way), rng.random()), default=[])
+    wrong = [
+        leaf for leaf in leaves if way and leaf in ways[1 - way[0]].keys() - ways[way[0]].keys()
     ]
-    wrong = [i for i in leaves if i in other and i not in mine]
-    if not targets or not wrong:
+    if not wrong or not _MIN_STEPS < len(way) <= _MAX_STEPS + 1:
         return None
-    deepest = max(targets, key=lambda i: len(mine[i]))
-    target = deepest if rng.random() < 0.6 else rng.choice(targets)
-    return mine[target], rng.choice(wrong)
+    return way, rng.choice(wrong)
 
 
 def shortest_ways(edges: Sequence[Edge], root: int) -> dict[int, list[int]]:

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -191,8 +192,9 @@ def test_a_saved_model_is_a_llama_of_transformers(tmp_path: Path) -> None:
 
 
 def draw(step: int) -> list[examples.Example]:
-    rng = random.Random(step % 2)
-    return [examples.example(rng, WORDS, {"chain": 1.0}, {"think": 1.0}) for _ in range(4)]
+    return examples.draw(
+        step % 2, seed=0, num=4, tokenizer=WORDS, tasks={"chain": 1.0}, modes={"think": 1.0}
+    )
 
 
 def trainer(model: Nano, out: Path, steps: int) -> train.Trainer[examples.Example]:
@@ -218,7 +220,7 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_happened(tmp_path: 
     trainer(whole, tmp_path / "whole", 6).run()
     broken = trainer(first, tmp_path / "broken", 6)
     for _ in range(3):
-        broken.one_step()
+        broken.one_step(draw(broken.step))
     broken.save()
     resumed = trainer(second, tmp_path / "broken", 6)
     assert resumed.step == 3
@@ -241,6 +243,25 @@ def test_padding_changes_no_loss() -> None:
     together, count = train.loss_of(model, some)
     assert together.item() == pytest.approx(apart, rel=1e-4)
     assert count == sum(sum(one.learned) for one in some)
+
+
+def test_examples_drawn_ahead_are_the_same_in_order() -> None:
+    want = [draw(step) for step in range(3, 13)]
+    assert list(train.ahead(draw, range(3, 13), workers=0)) == want
+    few = partial(
+        examples.draw, seed=0, num=1, tokenizer=WORDS, tasks={"chain": 1}, modes={"cut": 1}
+    )
+    for steps in (range(0), range(3, 5), range(3, 12)):
+        assert list(train.ahead(few, steps, workers=2)) == [few(step) for step in steps]
+
+
+def test_nothing_stays_behind_on_the_cpu() -> None:
+    """The meta device stands for a GPU: it computes nothing and refuses tensors from elsewhere."""
+    model = tiny().to("meta")
+    loss, _ = train.loss_of(model, draw(0))
+    assert loss.device.type == "meta"
+    loss, _ = coconut.loss_of(model, stage(2, num=3))
+    assert loss.device.type == "meta"
 
 
 # --- latent thinking ----------------------------------------------------------------------------
@@ -266,15 +287,19 @@ def test_latent_steps_on_a_shared_cache_are_those_of_the_slow_way() -> None:
 def test_a_stage_replaces_the_first_steps_and_the_last_stage_all() -> None:
     problem = reach.generate(random.Random(0))
     num = len(problem.steps)
-    for stage in range(coconut.MAX_STAGE + 2):
-        one = coconut.stage_of(problem, stage, WORDS)
-        kept = problem.steps[min(stage, num) :]
+    for number in range(coconut.MAX_STAGE + 2):
+        one = coconut.stage_of(problem, number, WORDS)
+        kept = problem.steps[min(number, num) :]
         text = WORDS.decode(list(one.written), skip_special_tokens=False)
         steps = "".join(f"{step}\n" for step in kept)
         assert text == f"<|end-latent|>{steps}# {problem.answer}<|im_end|>"
-        assert one.num_latents == min(stage, 6)
+        assert one.num_latents == min(number, 6)
         assert one.prompt[-1] == ids("<|start-latent|>")[0]
     assert coconut.stage_of(problem, 2, WORDS, per_step=3).num_latents == 6
+
+
+def stage(number: int, num: int) -> list[coconut.Latent]:
+    return coconut.draw(0, seed=0, stage=number, num=num, tokenizer=WORDS)
 
 
 def test_gradients_flow_through_every_latent_step() -> None:
@@ -286,7 +311,7 @@ def test_gradients_flow_through_every_latent_step() -> None:
         states.append(state)
         return state
 
-    batch = coconut.draw(0, 3, 0, 3, WORDS)
+    batch = stage(3, num=3)
     loss, count = coconut.loss_of(model, batch, feed)
     loss.backward()
     assert len(states) == 3
@@ -301,7 +326,7 @@ def test_gradients_flow_through_every_latent_step() -> None:
 
 def test_what_is_written_is_learned_alike_in_every_batch() -> None:
     model = tiny()
-    batch = coconut.draw(0, 2, 0, 4, WORDS)
+    batch = stage(2, num=4)
     apart = sum(coconut.loss_of(model, [one])[0].item() for one in batch)
     assert coconut.loss_of(model, batch)[0].item() == pytest.approx(apart, rel=1e-4)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,8 @@ from . import coconut as curriculum
 from . import evaluate as evaluation
 from . import folder
 from . import tokenizer as vocabulary
-from .examples import TASKS, Example, example
+from .examples import TASKS
+from .examples import draw as base_examples
 from .model import Nano, Shape
 from .train import Schedule, Trainer, loss_of
 
@@ -26,6 +27,14 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 MODES = {"think": 0.35, "budget": 0.3, "none": 0.15, "cut": 0.1, "auto": 0.1}
 Out = Annotated[Path, typer.Option(help="folder of the run: checkpoint, log and the model")]
+Device = Annotated[str, typer.Option(help="cpu or cuda; by itself cuda where there is one")]
+Threads = Annotated[int, typer.Option(help="of torch on the CPU")]
+Workers = Annotated[int, typer.Option(help="processes that draw examples ahead")]
+Micro = Annotated[int, typer.Option(help="padded tokens that go through the model at once")]
+
+
+def device_of(name: str) -> torch.device:
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def mixture(text: str) -> dict[str, float]:
@@ -55,23 +64,28 @@ def base(
     out: Out,
     tasks: Annotated[str, typer.Option(help="weights of the tasks")] = "chain=3,iterate=1,reach=1",
     steps: int = 20_000,
-    examples: Annotated[int, typer.Option(help="examples a step")] = 64,
+    examples: Annotated[int, typer.Option(help="examples a step")] = 32,
     lr: float = 2e-3,
     seed: int = 0,
-    threads: int = 2,
     start: Annotated[Path | None, typer.Option(help="folder of a model to begin with")] = None,
+    device: Device = "",
+    threads: Threads = 2,
+    workers: Workers = 0,
+    micro_tokens: Micro = 4096,
 ) -> None:
     """Trains the base: thinks or not, in full or within a budget, on chain, iterate and reach."""
     torch.manual_seed(seed)
     words = vocabulary.build()
-    model = folder.load(start)[0] if start else Nano(Shape())
-    weights = mixture(tasks)
-
-    def draw(step: int) -> list[Example]:
-        rng = random.Random(f"base:{seed}:{step}")
-        return [example(rng, words, weights, MODES) for _ in range(examples)]
-
-    schedule = Schedule(steps, lr, threads=threads)
+    model = (folder.load(start)[0] if start else Nano(Shape())).to(device_of(device))
+    draw = partial(
+        base_examples,
+        seed=seed,
+        num=examples,
+        tokenizer=words,
+        tasks=mixture(tasks),
+        modes=MODES,
+    )
+    schedule = Schedule(steps, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
     Trainer(model, draw, loss_of, schedule=schedule, out=out).run()
     folder.save(model, words, out)
 
@@ -83,22 +97,23 @@ def coconut(
     start: Annotated[Path, typer.Option(help="folder of the base")],
     steps: Annotated[int, typer.Option(help="optimizer steps a stage")] = 1000,
     last: Annotated[int, typer.Option(help="times as many in the last stage")] = 4,
-    examples: Annotated[int, typer.Option(help="examples a step")] = 64,
+    examples: Annotated[int, typer.Option(help="examples a step")] = 32,
     lr: float = 1e-3,
     seed: int = 0,
-    threads: int = 2,
+    device: Device = "",
+    threads: Threads = 2,
+    workers: Workers = 0,
+    micro_tokens: Micro = 4096,
 ) -> None:
     """Replaces the written steps of `reach` by latent ones, a stage at a time."""
     torch.manual_seed(seed)
     model, words = folder.load(start)
+    model.to(device_of(device))
     curriculum.begin(model, words)
     for stage in range(curriculum.MAX_STAGE + 2):
-
-        def draw(step: int, stage: int = stage) -> list[curriculum.Latent]:
-            return curriculum.draw(seed, stage, step, examples, words)
-
+        draw = partial(curriculum.draw, seed=seed, stage=stage, num=examples, tokenizer=words)
         length = steps * last if stage > curriculum.MAX_STAGE else steps
-        schedule = Schedule(length, lr, threads=threads)
+        schedule = Schedule(length, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
         run = out / f"stage-{stage}"
         Trainer(model, draw, curriculum.loss_of, schedule=schedule, out=run).run()
     folder.save(model, words, out)
@@ -106,15 +121,18 @@ def coconut(
 
 @app.command()
 def evaluate(
+    *,
     model: Annotated[Path, typer.Option(help="folder of a model")],
     tasks: str = "chain,iterate,reach",
     modes: str = "none,think,budget:16,budget:32,budget:64,budget:128,auto",
     num: Annotated[int, typer.Option(help="test problems a task")] = 500,
-    threads: int = 2,
+    device: Device = "",
+    threads: Threads = 2,
 ) -> None:
     """Accuracy by task and mode, with intervals; one JSON object on the last line."""
     torch.set_num_threads(threads)
     net, words = folder.load(model)
+    net.to(device_of(device))
     scores = [
         evaluation.score(net, words, task, mode, num=num)
         for task in mixture(tasks)

@@ -62,7 +62,7 @@ def stage_of(
     )
 
 
-def draw(seed: int, stage: int, step: int, num: int, tokenizer: Tokenizer) -> list[Latent]:
+def draw(step: int, *, seed: int, stage: int, num: int, tokenizer: Tokenizer) -> list[Latent]:
     rng = random.Random(f"coconut:{seed}:{stage}:{step}")
     return [stage_of(reach.generate(rng), stage, tokenizer) for _ in range(num)]
 
@@ -73,10 +73,10 @@ def loss_of(
     """Summed over the written tokens but the first, <|end-latent|>, which the runtime forces."""
     _, cache, real = think(model, [e.prompt for e in batch], batch[0].num_latents, feed)
     ids = padded([e.written for e in batch])
-    learned = padded([[1] * len(e.written) for e in batch])[:, 1:].bool()
     length = ids.shape[1] - 1
-    hidden, _ = model(model.embed(ids[:, :-1]), cache, seen(grow(real, length), length))
-    return cross_entropy(model, hidden[learned], ids[:, 1:][learned]), int(learned.sum())
+    rows = model.embed(ids[:, :-1].to(model.device))
+    hidden, _ = model(rows, cache, seen(grow(real, length), length))
+    return cross_entropy(model, hidden, ids, padded([[1] * len(e.written) for e in batch]))
 
 
 def begin(model: Nano, tokenizer: Tokenizer) -> None:

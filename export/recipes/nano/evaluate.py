@@ -60,16 +60,16 @@ def write(
     state, cache, real = latent.think(model, prompts, num_latents, feed)
     if forced is not None:
         real = latent.grow(real, 1)
-        ids = torch.full((len(prompts), 1), forced)
+        ids = torch.full((len(prompts), 1), forced, device=model.device)
         state, cache = model(model.embed(ids), cache, latent.seen(real, 1))
     out: list[list[int]] = [[] for _ in prompts]
     alive = set(range(len(prompts)))
     for _ in range(model.shape.context - real.shape[1]):
         ids = model.logits(state[:, -1]).argmax(dim=-1, keepdim=True)
+        chosen = ids[:, 0].tolist()
         for row in list(alive):
-            token = int(ids[row])
-            out[row].append(token)
-            if token == stop:
+            out[row].append(chosen[row])
+            if chosen[row] == stop:
                 alive.discard(row)
         if not alive:
             break

@@ -107,13 +107,27 @@ def encode(pieces: Sequence[Piece], tokenizer: Tokenizer) -> Example:
     return Example(tuple(tokens), tuple(learned))
 
 
-def example(
+def draw(
+    step: int,
+    *,
+    seed: int,
+    num: int,
+    tokenizer: Tokenizer,
+    tasks: Mapping[str, float],
+    modes: Mapping[str, float],
+) -> list[Example]:
+    """The examples of a training step, the same whenever and wherever it is drawn."""
+    rng = random.Random(f"base:{seed}:{step}")
+    return [_one(rng, tokenizer, tasks, modes) for _ in range(num)]
+
+
+def _one(
     rng: random.Random,
     tokenizer: Tokenizer,
     tasks: Mapping[str, float],
     modes: Mapping[str, float],
 ) -> Example:
-    """One training example of a task and a mode drawn by their weights."""
+    """Of a task and a mode drawn by their weights."""
     task = rng.choices(list(tasks), list(tasks.values()))[0]
     mode = rng.choices(list(modes), list(modes.values()))[0]
     problem = TASKS[task](rng, "train")

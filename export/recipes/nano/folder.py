@@ -52,7 +52,8 @@ def config_of(shape: Shape, tokenizer: Tokenizer) -> dict[str, Any]:
 def save(model: Nano, tokenizer: Tokenizer, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
-        name: weight.to(torch.float16).contiguous() for name, weight in model.state_dict().items()
+        name: weight.to("cpu", torch.float16).contiguous()
+        for name, weight in model.state_dict().items()
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     text = json.dumps(config_of(model.shape, tokenizer), indent=2)

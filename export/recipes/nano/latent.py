@@ -33,8 +33,8 @@ def seen(real: Tensor, length: int) -> Tensor:
     real [batch, total].
     """
     total = real.shape[1]
-    mask = causal(total - length, length)
-    alone = torch.eye(total, dtype=torch.bool)[total - length :]
+    mask = causal(total - length, length, real.device)
+    alone = torch.eye(total, dtype=torch.bool, device=real.device)[total - length :]
     return (mask & real[:, None, :] | alone)[:, None]
 
 
@@ -54,7 +54,7 @@ def think(
     Returns:
         the last hidden state [batch, 1, num_embd], the cache, real [batch, rows of the cache].
     """
-    ids, real = pad_front(prompts)
+    ids, real = (each.to(model.device) for each in pad_front(prompts))
     hidden, cache = model(model.embed(ids), mask=seen(real, ids.shape[1]))
     state = hidden[:, -1:]
     for _ in range(num_latents):

@@ -45,9 +45,10 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
     return x * turns[0] + torch.cat((-high, low), dim=-1) * turns[1]
 
 
-def causal(past: int, length: int) -> Tensor:
+def causal(past: int, length: int, device: torch.device) -> Tensor:
     """[length, past + length], True where the column's row is no later than the row's own."""
-    return torch.arange(past + length) <= torch.arange(past, past + length)[:, None]
+    rows = torch.arange(past + length, device=device)
+    return rows <= rows[past:, None]
 
 
 class Attention(nn.Module):
@@ -129,6 +130,10 @@ class Nano(nn.Module):
                 std = 0.02 / (2 * shape.num_layers) ** 0.5 if last else 0.02
                 nn.init.normal_(weight, std=std)
 
+    @property
+    def device(self) -> torch.device:
+        return self.turns.device
+
     def embed(self, ids: Tensor) -> Tensor:
         rows: Tensor = self.model.embed_tokens(ids)
         return rows
@@ -150,7 +155,7 @@ class Nano(nn.Module):
         length = embeds.shape[1]
         turns = self.turns[:, past : past + length]
         if past and mask is None and length > 1:
-            mask = causal(past, length)
+            mask = causal(past, length, embeds.device)
         x, grown = embeds, []
         for i, layer in enumerate(self.model.layers):
             x, rows_kv = layer(x, turns, cache[i] if cache else None, mask)

@@ -6,10 +6,14 @@ newest checkpoint as if nothing had happened. Knows no task: it is given example
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -24,8 +28,6 @@ from edgereason.errors import UsageError
 from .examples import Example
 from .model import Nano
 
-MICRO_TOKENS = 4096  # padded tokens that go through the model at once
-
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -36,6 +38,8 @@ class Schedule:
     clip: float = 1.0
     save_s: float = 120.0  # seconds between checkpoints
     threads: int = 2
+    workers: int = 0  # processes that draw examples ahead; 0: this one, in between
+    micro_tokens: int = 4096  # padded tokens that go through the model at once
 
     def rate(self, step: int) -> float:
         if step < self.warmup:
@@ -52,11 +56,11 @@ class Counted(Protocol):
 E = TypeVar("E", bound=Counted)
 
 
-def batches(examples: Sequence[E]) -> list[list[E]]:
+def batches(examples: Sequence[E], micro_tokens: int) -> list[list[E]]:
     """Neighbours in length together, so that little is padding."""
     out: list[list[E]] = []
     for one in sorted(examples, key=lambda e: e.num_tokens):
-        if not out or (len(out[-1]) + 1) * one.num_tokens > MICRO_TOKENS:
+        if not out or (len(out[-1]) + 1) * one.num_tokens > micro_tokens:
             out.append([])
         out[-1].append(one)
     return out
@@ -73,18 +77,43 @@ def padded(rows: Sequence[Sequence[int]]) -> Tensor:
 def loss_of(model: Nano, batch: Sequence[Example]) -> tuple[Tensor, int]:
     """Summed over the learned tokens, and their number. Padding comes last: nothing sees it."""
     ids = padded([e.tokens for e in batch])
-    learned = padded([e.learned for e in batch])[:, 1:].bool()
-    hidden, _ = model(model.embed(ids[:, :-1]))
-    return cross_entropy(model, hidden[learned], ids[:, 1:][learned]), int(learned.sum())
+    hidden, _ = model(model.embed(ids[:, :-1].to(model.device)))
+    return cross_entropy(model, hidden, ids, padded([e.learned for e in batch]))
 
 
-def cross_entropy(model: Nano, hidden: Tensor, ids: Tensor) -> Tensor:
-    """Summed. hidden [rows, num_embd], ids [rows]: the token after each."""
-    return functional.cross_entropy(model.logits(hidden).float(), ids, reduction="sum")
+def cross_entropy(model: Nano, hidden: Tensor, ids: Tensor, learned: Tensor) -> tuple[Tensor, int]:
+    """Summed over the learned tokens, and their number. A row of `hidden` tells the next token.
+
+    Args:
+        hidden: [batch, length - 1, num_embd].
+        ids, learned: [batch, length], on the CPU, so that no GPU waits for the choice of rows.
+    """
+    rows = learned[:, 1:].flatten().nonzero()[:, 0]
+    targets = ids[:, 1:].flatten()[rows].to(model.device)
+    logits = model.logits(hidden.flatten(0, 1)[rows.to(model.device)])
+    return functional.cross_entropy(logits.float(), targets, reduction="sum"), len(rows)
 
 
 Loss = Callable[[Nano, Sequence[E]], tuple[Tensor, int]]
 Draw = Callable[[int], list[E]]
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 on a GPU. Processors without it need a hundred times as long as for float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+def ahead(draw: Draw[E], steps: range, workers: int) -> Iterator[list[E]]:
+    """The examples of each step; with workers, drawn by that many processes before their turn."""
+    if not workers:
+        yield from map(draw, steps)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        todo = deque(pool.submit(draw, step) for step in steps[: 4 * workers])
+        for later in itertools.chain(steps[4 * workers :], itertools.repeat(None, len(todo))):
+            yield todo.popleft().result()
+            if later is not None:
+                todo.append(pool.submit(draw, later))
 
 
 def optimizer_of(model: Nano, schedule: Schedule) -> torch.optim.Optimizer:
@@ -129,8 +158,9 @@ class Trainer(Generic[E]):
         saved = time.monotonic()
         with Progress() as progress, (self.out / "log.jsonl").open("a") as log:
             bar = progress.add_task(self.out.name, total=self.schedule.steps, completed=self.step)
-            while self.step < self.schedule.steps:
-                line = self.one_step()
+            steps = range(self.step, self.schedule.steps)
+            for examples in ahead(self.draw, steps, self.schedule.workers):
+                line = self.one_step(examples)
                 log.write(json.dumps(line) + "\n")
                 log.flush()
                 progress.update(bar, completed=self.step, description=f"loss {line['loss']:.3f}")
@@ -139,15 +169,15 @@ class Trainer(Generic[E]):
                     saved = time.monotonic()
         self.save()
 
-    def one_step(self) -> dict[str, Any]:
+    def one_step(self, examples: Sequence[E]) -> dict[str, Any]:
         start = time.monotonic()
         rate = self.schedule.rate(self.step)
-        examples = self.draw(self.step)
-        total, num_learned = 0.0, 0
-        for batch in batches(examples):
-            loss, count = self.loss(self.model, batch)
+        total, num_learned = torch.zeros((), device=self.model.device), 0
+        for batch in batches(examples, self.schedule.micro_tokens):
+            with autocast(self.model.device):
+                loss, count = self.loss(self.model, batch)
             loss.backward()  # type: ignore[no-untyped-call]
-            total, num_learned = total + loss.item(), num_learned + count
+            total, num_learned = total + loss.detach(), num_learned + count
         for weight in self.model.parameters():
             if weight.grad is not None:
                 weight.grad /= num_learned
@@ -163,7 +193,7 @@ class Trainer(Generic[E]):
             "step": self.step,
             "tokens": self.tokens,
             "seconds": round(self.seconds, 1),
-            "loss": round(total / num_learned, 4),
+            "loss": round(float(total) / num_learned, 4),
             "norm": round(float(norm), 3),
             "lr": round(rate, 6),
         }
@@ -181,7 +211,7 @@ class Trainer(Generic[E]):
         beside.replace(self.checkpoint)
 
     def _load(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = torch.load(self.checkpoint, map_location=self.model.device, weights_only=True)
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])

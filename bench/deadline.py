@@ -2,7 +2,8 @@
 
 Ours against llama-cpp-python's `Llama` behind a first-in-first-out queue, which has to choose
 `max_tokens` from the deadline: when a request arrives (`advance`), or when its turn comes
-(`start`). The same requests at the same moments, in turns. `arrivals.py` draws them.
+(`start`). The same requests at the same moments, in turns; what still waits in a queue when the
+last deadline is over is given up and counted as late. `arrivals.py` draws the requests.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ _COLUMNS: Final = (
     "in time",
     "late",
     "late by over a step",
+    "given up",
     "median ms late",
     "most ms late",
     "most steps late",
@@ -58,31 +60,41 @@ _GROUP_COLUMNS: Final = ("num", "in time", "late", "most ms late", "no answer", 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request. `late_ms` is measured by whoever asked."""
+    """What became of one request. `late_ms` is measured by whoever asked; of one that was given up
+    (`answer` None) it is the least it would have been.
+    """
 
     job: Job
-    answer: str
+    answer: str | None
     late_ms: float
     thinking_tokens: int
 
     @property
     def answered(self) -> bool:
-        return not normalize(extract_answer(self.answer)).is_empty
+        return self.answer is not None and not normalize(extract_answer(self.answer)).is_empty
 
     @property
     def numeric(self) -> bool:
         """All questions ask for a number."""
+        if self.answer is None:
+            return False
         return normalize(extract_answer(self.answer, numeric=True)).kind is Kind.NUMBER
 
 
 class System(Protocol):
-    def submit(self, job: Job, done: Callable[[str, int], None]) -> None:
-        """Starts a request; `done(answer, thinking tokens)` is called once, from any thread."""
+    def submit(self, job: Job, done: Callable[[str | None, int], None]) -> None:
+        """Starts a request; `done(answer, thinking tokens)` is called once, from any thread. None:
+        it was given up.
+        """
+        ...
+
+    def give_up(self) -> None:
+        """Ends what has not begun; called once every deadline is over."""
         ...
 
 
 def play(system: System, jobs: Sequence[Job]) -> list[Outcome]:
-    """Submits every request at its moment and waits for all."""
+    """Submits every request at its moment and waits until all are answered or given up."""
     outcomes: list[Outcome | None] = [None] * len(jobs)
     finished = threading.Semaphore(0)
     begin = time.monotonic()
@@ -90,7 +102,7 @@ def play(system: System, jobs: Sequence[Job]) -> list[Outcome]:
     def submit(index: int, job: Job) -> None:
         arrived = time.monotonic()
 
-        def done(answer: str, thinking: int) -> None:
+        def done(answer: str | None, thinking: int) -> None:
             late = 1000 * (time.monotonic() - arrived - job.deadline_s)
             outcomes[index] = Outcome(job, answer, late, thinking)
             finished.release()
@@ -100,6 +112,8 @@ def play(system: System, jobs: Sequence[Job]) -> list[Outcome]:
     for index, job in enumerate(jobs):
         time.sleep(max(0.0, begin + job.at_s - time.monotonic()))
         submit(index, job)
+    time.sleep(max(0.0, begin + max(job.at_s + job.deadline_s for job in jobs) - time.monotonic()))
+    system.give_up()
     for _ in jobs:
         finished.acquire()
     return [outcome for outcome in outcomes if outcome is not None]
@@ -110,7 +124,7 @@ class Ours:
         self._reasoner = reasoner
         self._answer_tokens = answer_tokens
 
-    def submit(self, job: Job, done: Callable[[str, int], None]) -> None:
+    def submit(self, job: Job, done: Callable[[str | None, int], None]) -> None:
         handle = self._reasoner.submit(
             job.question,
             strategy="think",
@@ -125,6 +139,9 @@ class Ours:
             done(answer.answer, answer.usage.reasoning_tokens)
 
         handle.future.add_done_callback(finished)
+
+    def give_up(self) -> None:
+        """None is late by more than a step."""
 
 
 class Fifo:
@@ -152,13 +169,19 @@ class Fifo:
             n_threads_batch=threads,
             verbose=False,
         )
-        self._queue: SimpleQueue[tuple[Job, float, Callable[[str, int], None]] | None]
+        self._given_up = False
+        self._queue: SimpleQueue[tuple[Job, float, Callable[[str | None, int], None]] | None]
         self._queue = SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job, done: Callable[[str, int], None]) -> None:
+    def submit(self, job: Job, done: Callable[[str | None, int], None]) -> None:
+        self._given_up = False
         self._queue.put((job, time.monotonic(), done))
+
+    def give_up(self) -> None:
+        """What waits now is late already: how late need not be waited for."""
+        self._given_up = True
 
     def close(self) -> None:
         self._queue.put(None)
@@ -168,6 +191,9 @@ class Fifo:
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
             job, arrived, done = item
+            if self._given_up:
+                done(None, 0)
+                continue
             spent = time.monotonic() - arrived if self._at_start else 0.0
             done(*self._answer(job, job.deadline_s - spent))
 
@@ -348,11 +374,12 @@ def summary(outcomes: Sequence[Outcome], step_ms: float) -> dict[str, Any]:
         len(outcomes) - len(late),
         len(late),
         sum(one.late_ms > step_ms for one in outcomes),
+        sum(one.answer is None for one in outcomes),
         median(late) if late else 0.0,
         most,
         most / step_ms,
-        sum(not one.answered for one in outcomes),
-        sum(not one.numeric for one in outcomes),
+        sum(not one.answered for one in outcomes if one.answer is not None),
+        sum(not one.numeric for one in outcomes if one.answer is not None),
         mean(one.thinking_tokens for one in outcomes),
     )
     return dict(zip(_COLUMNS, values, strict=True))

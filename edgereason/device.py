@@ -1,8 +1,8 @@
 """What this machine is, and what is known of machines like it.
 
 A `Machine` is looked up (cores, memory, GPU, board) without loading a GPU library. A `Profile` is a
-TOML file in `profiles/` with measured costs: where decoding starts from before it has learned its
-own. Knows no engine.
+TOML file in `profiles/` with costs measured on such machines: what to expect before a model runs.
+The scheduler does not read them, it measures a step when a model is opened. Knows no engine.
 """
 
 from __future__ import annotations

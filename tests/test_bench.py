@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -177,12 +178,36 @@ def test_lateness_is_summed_up_over_late_answers_only() -> None:
         deadline.Outcome(job, "The answer is 4.", -20.0, 10),
         deadline.Outcome(job, "four", 5.0, 0),
         deadline.Outcome(job, " ", 30.0, 2),
+        deadline.Outcome(job, None, 40.0, 0),
     ]
     row = deadline.summary(outcomes, step_ms=10.0)
-    assert (row["in time"], row["late"], row["late by over a step"]) == (1, 2, 1)
-    assert (row["median ms late"], row["most ms late"], row["most steps late"]) == (17.5, 30.0, 3.0)
+    assert (row["in time"], row["late"], row["late by over a step"]) == (1, 3, 2)
+    assert (row["median ms late"], row["most ms late"], row["most steps late"]) == (30.0, 40.0, 4.0)
+    assert row["given up"] == 1
     assert (row["no answer"], row["no number"]) == (1, 2)
-    assert row["mean thinking tokens"] == 4
+    assert row["mean thinking tokens"] == 3
+
+
+def test_a_queue_is_given_up_when_every_deadline_is_over() -> None:
+    class Stuck:
+        def __init__(self) -> None:
+            self.waiting: list[Any] = []
+
+        def submit(self, job: Job, done: Any) -> None:
+            if job.priority:
+                done("4", 1)
+            else:
+                self.waiting.append(done)
+
+        def give_up(self) -> None:
+            for done in self.waiting:
+                done(None, 0)
+
+    jobs = [Job(0.0, 0.05, 1, "?"), Job(0.01, 0.02, 0, "?"), Job(0.02, 0.08, 0, "?")]
+    first, *rest = deadline.play(Stuck(), jobs)
+    assert (first.answer, first.late_ms < 0) == ("4", True)
+    assert [one.answer for one in rest] == [None, None]
+    assert rest[0].late_ms > 60  # its own deadline was over long before the last one
 
 
 def test_every_outcome_is_in_one_band_and_one_priority() -> None:

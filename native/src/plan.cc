@@ -14,6 +14,7 @@ constexpr std::int32_t kPrefillRows = 64;
 // A prompt this short, such as an answer cue, is not cut for others' sake in a step of at most
 // kPrefillRows: it saves them little, and batches would depend on how long steps happen to take.
 constexpr std::int32_t kShortRows = 16;
+constexpr double kAloneChunks = 2;  // times a chunk: a step for a prompt that nobody waits behind
 
 bool IsOwed(const PlanSeq& seq) noexcept { return !seq.thinking && std::isfinite(seq.deadline_ms); }
 
@@ -81,10 +82,13 @@ struct StepBuilder {
   }
 
   // How long the prompt of the first in a step may make it. Alone it is not cut for others, but
-  // under a deadline the clock must be looked at in between: the load may change.
+  // under a deadline the clock must be looked at in between: the load may change, and where one
+  // request has a deadline, the next may arrive with an earlier one.
   double FirstChunkMs(const PlanSeq& seq) const noexcept {
     if (!alone) return limits.chunk_ms;
-    return std::max(limits.chunk_ms, (seq.deadline_ms - limits.now_ms) / 4);
+    if (!std::isfinite(seq.deadline_ms)) return std::numeric_limits<double>::infinity();
+    const double quarter_ms = (seq.deadline_ms - limits.now_ms) / 4;
+    return std::clamp(quarter_ms, limits.chunk_ms, kAloneChunks * limits.chunk_ms);
   }
 
   double AllowedWith(const PlanSeq& added) const noexcept {

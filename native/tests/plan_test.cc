@@ -96,6 +96,13 @@ TEST(LonePromptUnderADeadlineIsReadInQuarters) {
   CHECK(rows[0] >= 85 && rows[0] <= 91);  // 9 + 91 = 100 ms
 }
 
+TEST(LonePromptWithALateDeadlineLetsOthersIn) {
+  PlanSeq prompt = Answering(8000);
+  prompt.pending = 300;
+  const auto rows = Rows({prompt}, {.chunk_ms = 60});
+  CHECK(rows[0] >= 105 && rows[0] <= 111);  // 9 + 111 = 120 ms
+}
+
 TEST(PromptIsCutWhileOthersDecode) {
   PlanSeq prompt = Thinking(kNever);
   prompt.pending = 300;

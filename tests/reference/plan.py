@@ -118,8 +118,10 @@ def plan_step(
                 room = min(room, cost.rows_within(target, limits.max_rows) - total)
         elif seqs[i].pending > SHORT_ROWS:
             chunk = limits.chunk_ms
-            if len(ready) == 1:
-                chunk = max(chunk, (seqs[i].deadline_ms - limits.now_ms) / 4)
+            if len(ready) == 1 and math.isfinite(seqs[i].deadline_ms):
+                chunk = min(max(chunk, (seqs[i].deadline_ms - limits.now_ms) / 4), 2 * chunk)
+            elif len(ready) == 1:
+                chunk = math.inf
             room = min(room, cost.rows_within(chunk, limits.max_rows))
         rows[i] = max(0, min(seqs[i].pending, room))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ torch = pytest.importorskip("torch", reason="the recipes train with torch")
 pytest.importorskip("tokenizers", reason="the recipes learn their tokenizer with tokenizers")
 pytest.importorskip("safetensors", reason="the recipes save safetensors")
 
+import typer
 from edgereason.bench.tasks import chain, iterate, reach
 from edgereason.export.recipes.nano import __main__ as commands
 from edgereason.export.recipes.nano import (
@@ -411,3 +414,16 @@ def test_an_unknown_mode_and_a_foreign_checkpoint_are_refused(tmp_path: Path) ->
     trainer(tiny(), tmp_path, 1).save()
     with pytest.raises(UsageError, match="of another model; choose another --out"):
         trainer(tiny(num_layers=1), tmp_path, 1)
+
+
+def test_the_commands_of_the_page_exist() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "nano.md").read_text(encoding="utf-8")
+    lines = re.findall(r"-m edgereason\.export\.recipes\.nano (.*?)[`\n]", text)
+    assert len(lines) == 5
+    group: Any = typer.main.get_command(commands.app)
+    for line in lines:
+        name, *options = line.split()
+        known = {opt for parameter in group.commands[name].params for opt in parameter.opts}
+        assert {option for option in options if option.startswith("--")} <= known
+        for modes in re.findall(r"--modes (\S+)", line):
+            assert all(evaluate.MODE.fullmatch(mode) for mode in modes.split(","))

@@ -109,6 +109,17 @@ def _engine() -> Iterator[Check]:
         yield Check("native core", str(error), "install edgereason again, or make debug in a clone")
     else:
         yield Check("native core", "loads")
+    yield _onnxruntime()
+
+
+def _onnxruntime() -> Check:
+    """A GPU provider that is listed may still not work: the engine tells which one it took."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return Check("onnxruntime", "not installed; ONNX bundles need edgereason[onnx]")
+    providers = ", ".join(onnxruntime.get_available_providers())
+    return Check("onnxruntime", f"{onnxruntime.__version__}, {providers}")
 
 
 def _cache() -> Iterator[Check]:

@@ -97,7 +97,7 @@ def _crashed(request: Request, code: int, stderr: str) -> Exception:
     if code == -signal.SIGKILL:
         return MemoryLimitError(
             f"the process that built with {request.builder} was killed, most likely for memory",
-            "close other programs, take a smaller --context or --chunk, or build on a larger "
+            "close other programs, take a smaller context or chunk, or build on a larger "
             "machine with tensorrt_rtx",
         )
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
@@ -112,7 +112,7 @@ def _refused(request: Request, version: str, errors: Sequence[str]) -> EngineErr
         else "this device"
     )
     ways = (way_out for sign, way_out in _WAYS_OUT if sign in text.lower())
-    way_out = next(ways, "try another --quant or --form, or a newer TensorRT")
+    way_out = next(ways, "try another --quant or form, or a newer TensorRT")
     offers = [f"{each} takes {supported(each)}" for each in request.capabilities]
     hint = "; ".join([*offers, way_out])
     return EngineError(f"{request.builder} {version} cannot build for {where}: {text}", hint)
@@ -120,11 +120,11 @@ def _refused(request: Request, version: str, errors: Sequence[str]) -> EngineErr
 
 _WAYS_OUT: Final = (
     ("hw-specific datatypes", "take a --quant that it has"),
-    ("attention operation was not supported", "--form A has no such operator"),
+    ("attention operation was not supported", "--set form=A has no such operator"),
     ("groupqueryattention", "the graph is ONNX Runtime's: export the model with --to tensorrt"),
     ("plugin not found", "the graph is not TensorRT's: export the model with --to tensorrt"),
-    ("out of memory", "take a smaller --context, --batch or --chunk"),
-    ("insufficient", "name the device's compute capability, as in --capability 8.6"),
+    ("out of memory", "take a smaller context, batch or chunk"),
+    ("insufficient", "name the device's compute capability, as in --set capability=8.6"),
 )
 
 

@@ -295,13 +295,13 @@ def _builder(config: Config) -> str:
     if not builder:
         raise UnsupportedError(
             "no TensorRT that can build is installed here",
-            f"{INSTALL}; or --graph-only writes the graph for a builder elsewhere",
+            f"{INSTALL}; or --set graph_only=true writes the graph for a builder elsewhere",
         )
     if builder == FULL and config.capability:
         raise UsageError(
             "tensorrt builds for the GPU of this machine only, not for "
             f"{', '.join(config.capability)}",
-            "leave --capability out, or build with tensorrt_rtx on a machine without a GPU",
+            "leave capability out, or build with tensorrt_rtx on a machine without a GPU",
         )
     for capability in config.capability:
         if capability not in _trt.CAPABILITIES:
@@ -318,7 +318,7 @@ def _builder(config: Config) -> str:
     if builder == RTX and not config.capability and not num_gpus():
         raise UsageError(
             "this machine has no GPU to build for",
-            "name the compute capability of the device, as in --capability 8.6",
+            "name the compute capability of the device, as in --set capability=8.6",
         )
     return builder
 
@@ -327,7 +327,7 @@ def _form(arch: Architecture, config: Config, builder: str) -> Form:
     can_attend = arch.head_dim >= _LEAST_HEAD
     if config.form == "B" and not can_attend:
         raise UnsupportedError(
-            f"form B has no attention for heads of {arch.head_dim} numbers", "take --form A"
+            f"form B has no attention for heads of {arch.head_dim} numbers", "take --set form=A"
         )
     if config.form != "auto":
         return config.form

@@ -171,7 +171,7 @@ def test_without_a_builder_the_graph_is_written_only_when_it_is_asked_for(
 ) -> None:
     monkeypatch.setattr(tensorrt, "find_builder", lambda: "")
     with open_source(model) as source:
-        with pytest.raises(UnsupportedError, match="--graph-only"):
+        with pytest.raises(UnsupportedError, match="graph_only=true"):
             tensorrt.check(source, _config())
         config = _config(graph_only=True, capability=())
         plan = tensorrt.check(source, config)

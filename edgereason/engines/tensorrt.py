@@ -139,13 +139,13 @@ def choose_sizes(config: Config, facts: Facts, info: GraphInfo) -> Sizes:
             raise UsageError(
                 f"{name} must be at most {most}, which the engine was built for, "
                 f"got {getattr(config, name)}",
-                "export it again with another --batch or --chunk",
+                "export it again with --set batch= or --set chunk=",
             )
     context = choose_context(config.context or facts.context, info)
     if facts.form == "B" and context != facts.context:
         raise UsageError(
             f"context must be {facts.context}, which the engine was built for, got {context}",
-            "leave it out, or export the model again with --context",
+            "leave it out, or export the model again with --set context=",
         )
     return Sizes(context, config.sequences or facts.batch, config.batch or facts.chunk)
 
@@ -165,7 +165,7 @@ class TrtGraph:
             if context is None or not context.set_optimization_profile_async(profile, stream):
                 raise MemoryLimitError(
                     f"TensorRT cannot make room to run: {_reasons(errors)}",
-                    "free memory on the GPU, or take a smaller --context",
+                    "free memory on the GPU, or take a smaller context",
                 )
             self._contexts.append(context)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -189,6 +190,26 @@ def test_a_saved_model_is_a_llama_of_transformers(tmp_path: Path) -> None:
     slow = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert slow(text)["input_ids"] == words.encode(text).ids
     assert json.loads((tmp_path / "config.json").read_text())["eos_token_id"] == slow.eos_token_id
+
+
+def test_the_exported_words_cut_every_piece_as_libllama_does(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="writes GGUF")
+    from edgereason.export._libllama import tokenize
+    from edgereason.export._source import open_source
+    from edgereason.export._vocabulary import write_vocabulary
+
+    folder.save(tiny(), WORDS, tmp_path / "nano")
+    with open_source(tmp_path / "nano") as source:
+        write_vocabulary(source, tmp_path / "vocab.gguf")
+    rng = random.Random(0)
+    texts = []
+    for generate, mode, budget in itertools.product(
+        examples.TASKS.values(), ("think", "budget", "none", "auto", "cut"), examples.BUDGETS
+    ):
+        problem = generate(rng, "train")
+        pieces = examples.reply(problem, mode, budget, rng, WORDS)
+        texts += [examples.prompt(problem.question), *(p.text for p in pieces if p.text)]
+    assert tokenize(tmp_path / "vocab.gguf", texts) == [ids(text) for text in texts]
 
 
 # --- training -----------------------------------------------------------------------------------

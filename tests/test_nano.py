@@ -246,11 +246,14 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_happened(tmp_path: 
     for _ in range(3):
         broken.one_step(draw(broken.step))
     broken.save()
+    lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines(keepends=True)
+    broken.log.write_text("".join(lines[:5]) + '{"step"')  # two steps and a half after it was saved
     resumed = trainer(second, tmp_path / "broken", 6)
     assert resumed.step == 3
     resumed.run()
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, second.state_dict()[name]), name
+    assert [line["step"] for line in logged(tmp_path / "broken")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
@@ -389,6 +392,8 @@ def test_only_what_follows_the_thinking_is_the_answer() -> None:
     assert evaluate.answer_in("<think>\n4+5=9\n</think>\n\n9<|im_end|>") == "9"
     assert evaluate.answer_in("<think>\n4+5=9") == ""
     assert evaluate.answer_in("# 9<|im_end|>") == "# 9"
+    assert evaluate.answer_in(evaluate.opening_of("budget:16") + "9\n9\n9") == ""
+    assert evaluate.answer_in(evaluate.opening_of("none") + "9<|im_end|>") == "9"
 
 
 def test_a_foreign_tokenizer_is_refused() -> None:

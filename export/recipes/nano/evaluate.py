@@ -100,16 +100,18 @@ def ask(
         forced = token(tokenizer, coconut.END)
         given = [tokenizer.encode(text).ids for text in texts]
         return write(model, given, stop, num_latents=int(count), feed=feeds[control], forced=forced)
-    given = [
-        tokenizer.encode(prompt(p.question)).ids
-        + tokenizer.encode(opening(kind, int(rest or 0))).ids
-        for p in problems
-    ]
+    begun = tokenizer.encode(opening_of(mode)).ids
+    given = [tokenizer.encode(prompt(p.question)).ids + begun for p in problems]
     return write(model, given, stop)
 
 
+def opening_of(mode: str) -> str:
+    kind, _, rest = mode.partition(":")
+    return "" if kind == "latent" else opening(kind, int(rest or 0))
+
+
 def answer_in(text: str) -> str:
-    """What follows the thinking; nothing where it never ends."""
+    """What follows the thinking; nothing where it never ends. `text`: the opening and the reply."""
     if "<think>" in text and "</think>" not in text:
         return ""
     return text.rpartition("</think>")[2].removesuffix("<|im_end|>").strip()
@@ -133,7 +135,7 @@ def score(
         with torch.inference_mode():
             replies = ask(model, tokenizer, some, mode)
         for problem, ids in zip(some, replies, strict=True):
-            text = tokenizer.decode(ids, skip_special_tokens=False)
+            text = opening_of(mode) + tokenizer.decode(ids, skip_special_tokens=False)
             right += CHECKS[task](problem, answer_in(text))
             tokens += len(ids)
     low, high = wilson(right, num)

@@ -152,11 +152,15 @@ class Trainer(Generic[E]):
     def checkpoint(self) -> Path:
         return self.out / "checkpoint.pt"
 
+    @property
+    def log(self) -> Path:
+        return self.out / "log.jsonl"
+
     def run(self) -> None:
         torch.set_num_threads(self.schedule.threads)
         self.model.train()
         saved = time.monotonic()
-        with Progress() as progress, (self.out / "log.jsonl").open("a") as log:
+        with Progress() as progress, self.log.open("a", encoding="utf-8") as log:
             bar = progress.add_task(self.out.name, total=self.schedule.steps, completed=self.step)
             steps = range(self.step, self.schedule.steps)
             for examples in ahead(self.draw, steps, self.schedule.workers):
@@ -221,3 +225,6 @@ class Trainer(Generic[E]):
             ) from error
         self.step, self.tokens = state["step"], state["tokens"]
         self.seconds = state["seconds"]
+        if self.log.exists():  # steps that came after the checkpoint come again
+            lines = self.log.read_text("utf-8").splitlines(keepends=True)
+            self.log.write_text("".join(lines[: self.step]), "utf-8")

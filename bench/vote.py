@@ -11,11 +11,11 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from typing import Any, Final
 
 from edgereason.device import this_machine
 from edgereason.records import Answer, PhaseResult, Sampling, StopReason
@@ -133,6 +133,9 @@ def vote_of(answer: Answer, seconds: float) -> Vote:
     )
 
 
+_COLUMNS: Final = ("", "seconds", "tokens", "votes a problem", "accuracy")
+
+
 def findings(pairs: Sequence[Pair]) -> Findings:
     num = len(pairs)
     both = {"early stop": [p.stopped for p in pairs], "all samples": [p.full for p in pairs]}
@@ -146,34 +149,36 @@ def findings(pairs: Sequence[Pair]) -> Findings:
         )
         for name, votes in both.items()
     ]
-    same = sum(pair.same_winner for pair in pairs)
     tied = [pair for pair in pairs if pair.tied]
-    same_tied = sum(pair.same_winner for pair in tied)
-    time_ratio = median(ratios(*([vote.seconds for vote in votes] for votes in both.values())))
-    token_ratio = median(ratios(*([vote.num_tokens for vote in votes] for votes in both.values())))
-    columns = ("", "seconds", "tokens", "votes a problem", "accuracy")
     figures: dict[str, Any] = {
         "num_problems": num,
-        "same_winner": same / num,
+        "num_same_winner": sum(pair.same_winner for pair in pairs),
         "num_same_samples": sum(pair.same_samples for pair in pairs),
         "num_stopped": sum(pair.stopped.num_votes < pair.full.num_votes for pair in pairs),
         "num_without_majority": len(tied),
-        "same_winner_without_majority": same_tied,
-        "median_time_ratio": time_ratio,
-        "median_token_ratio": token_ratio,
-        "all": {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in rows},
+        "same_winner_without_majority": sum(pair.same_winner for pair in tied),
+        "median_time_ratio": _ratio([(p.stopped.seconds, p.full.seconds) for p in pairs]),
+        "median_token_ratio": _ratio([(p.stopped.num_tokens, p.full.num_tokens) for p in pairs]),
+        "all": {row[0]: dict(zip(_COLUMNS[1:], row[1:], strict=True)) for row in rows},
         "different": [_different(pair) for pair in pairs if not pair.same_winner],
     }
-    remarks = (
-        f"The same winner in {same} of {num} problems; in {figures['num_same_samples']} every "
-        "sample that was not stopped is the same, token by token. Votes stopped early: "
-        f"{figures['num_stopped']}.",
-        f"Without a majority among all samples: {len(tied)}, of these the same winner in "
-        f"{same_tied}.",
-        f"Early stop to all samples, median of problems: {time_ratio:.2f} of the time, "
-        f"{token_ratio:.2f} of the tokens.",
+    return Findings(figures, (Table(f"{num} problems", _COLUMNS, rows),), _remarks(figures))
+
+
+def _ratio(values: Sequence[tuple[float, float]]) -> float:
+    return median(ratios([a for a, _ in values], [b for _, b in values]))
+
+
+def _remarks(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"The same winner in {figures['num_same_winner']} of {figures['num_problems']} problems; "
+        f"in {figures['num_same_samples']} every sample that was not stopped is the same, token by "
+        f"token. Votes stopped early: {figures['num_stopped']}.",
+        f"Without a majority among all samples: {figures['num_without_majority']}, of these the "
+        f"same winner in {figures['same_winner_without_majority']}.",
+        f"Early stop to all samples, median of problems: {figures['median_time_ratio']:.2f} of the "
+        f"time, {figures['median_token_ratio']:.2f} of the tokens.",
     )
-    return Findings(figures, (Table(f"{num} problems", columns, rows),), remarks)
 
 
 def _different(pair: Pair) -> dict[str, Any]:

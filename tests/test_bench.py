@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from edgereason.bench import budget, deadline, questions, runner, simulate, vote
+from edgereason.bench import auto, budget, deadline, questions, runner, simulate, vote
 from edgereason.bench.arrivals import Costs, Job, Mix, demand, draw, late_at_best
 from edgereason.bench.parity import Reference, first_difference
 from edgereason.bench.stream import Stream
@@ -326,6 +326,16 @@ def test_winners_are_compared_as_values() -> None:
     figures = vote.findings([pair]).figures
     assert figures["all"]["early stop"]["accuracy"] == 1
     assert figures["median_time_ratio"] == 0.5
+
+
+def test_a_threshold_keeps_drafts_and_pays_for_the_others() -> None:
+    sums = [
+        auto.Sum(0.9, draft_right=True, thought_right=False, draft_tokens=5, thought_tokens=50),
+        auto.Sum(0.5, draft_right=False, thought_right=True, draft_tokens=6, thought_tokens=60),
+    ]
+    assert auto.row(sums, 0.0) == (0.0, 2, 1, 1, 11)
+    assert auto.row(sums, 0.8) == (0.8, 1, 1, 2, 71)
+    assert auto.row(sums, 1.01) == (1.01, 0, 0, 1, 121)
 
 
 def _elected(answer: str, votes: int, others: int) -> Answer:

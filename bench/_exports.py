@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgereason.errors import EngineError
 
 from .questions import gsm8k
-from .runner import commit
+from .runner import Say, commit
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
@@ -97,6 +97,19 @@ class Kept:
         if name not in self:
             self[name] = make()
         return self[name]
+
+
+def told(say: Say, what: str, every: int = 1000) -> Callable[[str, int, int], None]:
+    """A progress that says something now and then."""
+    last = 0
+
+    def progress(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        if done // every != last // every:
+            say(f"{what}: {stage}, {done} of {total} tokens")
+        last = done
+
+    return progress
 
 
 def size_mib(folder: Path) -> float:

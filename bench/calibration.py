@@ -28,7 +28,7 @@ from edgereason.records import Answer, Sampling
 from edgereason.runtime import Handle, Reasoner
 from edgereason.values import extract_answer, normalize
 
-from ._exports import Kept, edgereason, size_mib
+from ._exports import Kept, edgereason, size_mib, told
 from .questions import Question, gsm8k, read_questions
 from .runner import Bench, Findings, Say, Table, run
 
@@ -127,11 +127,10 @@ def _held_out(
     options: argparse.Namespace, exact: Path, texts: Mapping[str, Path], say: Say
 ) -> dict[str, list[list[int]]]:
     """Windows of tokens: f16's own thinking on GSM8K's test problems, and the other prose."""
-    say("held-out traces")
     problems = [question.text for question in read_questions(options.problems or gsm8k(), 200)]
     wanted = Wanted(options.tokens, think_tokens=256, seed=options.seed + 10**6)
     with Reasoner.open(str(exact)) as reasoner:
-        traces = sample(reasoner, problems, wanted, lambda stage, done, total: None)
+        traces = sample(reasoner, problems, wanted, told(say, "held out"))
         prose = windows_of(reasoner.engine, read_text(texts["other prose"]), options.tokens)
     return {"thinking": traces, "prose": prose}
 
@@ -148,8 +147,8 @@ def _divergences(options: argparse.Namespace, kept: Kept, say: Say) -> None:
     opened = open_engines([open_bundle(_folder(options, *system)) for system in read], longest)
     found: dict[tuple[str, str], dict[str, Any]] = {system: {} for system in read}
     for text, of_text in windows.items():
-        say(f"{len(read)} models read {sum(map(len, of_text))} tokens of {text}")
-        differences = compare(opened, of_text, lambda stage, done, total: None)
+        progress = told(say, f"{len(read)} models, {text}")
+        differences = compare(opened, of_text, progress)
         for system, difference in zip(read, differences, strict=True):
             found[system][text] = asdict(difference)
     for (name, way), of_system in found.items():

@@ -25,7 +25,7 @@ from edgereason.bundle import open_bundle
 from edgereason.errors import UsageError
 from edgereason.registry import load
 
-from ._exports import Kept, edgereason, prompt_and_decode, size_mib, solved_problems
+from ._exports import Kept, edgereason, prompt_and_decode, size_mib, solved_problems, told
 from .runner import Bench, Findings, Say, Table, run, turns
 
 FORMATS: Final = (
@@ -113,14 +113,7 @@ def _divergences(options: argparse.Namespace, text: str, kept: Kept, say: Say) -
     names = [REFERENCE, *(name for name in missing if name != REFERENCE)]
     opened = open_engines([open_bundle(_folder(options, name)) for name in names])
     windows = windows_of(opened[0], text, options.tokens)
-    told = 0
-
-    def progress(stage: str, done: int, total: int) -> None:
-        nonlocal told
-        if done - told >= 2048 or done == total:
-            told = done
-            say(f"{stage} {done} of {total} tokens, {len(names)} models")
-
+    progress = told(say, f"{len(names)} models")
     for name, found in zip(names, compare(opened, windows, progress), strict=True):
         kept[f"{name}: kl"] = asdict(found)
 

@@ -21,52 +21,21 @@ from edgereason.errors import UsageError
 def wrap(folder: Path, out: Path, *, threads: int, spin: bool, context: int) -> None:
     """Writes the graph and a `genai_config.json` into the empty folder `out`."""
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
-    graph = model.graph
-    kept = {port.name: port for port in graph.input}
-    layers = sum(name.endswith(".key") for name in kept)
-    heads, width = (kept["past_key_values.0.key"].type.tensor_type.shape.dim[i] for i in (1, 3))
-    num_embd = kept["inputs_embeds"].type.tensor_type.shape.dim[2].dim_value
-    given = {port.name: port for port in graph.output}
-    num_vocab = given["logits"].type.tensor_type.shape.dim[1].dim_value
-
-    def constant(name: str, value: Any, dtype: type) -> str:
-        graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype), name))
-        return name
-
-    one = constant("w.one", [1], np.int64)
-    zero = constant("w.zero", np.zeros((1, 1, num_embd)), np.float32)
-    shape = constant("w.shape", [1, 1, num_vocab], np.int64)
-    before = [
-        helper.make_node("Shape", ["input_ids"], ["w.length"], start=1, end=2),
-        helper.make_node("Shape", ["attention_mask"], ["w.total"], start=1, end=2),
-        helper.make_node("Sub", ["w.total", "w.length"], ["w.past"]),
-        helper.make_node("Cast", ["w.past"], ["past_lengths"], to=TensorProto.INT32),
-        helper.make_node("Sub", ["w.length", one], ["output_rows"]),
-        helper.make_node("Identity", [zero], ["inputs_embeds"]),
-    ]
-    renamed = "w.logits"
-    for node in graph.node:
-        node.output[:] = [renamed if name == "logits" else name for name in node.output]
-    after = [helper.make_node("Reshape", [renamed, shape], ["logits"])]
-    nodes = [*before, *graph.node, *after]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    outputs = [port for name, port in given.items() if name.startswith("present.")]
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1, num_vocab])
-    mask = helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch", "total"])
-    inputs = [kept["input_ids"], mask, *(p for n, p in kept.items() if n.startswith("past_key"))]
-    for ports, new in ((graph.input, inputs), (graph.output, [logits, *outputs])):
-        del ports[:]
-        ports.extend(new)
+    shapes = {
+        port.name: [dim.dim_value for dim in port.type.tensor_type.shape.dim]
+        for port in (*model.graph.input, *model.graph.output)
+    }
+    _, heads, _, width = shapes["past_key_values.0.key"]
+    num_embd, num_vocab = shapes["inputs_embeds"][2], shapes["logits"][1]
+    _surround(model.graph, num_embd, num_vocab)
     (out / "model.onnx").write_bytes(model.SerializeToString())
     os.link(folder / "model.onnx.data", out / "model.onnx.data")
     config = _config(
-        layers=layers,
-        heads=heads.dim_value,
-        width=width.dim_value,
+        layers=sum(name.startswith("past_key") and name.endswith(".key") for name in shapes),
+        heads=heads,
+        width=width,
         sizes=(num_embd, num_vocab, context),
     )
     config["model"]["decoder"]["session_options"] = {
@@ -76,6 +45,40 @@ def wrap(folder: Path, out: Path, *, threads: int, spin: bool, context: int) -> 
         "provider_options": [],
     }
     (out / "genai_config.json").write_text(json.dumps(config, indent=2))
+
+
+def _surround(graph: Any, num_embd: int, num_vocab: int) -> None:
+    """Token ids and a mask in, the logits of the last row out."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for name, value in (
+        ("w.one", np.ones(1, np.int64)),
+        ("w.zero", np.zeros((1, 1, num_embd), np.float32)),
+        ("w.shape", np.array([1, 1, num_vocab])),
+    ):
+        graph.initializer.append(numpy_helper.from_array(value, name))
+    before = [
+        helper.make_node("Shape", ["input_ids"], ["w.length"], start=1, end=2),
+        helper.make_node("Shape", ["attention_mask"], ["w.total"], start=1, end=2),
+        helper.make_node("Sub", ["w.total", "w.length"], ["w.past"]),
+        helper.make_node("Cast", ["w.past"], ["past_lengths"], to=TensorProto.INT32),
+        helper.make_node("Sub", ["w.length", "w.one"], ["output_rows"]),
+        helper.make_node("Identity", ["w.zero"], ["inputs_embeds"]),
+    ]
+    for node in graph.node:
+        node.output[:] = ["w.logits" if name == "logits" else name for name in node.output]
+    after = helper.make_node("Reshape", ["w.logits", "w.shape"], ["logits"])
+    mask = helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch", "total"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1, num_vocab])
+    inputs = [p for p in graph.input if p.name == "input_ids" or p.name.startswith("past_key")]
+    outputs = [p for p in graph.output if p.name.startswith("present.")]
+    for items, new in (
+        (graph.node, [*before, *graph.node, after]),
+        (graph.input, [*inputs, mask]),
+        (graph.output, [logits, *outputs]),
+    ):
+        del items[:]
+        items.extend(new)
 
 
 def _config(*, layers: int, heads: int, width: int, sizes: tuple[int, int, int]) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from edgereason.bench.parity_export import BENCH
+from edgereason.bench.runner import run
 from edgereason.export import onnx as target
 from edgereason.export._source import open_source
 from hf_models import KINDS, build_model, save_model
@@ -125,3 +128,11 @@ def test_ids_and_embeddings_in_one_run(pair: Pair) -> None:
     mixed = [tokens[0], -1, -1, tokens[3], -1, tokens[5]]
     logits, _ = pair.graph.run(Cache(pair.arch, CAPACITY), [0], [mixed], embeds=rows)
     np.testing.assert_allclose(logits, pair.of(tokens), atol=CLOSE)
+
+
+def test_the_bench_of_parity(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(BENCH, ["--wait-idle", "0", "--kinds", "qwen3", "--targets", "onnx"]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    found = report["figures"]["tiny qwen3"]["onnx"]
+    assert found.pop("greedy_equal") == 32
+    assert 0 < max(found.values()) < 1e-3

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgereason.cli._options import Opening
+from edgereason.config import assignments
+from edgereason.errors import UsageError
 from edgereason.trace import JsonLines
 
 if TYPE_CHECKING:
@@ -18,11 +20,23 @@ if TYPE_CHECKING:
 def open_reasoner(opening: Opening) -> Iterator[Reasoner]:
     from edgereason.runtime import Reasoner
 
-    given = {"context": opening.context, "kv": opening.kv, "gpu_layers": opening.gpu_layers}
-    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    options = _engine_options(opening)
     with ExitStack() as stack:
         if opening.trace is not None:
             options["trace"] = stack.enter_context(JsonLines(Path(opening.trace)))
         yield stack.enter_context(
             Reasoner.open(opening.model, engine=opening.engine, threads=opening.threads, **options)
         )
+
+
+def _engine_options(opening: Opening) -> dict[str, Any]:
+    """What has a flag of its own, and `--engine-set`."""
+    flags = {"context": opening.context, "kv": opening.kv, "gpu_layers": opening.gpu_layers}
+    others = assignments(opening.engine_options)
+    for name in ("threads", "trace", *flags):
+        if name in others:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"--engine-set {name}=... is not needed", f"use {flag}")
+    if "park_tokens" in others:
+        raise UsageError("park_tokens is not an option of an engine", "Reasoner.open takes it")
+    return {name: value for name, value in flags.items() if value is not None} | others

@@ -27,6 +27,7 @@ from edgereason.export.recipes.nano import (
     examples,
     folder,
     latent,
+    muon,
     train,
 )
 from edgereason.export.recipes.nano import tokenizer as vocabulary
@@ -210,6 +211,13 @@ def test_the_exported_words_cut_every_piece_as_libllama_does(tmp_path: Path) -> 
         pieces = examples.reply(problem, mode, budget, rng, WORDS)
         texts += [examples.prompt(problem.question), *(p.text for p in pieces if p.text)]
     assert tokenize(tmp_path / "vocab.gguf", texts) == [ids(text) for text in texts]
+
+
+def test_muon_steps_along_an_orthogonal_matrix() -> None:
+    for shape in ((16, 48), (48, 16)):
+        values = torch.linalg.svdvals(muon.orthogonal(torch.randn(shape)))
+        assert values.min() > 0.5
+        assert values.max() < 1.3
 
 
 # --- training -----------------------------------------------------------------------------------

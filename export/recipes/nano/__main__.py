@@ -65,7 +65,7 @@ def base(
     tasks: Annotated[str, typer.Option(help="weights of the tasks")] = "chain=3,iterate=1,reach=1",
     steps: int = 20_000,
     examples: Annotated[int, typer.Option(help="examples a step")] = 32,
-    lr: float = 2e-3,
+    lr: float = 3e-3,
     seed: int = 0,
     start: Annotated[Path | None, typer.Option(help="folder of a model to begin with")] = None,
     device: Device = "",

@@ -1,4 +1,4 @@
-"""The training loop of the family: AdamW, cosine schedule, checkpoints, a JSONL log.
+"""The training loop of the family: Muon and AdamW, cosine schedule, checkpoints, a JSONL log.
 
 A step's examples depend on the seed and the step alone, so a run that was stopped goes on from its
 newest checkpoint as if nothing had happened. Knows no task: it is given examples and a loss.
@@ -27,14 +27,15 @@ from edgereason.errors import UsageError
 
 from .examples import Example
 from .model import Nano
+from .muon import Muon
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     steps: int
-    lr: float = 2e-3
+    lr: float = 3e-3
     warmup: int = 50
-    weight_decay: float = 0.1
+    weight_decay: float = 0.01
     clip: float = 1.0
     save_s: float = 120.0  # seconds between checkpoints
     threads: int = 2
@@ -116,16 +117,15 @@ def ahead(draw: Draw[E], steps: range, workers: int) -> Iterator[list[E]]:
                 todo.append(pool.submit(draw, later))
 
 
-def optimizer_of(model: Nano, schedule: Schedule) -> torch.optim.Optimizer:
-    """AdamW; embeddings and norms do not decay."""
-    inner = [w for w in model.model.layers.parameters() if w.dim() == 2]
-    chosen = {id(w) for w in inner}
+def optimizers(model: Nano, schedule: Schedule) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices between the layers, AdamW for embeddings and norms."""
+    matrices = [w for w in model.model.layers.parameters() if w.dim() == 2]
+    chosen = {id(w) for w in matrices}
     rest = [w for w in model.parameters() if id(w) not in chosen]
-    groups = [
-        {"params": inner, "weight_decay": schedule.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+    return [
+        Muon(matrices, schedule.lr, schedule.weight_decay),
+        torch.optim.AdamW(rest, lr=schedule.lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
-    return torch.optim.AdamW(groups, lr=schedule.lr, betas=(0.9, 0.98))
 
 
 class Trainer(Generic[E]):
@@ -142,7 +142,7 @@ class Trainer(Generic[E]):
     ) -> None:
         self.model, self.draw, self.loss = model, draw, loss
         self.schedule, self.out = schedule, out
-        self.optimizer = optimizer_of(model, schedule)
+        self.optimizers = optimizers(model, schedule)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         out.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
@@ -186,10 +186,11 @@ class Trainer(Generic[E]):
             if weight.grad is not None:
                 weight.grad /= num_learned
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.tokens += sum(e.num_tokens for e in examples)
         self.seconds += time.monotonic() - start
@@ -205,7 +206,7 @@ class Trainer(Generic[E]):
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "tokens": self.tokens,
             "seconds": self.seconds,
@@ -218,7 +219,8 @@ class Trainer(Generic[E]):
         state = torch.load(self.checkpoint, map_location=self.model.device, weights_only=True)
         try:
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
         except (KeyError, ValueError, RuntimeError) as error:
             raise UsageError(
                 f"{self.checkpoint} is of another model; choose another --out"

@@ -129,7 +129,7 @@ def test_calibration_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
         *("--model", str(write_model(tmp_path / "tiny.gguf", "dense"))),
         *("--questions", str(tmp_path / "q.jsonl"), "--problems", str(tmp_path / "q.jsonl")),
         *("--prose", str(tmp_path / "prose.txt"), "--calibration-tokens", "300"),
-        *("--tokens", "300", "--sums", "3", "--gsm8k", "2", "--formats", "gguf q4_0"),
+        *("--tokens", "300", "--gsm8k", "2", "--formats", "gguf q4_0"),
         *("--work", str(tmp_path / "work"), "--wait-idle", "0", "--quiet"),
     ]
     assert run(calibration.BENCH, arguments) == 0

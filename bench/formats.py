@@ -76,8 +76,8 @@ def _export(name: str, options: argparse.Namespace, kept: Kept, say: Say) -> Non
         "export_s": ran.seconds,
         "peak_mib": ran.peak_mib,
     }
-    budgets = ("--think-budget", "64", "--answer-budget", "24")
-    asked = edgereason("run", "-m", folder, _QUESTION, "--strategy", "think", *budgets, "--json")
+    how = ("--strategy", "no-think", "--answer-budget", "24", "--json")
+    asked = edgereason("run", "-m", folder, _QUESTION, *how)
     kept[f"{name}: answer"] = json.loads(asked.out)["answer"]
 
 

@@ -10,9 +10,6 @@ from edgereason.export import onnx as target
 from edgereason.export._source import open_source
 from onnx_graph import Cache, Graph
 
-from edgereason.bundle import model_file, open_bundle
-from edgereason.hub import resolve
-
 torch = pytest.importorskip("torch", reason="compares with torch")
 transformers = pytest.importorskip("transformers", reason="compares with transformers")
 pytest.importorskip("accelerate", reason="transformers reads a GGUF with it")
@@ -22,11 +19,6 @@ pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.timeout(600)]
 PROMPT = 40
 STEPS = 32
 KL = {"int8": 0.02, "int4_mixed": 0.2, "int4": 0.4}  # round to nearest everywhere: 0.33 to 0.36
-
-
-@pytest.fixture(scope="module")
-def path() -> Path:
-    return model_file(open_bundle(resolve("smollm2-135m")))
 
 
 def _export(path: Path, out: Path, quant: str) -> Graph:
@@ -44,10 +36,10 @@ def _log_probs(logits: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("ignore")  # of transformers, about its own reading of a GGUF
-def test_f32_is_the_model(path: Path, tmp_path: Path) -> None:
-    graph = _export(path, tmp_path, "f32")
+def test_f32_is_the_model(smollm2: Path, tmp_path: Path) -> None:
+    graph = _export(smollm2, tmp_path, "f32")
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype="float32", attn_implementation="eager"
+        smollm2.parent, gguf_file=smollm2.name, dtype="float32", attn_implementation="eager"
     ).eval()
     tokens = np.random.default_rng(0).integers(100, 20000, PROMPT).tolist()
     cache = Cache(graph.arch, 128)
@@ -61,12 +53,12 @@ def test_f32_is_the_model(path: Path, tmp_path: Path) -> None:
     assert wanted[PROMPT - 1 : -1].argmax(-1).tolist() == tokens[PROMPT:]
 
 
-def test_few_bits_lose_little(path: Path, tmp_path: Path) -> None:
-    tokens = _text(path)
+def test_few_bits_lose_little(smollm2: Path, tmp_path: Path) -> None:
+    tokens = _text(smollm2)
     logits = {}
     for quant in target.QUANTS:
         (tmp_path / quant).mkdir()
-        graph = _export(path, tmp_path / quant, quant)
+        graph = _export(smollm2, tmp_path / quant, quant)
         logits[quant] = _log_probs(graph.run(Cache(graph.arch, 256), [0], [tokens])[0])
     exact = logits["f32"]
     found = {q: float((np.exp(exact) * (exact - logits[q])).sum(-1).mean()) for q in KL}

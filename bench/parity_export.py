@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from edgereason.export._frame import Job
 from edgereason.export._frame import run as export
-from edgereason.export._source import open_source
+from edgereason.export._open import open_source
 from numpy.typing import NDArray
 
 from edgereason import engines

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 from edgereason.export import _trt, tensorrt
-from edgereason.export._source import Architecture, Source, open_source
+from edgereason.export._open import open_source
+from edgereason.export._source import Architecture, Source
 from edgereason.export._tensors import expected
 from edgereason.export._weights import Weights
 from numpy.typing import NDArray

@@ -10,7 +10,6 @@ Tensors have GGUF's names and meaning, linear weights are [out, in]; q and k of 
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,15 +20,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgereason.bundle import MANIFEST, model_file, open_bundle
-from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError
+from edgereason.errors import BundleError, UnsupportedError
 
 ARCHITECTURES: Final = ("gemma3", "gpt2", "llama", "qwen2", "qwen3", "smollm3")
 
 PERMUTED: Final = ("llama", "smollm3")
 """Architectures whose q and k rows GGUF has in pairs (NORM), where we have halves (NEOX)."""
 
-_HUB_NAME: Final = re.compile(r"(hf:)?[\w.-]+/[\w.-]+")
 _MOST: Final = 1 << 24  # no size of a model comes near; a file beyond it is damaged
 
 
@@ -164,21 +161,6 @@ class Source(ABC):
         self.close()
 
 
-def open_source(text: str | Path) -> Source:
-    """Opens a GGUF, a folder of Hugging Face's, a bundle, a pulled model's name, or fetches
-    `hf:owner/repo`."""
-    path = Path(str(text).removeprefix("file:")).expanduser()
-    if path.is_dir():
-        if (path / MANIFEST).is_file():
-            return _of_bundle(path)
-        from ._hugging_face import HuggingFaceSource
-
-        return HuggingFaceSource(path)
-    if path.is_file():
-        return _of_file(path)
-    return _by_name(str(text))
-
-
 def refuse(name: str) -> UnsupportedError:
     """The error for an architecture that is none of ours."""
     return UnsupportedError(
@@ -198,47 +180,8 @@ def pairs(weight: NDArray[np.float32], num_heads: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(parts.swapaxes(1, 2)).reshape(weight.shape)
 
 
-def _of_file(path: Path) -> Source:
-    from ._gguf_source import GgufSource
-
-    if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"):
-        raise pickled(path.name)
-    return GgufSource(path)
-
-
 def pickled(name: str) -> UnsupportedError:
     return UnsupportedError(
         f"{name} is a pickle, which may run code when it is read",
         "give a folder with safetensors; the model's makers may have one",
     )
-
-
-def _of_bundle(path: Path) -> Source:
-    bundle = open_bundle(path)
-    first = model_file(bundle)
-    if first.suffix != ".gguf":
-        raise UnsupportedError(
-            f"{bundle.name} is a bundle for {bundle.engine}, its weights are not read back",
-            "export from the GGUF or the Hugging Face folder it was made of",
-        )
-    source = _of_file(first)
-    source.name = bundle.name
-    source.licence = source.licence or bundle.licence
-    source.base_model = bundle.base_model or source.base_model
-    return source
-
-
-def _by_name(text: str) -> Source:
-    from edgereason.hub import catalog, resolve
-
-    repo = text.removeprefix("hf:")
-    if text not in catalog() and _HUB_NAME.fullmatch(text) and not text.startswith((".", "/", "~")):
-        from ._hugging_face import HuggingFaceSource, fetch
-
-        return HuggingFaceSource(fetch(repo), repo)
-    found = resolve(text)
-    if found.is_dir():
-        return _of_bundle(found)
-    if not found.is_file():
-        raise ModelNotFoundError(f"no such model: {text}")
-    return _of_file(found)

@@ -92,7 +92,7 @@ def open_case(name: str, folder: Path, smollm2: Path | None) -> Case:
 def export_onnx(model: Path, folder: Path, quant: str) -> Path:
     """A bundle for the engine `onnxruntime`, of a GGUF."""
     from edgereason.export import onnx
-    from edgereason.export._source import open_source
+    from edgereason.export._open import open_source
 
     folder.mkdir()
     with open_source(model) as source:

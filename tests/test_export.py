@@ -25,7 +25,7 @@ from edgereason.export import _frame
 from edgereason.export import gguf as target
 from edgereason.export._frame import Job, plan, run
 from edgereason.export._job import Plan
-from edgereason.export._source import open_source
+from edgereason.export._open import open_source
 
 from edgereason import registry
 from edgereason.bundle import MANIFEST, open_bundle

@@ -13,7 +13,8 @@ from edgereason.export import _imatrix
 from edgereason.export import onnx as target
 from edgereason.export._graph.rope import tables
 from edgereason.export._job import Plan
-from edgereason.export._source import Source, open_source
+from edgereason.export._open import open_source
+from edgereason.export._source import Source
 from hf_models import save_model
 from onnx import numpy_helper
 from onnx_graph import Cache, Floats, Graph

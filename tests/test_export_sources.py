@@ -18,7 +18,7 @@ pytest.importorskip("gguf", reason="the extra `export`")
 
 import hf_models
 from chat_templates import QWEN3
-from edgereason.export._source import open_source
+from edgereason.export._open import open_source
 from edgereason.export._vocabulary import write_vocabulary
 
 from edgereason.bundle import open_bundle

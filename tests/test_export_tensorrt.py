@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from edgereason.export import _imatrix, _trt, tensorrt
-from edgereason.export._source import open_source
+from edgereason.export._open import open_source
 from edgereason.export._weights import Weights
 from tiny_models import write_model
 from trt_graphs import write

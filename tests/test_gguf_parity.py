@@ -21,7 +21,7 @@ import llama_cpp as lib
 from edgereason.export._frame import Job, Result, run
 from edgereason.export._imatrix import Imatrix
 from edgereason.export._imatrix import write as write_imatrix
-from edgereason.export._source import open_source
+from edgereason.export._open import open_source
 
 from edgereason.bundle import Bundle, model_file, open_bundle
 

@@ -196,7 +196,7 @@ def test_a_saved_model_is_a_llama_of_transformers(tmp_path: Path) -> None:
 def test_the_exported_words_cut_every_piece_as_libllama_does(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="writes GGUF")
     from edgereason.export._libllama import tokenize
-    from edgereason.export._source import open_source
+    from edgereason.export._open import open_source
     from edgereason.export._vocabulary import write_vocabulary
 
     folder.save(tiny(), WORDS, tmp_path / "nano")

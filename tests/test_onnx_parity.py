@@ -11,7 +11,7 @@ import pytest
 from edgereason.bench.parity_export import BENCH
 from edgereason.bench.runner import run
 from edgereason.export import onnx as target
-from edgereason.export._source import open_source
+from edgereason.export._open import open_source
 from hf_models import KINDS, build_model, save_model
 from numpy.typing import NDArray
 from onnx_graph import Cache, Graph

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgereason.export import onnx as target
-from edgereason.export._source import open_source
+from edgereason.export._open import open_source
 from onnx_graph import Cache, Graph
 
 torch = pytest.importorskip("torch", reason="compares with torch")

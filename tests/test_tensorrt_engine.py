@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trt_twin
-from edgereason.export._source import open_source
+from edgereason.export._open import open_source
 from edgereason.export._weights import Weights
 from tiny_models import write_model
 from trt_graphs import write

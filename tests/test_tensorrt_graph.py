@@ -9,7 +9,8 @@ from typing import Any
 import hf_models
 import numpy as np
 import pytest
-from edgereason.export._source import Source, open_source
+from edgereason.export._open import open_source
+from edgereason.export._source import Source
 from edgereason.export._weights import Weights
 from trt_graphs import GraphRun, write
 

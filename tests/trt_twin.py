@@ -121,7 +121,7 @@ def module() -> ModuleType:
 def export(model: Path, folder: Path, form: Any, context: int = 256) -> Path:
     """A bundle that holds the graph which TensorRT would be given, of a GGUF."""
     from edgereason.export import tensorrt
-    from edgereason.export._source import open_source
+    from edgereason.export._open import open_source
 
     folder.mkdir()
     config = tensorrt.Config(form=form, context=context, graph_only=True)

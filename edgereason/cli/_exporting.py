@@ -34,7 +34,7 @@ def export(
 ) -> None:
     """`given` are options that were typed as flags, None where they were not."""
     from edgereason.export._frame import Job, plan, run
-    from edgereason.export._source import open_source
+    from edgereason.export._open import open_source
 
     options = {**assignments(pairs), **{k: v for k, v in given.items() if v is not None}}
     if out is None and not dry_run:

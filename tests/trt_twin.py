@@ -16,9 +16,10 @@ import numpy as np
 import onnxruntime
 
 from edgereason.bundle import Bundle, model_file, write_bundle
-from edgereason.engines._graph import CAPS, GraphInfo, Sizes, make_engine, read_info
+from edgereason.engines._graph import GraphInfo, Sizes, make_engine, read_info
 from edgereason.engines._ort import ports
 from edgereason.engines._pooled import Place, PooledGraph
+from edgereason.engines.base import ALL_CAPS
 
 
 class HostDevice:
@@ -114,7 +115,7 @@ def open_twin(bundle: Bundle, _profile: object, config: Config) -> Any:
 def module() -> ModuleType:
     """What the contract suite takes for the module of an engine."""
     made = ModuleType("tensorrt_twin")
-    made.__dict__.update(caps=CAPS, Config=Config, open=open_twin)
+    made.__dict__.update(caps=ALL_CAPS, Config=Config, open=open_twin)
     return made
 
 

@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from edgereason.cli._options import flag
 from edgereason.cli._screen import console, mib
 from edgereason.cli._stages import stages
 from edgereason.config import assignments
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from edgereason.export._frame import Result
     from edgereason.export._job import Plan
     from edgereason.export._source import Source
+
+Out = Annotated[Path | None, flag("--out", "Folder of the bundle.")]
+Imatrix = Annotated[
+    Path | None, flag("--imatrix", "Importance matrix, of `edgereason export calibrate`.")
+]
+DryRun = Annotated[bool, flag("--dry-run", "Tell sizes, memory and time, and do nothing.")]
+Force = Annotated[bool, flag("--force", "Replace the bundle that --out holds.")]
 
 
 def export(

@@ -14,21 +14,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edgereason.engines._slots import Executor, Slots
+from edgereason.engines.base import ALL_CAPS
 from edgereason.errors import BundleError, MemoryLimitError, UsageError
-from edgereason.records import Capability
 
 if TYPE_CHECKING:
     from edgereason._core import HostEngine
     from edgereason.bundle import Bundle
 
-CAPS: Final = (
-    Capability.LOGITS
-    | Capability.FORK
-    | Capability.TRIM
-    | Capability.SAVE_KV
-    | Capability.EMBED_IN
-    | Capability.HIDDEN_OUT
-)
 FORMAT: Final = "1"
 DEFAULT_CONTEXT: Final = 4096
 _GIB: Final = 2**30
@@ -190,7 +182,7 @@ def make_engine(
     return _core.HostEngine(
         slots,
         vocabulary(bundle),
-        caps=CAPS.value,
+        caps=ALL_CAPS.value,
         num_vocab=info.num_vocab,
         num_embd=info.num_embd,
         context=sizes.context,

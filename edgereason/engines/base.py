@@ -113,6 +113,16 @@ class HostModel(Protocol):
         """Between two steps, with `max_threads` above 1 only."""
 
 
+ALL_CAPS = (
+    Capability.LOGITS
+    | Capability.FORK
+    | Capability.TRIM
+    | Capability.SAVE_KV
+    | Capability.EMBED_IN
+    | Capability.HIDDEN_OUT
+)
+"""What engines of ours can do with a model that keeps a plain KV cache."""
+
 MOST = 2**31 - 1
 """The largest number that the native core takes."""
 

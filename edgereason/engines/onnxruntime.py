@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from edgereason.engines._graph import (
-    CAPS,
     Sizes,
     check_memory,
     check_weights,
@@ -20,7 +19,7 @@ from edgereason.engines._graph import (
     read_info,
     vocabulary,
 )
-from edgereason.engines.base import MOST, require_ranges
+from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
 from edgereason.errors import BundleError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from edgereason.bundle import Bundle
     from edgereason.device import Profile
 
-caps = CAPS
+caps = ALL_CAPS
 
 _CPU: Final = "CPUExecutionProvider"
 _PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "cpu": _CPU}  # the best first

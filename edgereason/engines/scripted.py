@@ -19,23 +19,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgereason.config import build, load_toml
-from edgereason.engines.base import MOST, require_ranges
+from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
 from edgereason.errors import BundleError, UsageError
-from edgereason.records import Capability
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
     from edgereason.bundle import Bundle
     from edgereason.device import Profile
 
-caps = (
-    Capability.LOGITS
-    | Capability.FORK
-    | Capability.TRIM
-    | Capability.SAVE_KV
-    | Capability.EMBED_IN
-    | Capability.HIDDEN_OUT
-)
+caps = ALL_CAPS
 
 
 @dataclass(frozen=True, slots=True)

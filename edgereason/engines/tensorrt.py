@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from edgereason.engines._graph import (
-    CAPS,
     GraphInfo,
     Port,
     Sizes,
@@ -26,7 +25,7 @@ from edgereason.engines._graph import (
     vocabulary,
 )
 from edgereason.engines._trt import FULL, RTX, import_trt, make_logger, require_gpu
-from edgereason.engines.base import MOST, require_ranges
+from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
 from edgereason.errors import (
     BundleError,
     EngineError,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from edgereason.bundle import Bundle
     from edgereason.device import Profile
 
-caps = CAPS
+caps = ALL_CAPS
 
 FACTS: Final = "tensorrt.json"
 _ENGINE: Final = ".engine"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgereason.cli._exporting import export
+from edgereason.cli._exporting import DryRun, Force, Imatrix, Out, export
 from edgereason.cli._options import Debug, Json, flag
 
 
@@ -23,18 +22,14 @@ def command(
     quant: Annotated[
         str | None, flag("--quant", "How weights are stored [what the target does by itself]")
     ] = None,
-    out: Annotated[Path | None, flag("--out", "Folder of the bundle.")] = None,
-    imatrix: Annotated[
-        Path | None, flag("--imatrix", "Importance matrix, of `edgereason export calibrate`.")
-    ] = None,
+    out: Out = None,
+    imatrix: Imatrix = None,
     options: Annotated[
         list[str] | None,
         flag("--set", "Option of the target as name=value; may be repeated.", metavar="TEXT"),
     ] = None,
-    dry_run: Annotated[
-        bool, flag("--dry-run", "Tell sizes, memory and time, and do nothing.")
-    ] = False,
-    force: Annotated[bool, flag("--force", "Replace the bundle that --out holds.")] = False,
+    dry_run: DryRun = False,
+    force: Force = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

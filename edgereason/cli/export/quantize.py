@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgereason.cli._exporting import export
+from edgereason.cli._exporting import DryRun, Force, Imatrix, Out, export
 from edgereason.cli._options import Debug, Json, flag
 
 
@@ -17,14 +16,10 @@ def command(
         str, typer.Argument(help="A bundle or a .gguf, best in f16 or bf16; or a pulled model.")
     ],
     to: Annotated[str, flag("--to", "Format: q4_k_m, q4_0, q8_0, iq4_xs, ...")],
-    out: Annotated[Path | None, flag("--out", "Folder of the bundle.")] = None,
-    imatrix: Annotated[
-        Path | None, flag("--imatrix", "Importance matrix, of `edgereason export calibrate`.")
-    ] = None,
-    dry_run: Annotated[
-        bool, flag("--dry-run", "Tell sizes, memory and time, and do nothing.")
-    ] = False,
-    force: Annotated[bool, flag("--force", "Replace the bundle that --out holds.")] = False,
+    out: Out = None,
+    imatrix: Imatrix = None,
+    dry_run: DryRun = False,
+    force: Force = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -24,6 +24,7 @@ from edgereason.config import build, unknown
 from edgereason.errors import BundleError, ModelNotFoundError, UsageError
 from edgereason.reasoning import PLAIN, Kind, Mode, Reasoning, detect_reasoning
 from edgereason.records import Sampling
+from edgereason.variants import GGUF_KEY, Variant, from_text, read_variant
 
 __all__ = [
     "MANIFEST",
@@ -63,8 +64,7 @@ class Bundle:
         context: tokens the model was trained to see at once; 0 unknown.
         control_tokens: texts that must not come from users.
         auto_threshold: confidence from which strategy `auto` keeps its quick draft.
-        variant: how the model was changed, e.g. "coconut"; "" for a plain one. `variant_options`
-            are its parameters.
+        variant: how the model was changed; None for a plain one.
         step_costs: device name -> measured milliseconds, by name of the figure.
         kv_bytes_per_token: KV type -> bytes over all layers; empty where unknown.
     """
@@ -86,8 +86,7 @@ class Bundle:
     reasoning: Reasoning = PLAIN
     sampling: Sampling = Sampling()  # noqa: RUF009  # it is frozen
     auto_threshold: float = 0.8
-    variant: str = ""
-    variant_options: Mapping[str, Any] = field(default_factory=dict)
+    variant: Variant | None = None
     step_costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     kv_bytes_per_token: Mapping[str, int] = field(default_factory=dict)
 
@@ -198,7 +197,8 @@ def _open_folder(folder: Path) -> Bundle:
     try:
         if "path" in data:
             raise unknown("unknown key", "path", _SERIALIZED)
-        bundle = build(Bundle, {**data, "path": folder}, what="key")
+        variant = read_variant(data.get("variant"))
+        bundle = build(Bundle, {**data, "variant": variant, "path": folder}, what="key")
     except UsageError as error:
         raise BundleError(f"{manifest}: {error.message}", error.hint) from None
     if not bundle.files:
@@ -265,8 +265,17 @@ def _of_gguf(header: gguf.Gguf) -> Bundle:
         control_tokens=guarded_texts(template, control, defined),
         reasoning=reasoning,
         sampling=_recommended(header, reasoning.kind),
+        variant=variant_of(header),
         kv_bytes_per_token={kind: header.kv_bytes_per_token(kind) for kind in gguf.KV_BYTES},
     )
+
+
+def variant_of(header: gguf.Gguf) -> Variant | None:
+    """What a file's metadata says."""
+    try:
+        return from_text(header.text(GGUF_KEY))
+    except UsageError as error:
+        raise BundleError(f"{header.path.name}: {error.message}", error.hint) from None
 
 
 _SAMPLING_KEYS: Final = {

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgereason import gguf
+from edgereason.bundle import variant_of
 from edgereason.errors import BundleError, UnsupportedError
 
 from ._source import ARCHITECTURES, PERMUTED, Architecture, Source, halves, refuse
@@ -55,6 +56,7 @@ class GgufSource(Source):
         shapes = {name: self.shape(name) for name in self.names()}
         check_tensors(self.architecture, shapes, path.name)
         self.vocabulary = dict(_vocabulary(header))
+        self.variant = variant_of(header)
 
     def names(self) -> tuple[str, ...]:
         return tuple(name for name in self._tensors if name != _FACTORS)

@@ -20,7 +20,9 @@ from edgereason.errors import (
     EdgereasonError,
     ModelNotFoundError,
     UnsupportedError,
+    UsageError,
 )
+from edgereason.variants import Variant, read_variant
 
 from ._hf_config import architecture_of
 from ._safetensors import Stored, check_dtype, read_table
@@ -93,6 +95,7 @@ class HuggingFaceSource(Source):
         self.base_model = name or about.get("base_model", "")
         self.quantization = next(iter(self._stored.values())).dtype
         self.vocabulary = read_vocabulary(folder, config, arch)
+        self.variant = _variant(config)
 
     def names(self) -> tuple[str, ...]:
         return tuple(self._stored)
@@ -195,6 +198,16 @@ def _sharded(folder: Path) -> dict[str, Stored]:
         if name not in tables[shard]:
             raise BundleError(f"{shard} lacks {name}, which the index promises", "fetch it again")
     return {name: tables[shard][name] for name, shard in places.items()}
+
+
+def _variant(config: Mapping[str, Any]) -> Variant | None:
+    ours = config.get("edgereason", {})
+    if not isinstance(ours, dict):
+        raise BundleError(f"config.json says edgereason is {ours!r}, expected an object")
+    try:
+        return read_variant(ours.get("variant"))
+    except UsageError as error:
+        raise BundleError(f"config.json: {error.message}", error.hint) from None
 
 
 def _is_tied(config: Mapping[str, Any]) -> bool:

@@ -46,6 +46,7 @@ def _of_bundle(path: Path) -> Source:
         )
     source = _of_file(first)
     source.name = bundle.name
+    source.variant = bundle.variant
     source.licence = source.licence or bundle.licence
     source.base_model = bundle.base_model or source.base_model
     return source

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgereason.errors import BundleError, UnsupportedError
+from edgereason.variants import Variant
 
 ARCHITECTURES: Final = ("gemma3", "gpt2", "llama", "qwen2", "qwen3", "smollm3")
 
@@ -100,6 +101,7 @@ class Source(ABC):
         architecture: its shape.
         vocabulary: GGUF's `tokenizer.*` and `general.sampling.*` metadata; token ids, texts and
             merges as lists. The chat template, if any, is `tokenizer.chat_template`.
+        variant: how it was changed by training; None for a plain one.
     """
 
     path: Path
@@ -109,6 +111,7 @@ class Source(ABC):
     quantization: str
     architecture: Architecture
     vocabulary: Mapping[str, Any]
+    variant: Variant | None
 
     @property
     def chat_template(self) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgereason.bundle import Bundle, File, open_bundle
+from edgereason.variants import GGUF_KEY, to_text
 
 from ._job import whole
 from ._source import Source
@@ -47,6 +48,8 @@ def metadata(source: Source) -> dict[str, Any]:
     if source.base_model:
         found |= {"general.base_model.count": 1, "general.base_model.0.name": source.base_model}
     found |= {f"{arch.name}.{key}": value for key, value in _shape(source).items()}
+    if source.variant is not None:
+        found[GGUF_KEY] = to_text(source.variant)
     return found | dict(source.vocabulary)
 
 

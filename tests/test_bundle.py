@@ -26,6 +26,7 @@ from edgereason.bundle import (
 from edgereason.errors import BundleError, ModelNotFoundError
 from edgereason.reasoning import PLAIN, Kind, Switch
 from edgereason.records import Sampling
+from edgereason.variants import Coconut
 
 
 @pytest.fixture
@@ -94,8 +95,7 @@ def test_all_fields_survive_json(folder: Path) -> None:
     rich = replace(
         open_bundle(folder),
         sampling=Sampling(temperature=0.5, logit_bias={7: -1.5}, seed=2**64 - 1),
-        variant="coconut",
-        variant_options={"latents": 6, "markers": ["<a>", None]},
+        variant=Coconut(latents=4),
         auto_threshold=0.25,
     )
     assert write_bundle(rich, folder) == rich
@@ -123,6 +123,7 @@ def test_nothing_there(tmp_path: Path) -> None:
         ({"sampling": {"temperature": -1}}, "temperature must be 0 or more"),
         ({"reasoning": {"kind": "magic"}}, "reasoning.kind must be one of marker, cue"),
         ({"path": "/etc"}, "unknown key 'path'"),
+        ({"variant": {"kind": "coconut", "latents": -1}}, "latents must be 0 or more"),
     ],
 )
 def test_wrong_manifests(folder: Path, values: dict[str, Any], message: str) -> None:

@@ -89,7 +89,7 @@ def _rows(bundle: Bundle, family: str) -> Iterator[tuple[str, str]]:
     yield from _reasoning_rows(bundle)
     yield "sampling", _sampling(bundle.sampling)
     yield "auto keeps a draft", f"from confidence {bundle.auto_threshold:g}"
-    yield "variant", bundle.variant
+    yield "variant", _variant(bundle)
     yield (
         "effort",
         ", ".join(f"{name} {_tokens(n)}" for name, n in effort.table(bundle.context).items()),
@@ -111,6 +111,15 @@ def _reasoning_rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "  is closed by", repr(reasoning.close) if reasoning.close else ""
     yield "  answer cue", repr(reasoning.answer) if reasoning.answer else ""
     yield "  probed by", repr(reasoning.probe) if reasoning.probe else ""
+
+
+def _variant(bundle: Bundle) -> str:
+    if bundle.variant is None:
+        return ""
+    values = asdict(bundle.variant)
+    kind = values.pop("kind")
+    told = ", ".join(f"{name} {value!r}" for name, value in values.items())
+    return f"{kind} ({told}): ask it with --strategy {kind}"
 
 
 def _shown(mode: Any) -> str:

@@ -21,7 +21,7 @@ class Shape:
 
     num_vocab: int = 576
     num_embd: int = 256
-    num_layers: int = 6
+    num_layers: int = 4
     num_heads: int = 4
     num_kv_heads: int = 2
     head_dim: int = 64

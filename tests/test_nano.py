@@ -6,7 +6,6 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,11 +21,9 @@ import typer
 from edgereason.bench.tasks import chain, iterate, reach
 from edgereason.export.recipes.nano import __main__ as commands
 from edgereason.export.recipes.nano import (
-    coconut,
     evaluate,
     examples,
     folder,
-    latent,
     muon,
     train,
 )
@@ -295,75 +292,6 @@ def test_nothing_stays_behind_on_the_cpu() -> None:
     model = tiny().to("meta")
     loss, _ = train.loss_of(model, draw(0))
     assert loss.device.type == "meta"
-    loss, _ = coconut.loss_of(model, stage(2, num=3))
-    assert loss.device.type == "meta"
-
-
-# --- latent thinking ----------------------------------------------------------------------------
-
-
-def slow_thought(model: Nano, prompt: Sequence[int], num_latents: int) -> torch.Tensor:
-    """As the paper's code does it: everything again for each latent step. [1, num_embd]"""
-    rows = model.embed(torch.tensor([prompt]))
-    for _ in range(num_latents):
-        hidden, _ = model(rows)
-        rows = torch.cat((rows, hidden[:, -1:]), dim=1)
-    return model(rows)[0][:, -1]
-
-
-def test_latent_steps_on_a_shared_cache_are_those_of_the_slow_way() -> None:
-    model = tiny()
-    prompts = [list(range(20, 20 + length)) for length in (3, 9, 6)]
-    state, _, _ = latent.think(model, prompts, 4)
-    slow = torch.cat([slow_thought(model, prompt, 4) for prompt in prompts])
-    assert torch.allclose(state[:, 0], slow, atol=1e-4)
-
-
-def test_a_stage_replaces_the_first_steps_and_the_last_stage_all() -> None:
-    problem = reach.generate(random.Random(0))
-    num = len(problem.steps)
-    for number in range(coconut.MAX_STAGE + 2):
-        one = coconut.stage_of(problem, number, WORDS)
-        kept = problem.steps[min(number, num) :]
-        text = WORDS.decode(list(one.written), skip_special_tokens=False)
-        steps = "".join(f"{step}\n" for step in kept)
-        assert text == f"<|end-latent|>{steps}# {problem.answer}<|im_end|>"
-        assert one.num_latents == min(number, 6)
-        assert one.prompt[-1] == ids("<|start-latent|>")[0]
-    assert coconut.stage_of(problem, 2, WORDS, per_step=3).num_latents == 6
-
-
-def stage(number: int, num: int) -> list[coconut.Latent]:
-    return coconut.draw(0, seed=0, stage=number, num=num, tokenizer=WORDS)
-
-
-def test_gradients_flow_through_every_latent_step() -> None:
-    model = tiny()
-    states: list[torch.Tensor] = []
-
-    def feed(state: torch.Tensor) -> torch.Tensor:
-        state.retain_grad()
-        states.append(state)
-        return state
-
-    batch = stage(3, num=3)
-    loss, count = coconut.loss_of(model, batch, feed)
-    loss.backward()
-    assert len(states) == 3
-    assert all(state.grad is not None and state.grad.abs().sum() > 0 for state in states)
-    assert count == sum(len(one.written) - 1 for one in batch)
-
-    model.zero_grad()
-    states.clear()
-    coconut.loss_of(model, batch, lambda state: latent.zeroed(feed(state)))[0].backward()
-    assert all(state.grad is None or state.grad.abs().sum() == 0 for state in states)
-
-
-def test_what_is_written_is_learned_alike_in_every_batch() -> None:
-    model = tiny()
-    batch = stage(2, num=4)
-    apart = sum(coconut.loss_of(model, [one])[0].item() for one in batch)
-    assert coconut.loss_of(model, batch)[0].item() == pytest.approx(apart, rel=1e-4)
 
 
 # --- evaluation ---------------------------------------------------------------------------------
@@ -414,9 +342,7 @@ def test_a_foreign_tokenizer_is_refused() -> None:
 # --- the commands -------------------------------------------------------------------------------
 
 
-def test_base_coconut_and_evaluation_follow_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_base_is_trained_and_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "Shape", lambda: replace(TINY, context=330))
 
     def run(*args: str) -> str:
@@ -424,16 +350,11 @@ def test_base_coconut_and_evaluation_follow_each_other(
         assert result.exit_code == 0, result.output
         return result.output
 
-    base, latents = str(tmp_path / "base"), str(tmp_path / "latents")
-    few = ("--steps", "1", "--examples", "2")
-    run("base", "--out", base, *few, "--tasks", "chain=2,reach")
-    run("coconut", "--start", base, "--out", latents, *few, "--last", "1")
-    assert [line["step"] for line in logged(tmp_path / "latents" / "stage-7")] == [1]
-    output = run(
-        "evaluate", "--model", latents, "--tasks", "reach", "--modes", "latent:6", "--num", "2"
-    )
+    base = str(tmp_path / "base")
+    run("base", "--out", base, "--steps", "1", "--examples", "2", "--tasks", "chain=2,reach")
+    output = run("evaluate", "--model", base, "--tasks", "chain", "--modes", "think", "--num", "2")
     score = json.loads(output.splitlines()[-1])["scores"][0]
-    assert (score["task"], score["mode"], score["num"]) == ("reach", "latent:6", 2)
+    assert (score["task"], score["mode"], score["num"]) == ("chain", "think", 2)
 
 
 def test_a_mixture_names_known_tasks() -> None:

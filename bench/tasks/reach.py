@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from .base import Problem, Split, draw
+from .base import Problem, Split, draw, split_of
 
 _SPECIES = """bompus boompus brimpus chorpus dumpus felpus fompus gerpus gorpus grimpus gwompus
 hilpus impus jelpus jompus kerpus lempus lorpus numpus quimpus rempus rompus rorpus scrompus shumpus
@@ -100,23 +100,84 @@ def shortest_ways(edges: Sequence[Edge], root: int) -> dict[int, list[int]]:
 def _word(
     rng: random.Random, edges: Sequence[Edge], num_nodes: int, way: list[int], wrong: int
 ) -> Problem:
+    names = _name(rng, edges, num_nodes)
+    facts = _facts(rng, edges, names)
+    return _question(rng, facts, names, way, wrong)
+
+
+def _name(rng: random.Random, edges: Sequence[Edge], num_nodes: int) -> list[str]:
+    """Of every node: a person where nothing leads to it, else a species."""
     children = {b for _, b in edges}
     persons, species = rng.sample(PERSONS, len(PERSONS)), rng.sample(SPECIES, len(SPECIES))
-    names = [(species if i in children else persons).pop() for i in range(num_nodes)]
+    return [(species if i in children else persons).pop() for i in range(num_nodes)]
 
-    def sentence(parent: int, child: int) -> str:
-        who = names[parent] if parent not in children else f"Every {names[parent]}"
-        return f"{who} is a {names[child]}."
 
-    facts = [sentence(*edge) for edge in rng.sample(edges, len(edges))]
+def _sentence(parent: str, child: str) -> str:
+    return f"{parent if parent in PERSONS else f'Every {parent}'} is a {child}."
+
+
+def _facts(rng: random.Random, edges: Sequence[Edge], names: Sequence[str]) -> str:
+    shuffled = rng.sample(edges, len(edges))
+    return " ".join(_sentence(names[parent], names[child]) for parent, child in shuffled)
+
+
+def _question(
+    rng: random.Random, facts: str, names: Sequence[str], way: Sequence[int], wrong: int
+) -> Problem:
     asked = rng.sample((names[way[-1]], names[wrong]), 2)
     name = names[way[0]]
     return Problem(
-        question=f"{' '.join(facts)} Is {name} a {asked[0]} or {asked[1]}?",
-        steps=tuple(sentence(*edge) for edge in itertools.pairwise(way)),
+        question=f"{facts} Is {name} a {asked[0]} or {asked[1]}?",
+        steps=tuple(_sentence(names[a], names[b]) for a, b in itertools.pairwise(way)),
         notes=tuple(names[i] for i in way[1:]),
         answer=f"{name} is a {names[way[-1]]}.",
     )
+
+
+def sheet(rng: random.Random, num: int) -> tuple[str, list[Problem]]:
+    """One graph's facts and `num` questions for training that all begin with them.
+
+    A question may ask for any node that a person can reach, near ones too:
+    easier than ProsQA's own, which ask for the farthest leaf.
+    """
+    while True:
+        num_nodes = max(17, min(28, round(rng.gauss(23.2, 1.95))))
+        edges = _grow(rng, num_nodes)
+        if _ask(rng, edges, num_nodes) is None:
+            continue
+        names = _name(rng, edges, num_nodes)
+        facts = _facts(rng, edges, names)
+        persons = sorted({a for a, _ in edges if names[a] in PERSONS})
+        ways = {person: shortest_ways(edges, person) for person in persons}
+        problems: list[Problem] = []
+        while len(problems) < num:
+            root = rng.choice((0, 1, rng.choice(persons)))
+            way, wrong = _any_question(rng, edges, names, root, ways)
+            problem = _question(rng, facts, names, way, wrong)
+            if split_of(problem.question) == "train":
+                problems.append(problem)
+        return facts, problems
+
+
+def _any_question(
+    rng: random.Random,
+    edges: Sequence[Edge],
+    names: Sequence[str],
+    root: int,
+    ways: dict[int, dict[int, list[int]]],
+) -> tuple[list[int], int]:
+    """A way from `root`, its length drawn first, and a species that `root` does not reach: in half
+    of all cases a leaf, as ProsQA has it.
+    """
+    reached = ways[root]
+    by_length: dict[int, list[list[int]]] = {}
+    for way in reached.values():
+        if 1 < len(way) <= _MAX_STEPS + 1:
+            by_length.setdefault(len(way), []).append(way)
+    way = rng.choice(by_length[rng.choices(list(by_length), list(by_length))[0]])
+    others = [i for i in range(len(names)) if i not in reached and names[i] not in PERSONS]
+    leaves = [i for i in others if i not in {a for a, _ in edges}]
+    return way, rng.choice(leaves if leaves and rng.random() < 0.5 else others)
 
 
 def check(problem: Problem, text: str) -> bool:

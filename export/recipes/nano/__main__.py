@@ -94,28 +94,38 @@ def base(
 def coconut(
     *,
     out: Out,
-    start: Annotated[Path, typer.Option(help="folder of the base")],
-    steps: Annotated[int, typer.Option(help="optimizer steps a stage")] = 1000,
-    last: Annotated[int, typer.Option(help="times as many in the last stage")] = 4,
-    examples: Annotated[int, typer.Option(help="examples a step")] = 32,
-    lr: float = 1e-3,
+    start: Annotated[Path | None, typer.Option(help="folder of a model to begin with")] = None,
+    first: Annotated[int, typer.Option(help="optimizer steps of stage 0, written thought")] = 3000,
+    steps: Annotated[int, typer.Option(help="of each stage with latents")] = 400,
+    last: Annotated[int, typer.Option(help="of the last one, in which nothing is written")] = 1600,
+    examples: Annotated[int, typer.Option(help="graphs a step, ten questions each")] = 8,
+    lr: float = 2e-3,
     seed: int = 0,
     device: Device = "",
     threads: Threads = 2,
     workers: Workers = 0,
-    micro_tokens: Micro = 4096,
+    micro_tokens: Micro = 2304,
 ) -> None:
-    """Replaces the written steps of `reach` by latent ones, a stage at a time."""
+    """Learns `reach`: first in writing, then steps become latent ones, a stage at a time."""
     torch.manual_seed(seed)
-    model, words = folder.load(start)
-    model.to(device_of(device))
-    curriculum.begin(model, words)
-    for stage in range(curriculum.MAX_STAGE + 2):
-        draw = partial(curriculum.draw, seed=seed, stage=stage, num=examples, tokenizer=words)
-        length = steps * last if stage > curriculum.MAX_STAGE else steps
+    words = vocabulary.build()
+    model = (folder.load(start)[0] if start else Nano(Shape())).to(device_of(device))
+    lengths = [first, *[steps] * curriculum.MAX_STAGE, last]
+    for stage, length in enumerate(lengths):
+        if stage == 1:
+            curriculum.begin(model, words)
+        draw = partial(
+            curriculum.draw,
+            seed=seed,
+            stage=stage,
+            num=examples,
+            tokenizer=words,
+            mixture=curriculum.Mixture(),
+        )
         schedule = Schedule(length, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
         run = out / f"stage-{stage}"
         Trainer(model, draw, curriculum.loss_of, schedule=schedule, out=run).run()
+        folder.save(model, words, run)
     folder.save(model, words, out)
 
 

@@ -2,8 +2,10 @@
 
 prompt <|start-latent|> k latents <|end-latent|> remaining steps # answer
 
-Stage s replaces the first s steps by s * c latents; after the last stage no step is left. Loss only
-on what remains, gradients through every latent step. Each stage begins with a fresh optimizer.
+Stage s replaces the first s steps by s latents; after the last stage no step is left. Loss only on
+what is to be written, gradients through every latent step. Each stage begins with a fresh
+optimizer. Beside the latent questions some are answered in writing and some at once, so that one
+model can do all three; the questions about one graph share the pass over its facts.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from edgereason.bench.tasks.base import Problem
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from .examples import prompt
-from .latent import Feed, grow, seen, think
-from .model import Nano
+from .examples import OPEN, SHUT, prompt
+from .latent import Feed, feed_back, grow, pad_front, seen
+from .model import Cache, Nano
 from .train import cross_entropy, padded
 
 START: Final = "<|start-latent|>"
@@ -31,52 +33,128 @@ MAX_STAGE: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Latent:
-    """An example of a stage: what is read, how long is thought, what is to be written."""
+class Asked:
+    """One question of a sheet, and what the model is to write after it and `given`."""
 
-    prompt: tuple[int, ...]
-    num_latents: int
+    question: tuple[int, ...]
+    given: tuple[int, ...]
     written: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Facts and the questions about them; `latent` ones think `num_latents` steps first."""
+
+    facts: tuple[int, ...]
+    plain: tuple[Asked, ...]
+    latent: tuple[Asked, ...]
+    num_latents: int
 
     @property
     def num_tokens(self) -> int:
-        return len(self.prompt) + self.num_latents + len(self.written)
+        asked = (*self.plain, *self.latent)
+        rows = sum(len(a.question) + len(a.given) + len(a.written) for a in asked)
+        return len(self.facts) + rows + self.num_latents * len(self.latent)
 
 
-def stage_of(
-    problem: Problem,
-    stage: int,
-    tokenizer: Tokenizer,
-    *,
-    per_step: int = 1,
-    max_stage: int = MAX_STAGE,
-) -> Latent:
-    """Stage `max_stage + 1` drops every step that is left, however many there were."""
-    replaced = len(problem.steps) if stage > max_stage else stage
-    kept = problem.steps[replaced:]
-    text = "".join(f"{step}\n" for step in kept) + f"# {problem.answer}<|im_end|>"
-    return Latent(
-        prompt=tuple(tokenizer.encode(prompt(problem.question) + START).ids),
-        num_latents=min(stage, max_stage) * per_step,
-        written=tuple(tokenizer.encode(END + text).ids),
-    )
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Questions of a sheet: thought in latents, thought in writing, answered at once."""
+
+    latent: int = 6
+    think: int = 3
+    none: int = 1
 
 
-def draw(step: int, *, seed: int, stage: int, num: int, tokenizer: Tokenizer) -> list[Latent]:
+def remaining(problem: Problem, stage: int) -> str:
+    """Stage `MAX_STAGE + 1` drops every step that is left, however many there were."""
+    kept = () if stage > MAX_STAGE else problem.steps[stage:]
+    return "".join(f"{step}\n" for step in kept) + f"# {problem.answer}<|im_end|>"
+
+
+def draw(
+    step: int, *, seed: int, stage: int, num: int, tokenizer: Tokenizer, mixture: Mixture
+) -> list[Sheet]:
+    """Stage 0 has no latents: its latent questions are thought in writing as well."""
     rng = random.Random(f"coconut:{seed}:{stage}:{step}")
-    return [stage_of(reach.generate(rng), stage, tokenizer) for _ in range(num)]
+    return [sheet_of(rng, stage, tokenizer, mixture) for _ in range(num)]
+
+
+def sheet_of(rng: random.Random, stage: int, tokenizer: Tokenizer, mixture: Mixture) -> Sheet:
+    facts, problems = reach.sheet(rng, mixture.latent + mixture.think + mixture.none)
+    whole = prompt(problems[0].question)
+    shared = tokenizer.encode(whole[: whole.index(facts) + len(facts) - 1]).ids
+
+    def asked(problem: Problem, start: str, given: str, written: str) -> Asked:
+        ids = tokenizer.encode(prompt(problem.question) + start).ids
+        assert ids[: len(shared)] == shared
+        return Asked(
+            question=tuple(ids[len(shared) :]),
+            given=tuple(tokenizer.encode(given).ids),
+            written=tuple(tokenizer.encode(written).ids),
+        )
+
+    def thought(problem: Problem) -> Asked:
+        steps = "\n".join(problem.steps)
+        return asked(problem, "", "", f"{OPEN}{steps}{SHUT}{problem.answer}<|im_end|>")
+
+    rest = iter(problems)
+    latent = [next(rest) for _ in range(mixture.latent)]
+    plain = [thought(next(rest)) for _ in range(mixture.think)]
+    plain += [asked(p, "", OPEN + SHUT, p.answer + "<|im_end|>") for p in rest]
+    if stage == 0:
+        return Sheet(tuple(shared), (*map(thought, latent), *plain), (), 0)
+    silent = tuple(asked(p, START, END, remaining(p, stage)) for p in latent)
+    return Sheet(tuple(shared), tuple(plain), silent, min(stage, MAX_STAGE))
 
 
 def loss_of(
-    model: Nano, batch: Sequence[Latent], feed: Feed = lambda state: state
+    model: Nano, batch: Sequence[Sheet], feed: Feed = lambda state: state
 ) -> tuple[Tensor, int]:
-    """Summed over the written tokens but the first, <|end-latent|>, which the runtime forces."""
-    _, cache, real = think(model, [e.prompt for e in batch], batch[0].num_latents, feed)
-    ids = padded([e.written for e in batch])
+    """Summed over the tokens that are to be written, and their number."""
+    ids, real = (each.to(model.device) for each in pad_front([s.facts for s in batch]))
+    _, cache = model(model.embed(ids), mask=seen(real, ids.shape[1]))
+    total, num = torch.zeros((), device=model.device), 0
+    for groups, num_latents in (
+        ([s.plain for s in batch], 0),
+        ([s.latent for s in batch], batch[0].num_latents),
+    ):
+        rows = [asked for group in groups for asked in group]
+        if rows:
+            owner = torch.tensor([i for i, group in enumerate(groups) for _ in group])
+            owner = owner.to(model.device)
+            shared = [(k[owner], v[owner]) for k, v in cache]
+            loss, count = _loss(model, rows, (shared, real[owner]), num_latents, feed)
+            total, num = total + loss, num + count
+    return total, num
+
+
+def _loss(
+    model: Nano,
+    rows: Sequence[Asked],
+    past: tuple[Cache, Tensor],
+    num_latents: int,
+    feed: Feed,
+) -> tuple[Tensor, int]:
+    """Of questions whose facts are in the cache. They are all of one length, `given` as well."""
+    cache, real = past
+    before = [a.given for a in rows]
+    if num_latents:
+        questions = torch.tensor([a.question for a in rows]).to(model.device)
+        length = questions.shape[1]
+        real = grow(real, length)
+        hidden, cache = model(model.embed(questions), cache, seen(real, length))
+        _, cache, real = feed_back(model, (hidden[:, -1:], cache, real), num_latents, feed)
+    else:
+        before = [a.question + a.given for a in rows]
+    ids = padded([b + a.written for b, a in zip(before, rows, strict=True)])
+    learned = padded(
+        [[0] * len(b) + [1] * len(a.written) for b, a in zip(before, rows, strict=True)]
+    )
     length = ids.shape[1] - 1
-    rows = model.embed(ids[:, :-1].to(model.device))
-    hidden, _ = model(rows, cache, seen(grow(real, length), length))
-    return cross_entropy(model, hidden, ids, padded([[1] * len(e.written) for e in batch]))
+    embeds = model.embed(ids[:, :-1].to(model.device))
+    hidden, _ = model(embeds, cache, seen(grow(real, length), length))
+    return cross_entropy(model, hidden, ids, learned)
 
 
 def begin(model: Nano, tokenizer: Tokenizer) -> None:

@@ -56,7 +56,14 @@ def think(
     """
     ids, real = (each.to(model.device) for each in pad_front(prompts))
     hidden, cache = model(model.embed(ids), mask=seen(real, ids.shape[1]))
-    state = hidden[:, -1:]
+    return feed_back(model, (hidden[:, -1:], cache, real), num_latents, feed)
+
+
+def feed_back(
+    model: Nano, thought: tuple[Tensor, Cache, Tensor], num_latents: int, feed: Feed
+) -> tuple[Tensor, Cache, Tensor]:
+    """`num_latents` steps on from what `think` returned. Returns the same again."""
+    state, cache, real = thought
     for _ in range(num_latents):
         real = grow(real, 1)
         state, cache = model(feed(state), cache, seen(real, 1))

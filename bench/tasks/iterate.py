@@ -23,15 +23,24 @@ def generate(
 
 def _make(rng: random.Random, times: int) -> Problem:
     x, factor, term = rng.randrange(MODULUS), rng.randint(2, 9), rng.randint(1, MODULUS - 1)
-    question = f"x = {x}; apply x -> ({factor}x + {term}) mod {MODULUS}, {times} times"
+    steps, notes = walk(x, factor, term, times, times)
+    return Problem(ask(x, factor, term, times), tuple(steps), tuple(notes), notes[-1])
+
+
+def ask(x: int, factor: int, term: int, times: int) -> str:
+    return f"x = {x}; apply x -> ({factor}x + {term}) mod {MODULUS}, {times} times"
+
+
+def walk(x: int, factor: int, term: int, left: int, num: int) -> tuple[list[str], list[str]]:
+    """The next `num` steps from `x` with `left` applications to go, and what each one finds."""
     steps, notes = [], []
-    for left in range(times, 0, -1):
+    for now in range(left, left - num, -1):
         product = x * factor
         new = (product + term) % MODULUS
-        steps.append(f"{left}:{x}*{factor}={product}+{term}={product + term}%{MODULUS}={new}")
+        steps.append(f"{now}:{x}*{factor}={product}+{term}={product + term}%{MODULUS}={new}")
         notes.append(str(new))
         x = new
-    return Problem(question, tuple(steps), tuple(notes), str(x))
+    return steps, notes
 
 
 def check(problem: Problem, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The commands: `python -m edgereason.export.recipes.nano base|coconut|evaluate --help`."""
+"""The commands: `python -m edgereason.export.recipes.nano base|coconut|infty|evaluate --help`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from edgereason.errors import EdgereasonError, UsageError
 from . import coconut as curriculum
 from . import evaluate as evaluation
 from . import folder
+from . import infty as sawtooth
 from . import tokenizer as vocabulary
 from .examples import TASKS
 from .examples import draw as base_examples
@@ -125,8 +126,32 @@ def coconut(
         schedule = Schedule(length, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
         run = out / f"stage-{stage}"
         Trainer(model, draw, curriculum.loss_of, schedule=schedule, out=run).run()
-        folder.save(model, words, run)
-    folder.save(model, words, out)
+        folder.save(model, words, run, variant=curriculum.VARIANT)
+    folder.save(model, words, out, variant=curriculum.VARIANT)
+
+
+@app.command()
+def infty(
+    *,
+    out: Out,
+    start: Annotated[Path, typer.Option(help="folder of the base")],
+    steps: int = 600,
+    examples: Annotated[int, typer.Option(help="rounds a step")] = 16,
+    lr: float = 2e-3,
+    seed: int = 0,
+    device: Device = "",
+    threads: Threads = 2,
+    workers: Workers = 0,
+    micro_tokens: Micro = 768,
+) -> None:
+    """Learns to walk a long way of `iterate` in rounds that end with a summary."""
+    torch.manual_seed(seed)
+    model, words = folder.load(start)
+    model.to(device_of(device))
+    draw = partial(sawtooth.draw, seed=seed, num=examples, tokenizer=words)
+    schedule = Schedule(steps, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
+    Trainer(model, draw, loss_of, schedule=schedule, out=out).run()
+    folder.save(model, words, out, variant=sawtooth.VARIANT)
 
 
 @app.command()

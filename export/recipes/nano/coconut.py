@@ -30,6 +30,7 @@ START: Final = "<|start-latent|>"
 END: Final = "<|end-latent|>"
 CONTROLS: Final = (START, "<|latent|>", END)
 MAX_STAGE: Final = 6
+VARIANT: Final = {"kind": "coconut", "latents": MAX_STAGE, "start": START, "end": END, "mark": "#"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,9 @@ _CONFIG_NAMES: Final = {
 }
 
 
-def config_of(shape: Shape, tokenizer: Tokenizer) -> dict[str, Any]:
+def config_of(
+    shape: Shape, tokenizer: Tokenizer, variant: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """`config.json` as transformers and the exporter read it."""
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -46,17 +49,21 @@ def config_of(shape: Shape, tokenizer: Tokenizer) -> dict[str, Any]:
         "torch_dtype": "float16",
         "bos_token_id": tokenizer.token_to_id(vocabulary.END),
         "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
+        **({"edgereason": {"variant": dict(variant)}} if variant else {}),
     }
 
 
-def save(model: Nano, tokenizer: Tokenizer, folder: Path) -> None:
+def save(
+    model: Nano, tokenizer: Tokenizer, folder: Path, variant: Mapping[str, Any] | None = None
+) -> None:
+    """`variant`: how the model has learned to think, where that is not plain text."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
         name: weight.to("cpu", torch.float16).contiguous()
         for name, weight in model.state_dict().items()
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    text = json.dumps(config_of(model.shape, tokenizer), indent=2)
+    text = json.dumps(config_of(model.shape, tokenizer, variant), indent=2)
     (folder / "config.json").write_text(text + "\n", "utf-8")
     (folder / "README.md").write_text(_CARD, "utf-8")
     vocabulary.save(tokenizer, folder)

@@ -18,8 +18,8 @@ CONTROL: Final = (
     END,
     *("<|im_start|>", "<|im_end|>", "<think>", "</think>"),
     *("<|start-latent|>", "<|latent|>", "<|end-latent|>"),
-    *("<summary>", "</summary>", "<history>", "</history>"),
 )
+MARKS: Final = ("<summary>", "</summary>", "<history>", "</history>")  # ordinary text, one token
 NUM_VOCAB: Final = 576  # what the words need, and some control tokens in reserve
 
 _WORDS: Final = """
@@ -59,7 +59,7 @@ def build() -> Tokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=NUM_VOCAB,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        special_tokens=[AddedToken(text, special=True, normalized=False) for text in CONTROL],
+        special_tokens=[AddedToken(text, normalized=False) for text in (*CONTROL, *MARKS)],
         show_progress=False,
     )
     words = sorted({*_WORDS.split(), *PERSONS, *SPECIES})
@@ -68,7 +68,11 @@ def build() -> Tokenizer:
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in _PHRASES])
     spare = range(NUM_VOCAB - tokenizer.get_vocab_size())
     tokenizer.add_special_tokens([AddedToken(f"<|reserved-{i}|>", special=True) for i in spare])
-    return tokenizer
+    written = json.loads(tokenizer.to_str())
+    for token in written["added_tokens"]:  # the trainer makes control tokens of all it is given
+        token["special"] = token["special"] and token["content"] not in MARKS
+    plain: Tokenizer = Tokenizer.from_str(json.dumps(written))
+    return plain
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:

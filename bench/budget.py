@@ -27,6 +27,8 @@ _STRATEGIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "think": {},
     "no-think": {},
     "budget-forcing": {"waits": 2},
+    "auto-think": {},
+    "hbpo": {},
     "auto": {"threshold": 1.0, "draft_tokens": 8},  # never sure: it always thinks as well
     "vote": {"samples": 3, "early_stop": False},
 }

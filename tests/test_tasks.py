@@ -11,10 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from edgereason.bench.tasks import chain, iterate, reach
+from edgereason.bench.tasks import chain, iterate, operator, reach
 from edgereason.bench.tasks.base import Problem, split_of
 
-TASKS = (chain, iterate, reach)
+TASKS = (chain, iterate, operator, reach)
 PROSQA = Path(__file__).parents[2] / "shared" / "data" / "prosqa" / "valid.json"
 
 tasks = pytest.mark.parametrize("task", TASKS, ids=lambda t: t.__name__.rpartition(".")[2])

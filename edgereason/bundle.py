@@ -65,6 +65,7 @@ class Bundle:
         control_tokens: texts that must not come from users.
         auto_threshold: confidence from which strategy `auto` keeps its quick draft.
         variant: how the model was changed; None for a plain one.
+        base_hash: names the weights it was made from, whatever became of them; see `prefix.py`.
         step_costs: device name -> measured milliseconds, by name of the figure.
         kv_bytes_per_token: KV type -> bytes over all layers; empty where unknown.
     """
@@ -87,6 +88,7 @@ class Bundle:
     sampling: Sampling = Sampling()  # noqa: RUF009  # it is frozen
     auto_threshold: float = 0.8
     variant: Variant | None = None
+    base_hash: str = ""
     step_costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     kv_bytes_per_token: Mapping[str, int] = field(default_factory=dict)
 
@@ -266,6 +268,7 @@ def _of_gguf(header: gguf.Gguf) -> Bundle:
         reasoning=reasoning,
         sampling=_recommended(header, reasoning.kind),
         variant=variant_of(header),
+        base_hash=header.text("edgereason.base"),
         kv_bytes_per_token={kind: header.kv_bytes_per_token(kind) for kind in gguf.KV_BYTES},
     )
 

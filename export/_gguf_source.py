@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgereason import gguf
-from edgereason.bundle import variant_of
+from edgereason.bundle import sha256_of, variant_of
 from edgereason.errors import BundleError, UnsupportedError
 
 from ._source import ARCHITECTURES, PERMUTED, Architecture, Source, halves, refuse
@@ -75,6 +75,10 @@ class GgufSource(Source):
         if arch.name in PERMUTED and ".attn_k." in name:
             return halves(read, arch.num_kv_heads)
         return read
+
+    @cached_property
+    def base_hash(self) -> str:
+        return self._header.text("edgereason.base") or sha256_of(self.path)
 
     def close(self) -> None:
         # Whoever still looks at the mapping keeps it; it goes with the last array.

@@ -5,9 +5,11 @@ Read without torch and transformers; nothing in the folder is run, and pickles a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +24,10 @@ from edgereason.errors import (
     UnsupportedError,
     UsageError,
 )
+from edgereason.safetensors import Stored, check_dtype, read_table
 from edgereason.variants import Variant, read_variant
 
 from ._hf_config import architecture_of
-from ._safetensors import Stored, check_dtype, read_table
 from ._source import Architecture, Source, pickled
 from ._tensors import check_tensors
 from ._tokenizer import read_vocabulary
@@ -116,6 +118,16 @@ class HuggingFaceSource(Source):
         if self.architecture.name == "gemma3" and name.endswith("norm.weight"):
             read += 1  # it multiplies by 1 + weight
         return read
+
+    @cached_property
+    def base_hash(self) -> str:
+        """Of the tensors under our names: neither shards nor texts beside them change it."""
+        digest = hashlib.sha256()
+        for name in sorted(self._stored):
+            stored = self._stored[name]
+            digest.update(f"{name} {stored.dtype} {list(stored.shape)}\n".encode())
+            digest.update(stored.raw())
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Files are open only while a tensor is read."""

@@ -12,10 +12,10 @@ from edgereason import gguf
 from edgereason.bundle import MANIFEST, open_bundle
 from edgereason.errors import BundleError, ModelNotFoundError, UsageError
 from edgereason.hub import resolve
+from edgereason.safetensors import read_table
 
 from ._hugging_face import stored_tensors
 from ._job import needs_extra
-from ._safetensors import read_table
 from ._source import pickled
 
 

@@ -145,6 +145,11 @@ class Source(ABC):
         return hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
     @property
+    @abstractmethod
+    def base_hash(self) -> str:
+        """Names the weights, for prefixes: the same in every export of them. Reads them all."""
+
+    @property
     def num_parameters(self) -> int:
         return sum(int(np.prod(self.shape(name))) for name in self.names())
 

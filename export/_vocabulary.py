@@ -41,6 +41,7 @@ def metadata(source: Source) -> dict[str, Any]:
         "general.architecture": arch.name,
         "general.type": "model",
         "general.name": source.name,
+        "edgereason.base": source.base_hash,
     }
     if source.licence:
         about["general.license"] = source.licence

@@ -21,7 +21,9 @@ DEFAULT_MODEL = "smollm2-135m"
 
 def flag(name: str, help: str, **more: Any) -> Any:
     """A typer option with its environment twin, for a single parameter."""
-    return typer.Option(name, help=help, envvar=env_name(name), show_envvar=False, **more)
+    return typer.Option(
+        name, help=help, envvar=env_name(name.partition("/")[0]), show_envvar=False, **more
+    )
 
 
 Json = Annotated[bool, flag("--json", "Print one JSON object, errors included.")]

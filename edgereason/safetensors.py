@@ -1,13 +1,15 @@
-"""The table of a safetensors file, and its numbers as float32.
+"""The table of a safetensors file, its numbers as float32, and small files written whole.
 
-Ours, because every length is checked against the file before anything is allocated, and NumPy has
-no bfloat16. Knows one file, not how shards make a model.
+Ours, because every length is checked against the file before anything is allocated, NumPy has no
+bfloat16, and the runtime needs no other package. Knows one file, not how shards make a model.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -41,17 +43,22 @@ class Stored:
     def read(self) -> NDArray[np.float32]:
         """The numbers, as a copy. Raises `UnsupportedError` on a type that holds no weights."""
         check_dtype(self, self.path.name)
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            raw = file.read(self.num_bytes)
-        if len(raw) != self.num_bytes:
-            raise BundleError(f"{self.path.name} became shorter while it was read")
+        raw = self.raw()
         if self.dtype == "BF16":
             wide = np.frombuffer(raw, np.uint16).astype(np.uint32)
             wide <<= 16
             return wide.view(np.float32).reshape(self.shape)
         kind = np.float32 if self.dtype == "F32" else np.float16
         return np.frombuffer(raw, kind).astype(np.float32).reshape(self.shape)
+
+    def raw(self) -> bytes:
+        """The numbers as they are stored."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            raw = file.read(self.num_bytes)
+        if len(raw) != self.num_bytes:
+            raise BundleError(f"{self.path.name} became shorter while it was read")
+        return raw
 
 
 def check_dtype(stored: Stored, name: str) -> None:
@@ -64,6 +71,42 @@ def check_dtype(stored: Stored, name: str) -> None:
 
 def read_table(path: Path) -> dict[str, Stored]:
     """The tensors of a file by name. Raises `BundleError` on anything that does not add up."""
+    return read_file(path)[0]
+
+
+def read_file(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
+    """The tensors of a file by name, and its metadata."""
+    header, start, size = _header(path)
+    told = header.pop("__metadata__", None) or {}
+    if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
+        raise _damaged(path, "its metadata are not texts")
+    return {name: _stored(path, name, entry, start, size) for name, entry in header.items()}, told
+
+
+def write_file(
+    path: Path, tensors: Mapping[str, NDArray[np.float16]], metadata: Mapping[str, str]
+) -> None:
+    """Writes tensors in float16; the file is there whole or not at all."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for name, tensor in tensors.items():
+        places = [offset, offset + tensor.nbytes]
+        header[name] = {"dtype": "F16", "shape": list(tensor.shape), "data_offsets": places}
+        offset += tensor.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    unfinished = path.with_name(f".{path.name}.part")
+    with unfinished.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for tensor in tensors.values():
+            file.write(np.ascontiguousarray(tensor, np.float16).tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int, int]:
+    """The JSON at the start, where the numbers begin, and the size of the file."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -82,8 +125,7 @@ def read_table(path: Path) -> dict[str, Stored]:
         raise _damaged(path, f"its header is not JSON: {error}") from None
     if not isinstance(header, dict):
         raise _damaged(path, "its header is no JSON object")
-    header.pop("__metadata__", None)
-    return {name: _stored(path, name, entry, 8 + length, size) for name, entry in header.items()}
+    return header, 8 + length, size
 
 
 def _stored(path: Path, name: str, entry: Any, start: int, size: int) -> Stored:

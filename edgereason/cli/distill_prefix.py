@@ -1,0 +1,72 @@
+"""`edgereason distill-prefix`: train a ReasonCACHE prefix from demonstrations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from edgereason.cli._options import Debug, Json, flag
+from edgereason.cli._stages import stages
+from edgereason.errors import UsageError
+
+
+def command(
+    *,
+    base: Annotated[str, flag("--base", "A folder of Hugging Face's, a GGUF, or a model's name.")],
+    demos: Annotated[Path, flag("--demos", 'JSON lines: {"prompt": ..., "reply": ...}.')],
+    slots: Annotated[int, flag("--slots", "Tokens of context that the prefix takes.")],
+    out: Annotated[Path, flag("--out", "File to write, e.g. skill.safetensors.")],
+    steps: Annotated[int, flag("--steps", "Of the optimizer.")] = 1000,
+    lr: Annotated[float, flag("--lr", "Highest learning rate.")] = 1e-2,
+    batch: Annotated[int, flag("--batch", "Demonstrations of a step.")] = 16,
+    seed: Annotated[int, flag("--seed", "Of the random numbers.")] = 0,
+    threads: Annotated[int, flag("--threads", "Of torch; 0: as many as it takes.")] = 0,
+    thinking: Annotated[
+        bool | None,
+        flag(
+            "--thinking/--no-thinking",
+            "How prompts end [thinking where some reply opens a thought].",
+        ),
+    ] = None,
+    name: Annotated[str, flag("--name", "What requests call it [the file's name].")] = "",
+    task: Annotated[str, flag("--task", "What it teaches, for people.")] = "",
+    force: Annotated[bool, flag("--force", "Replace the file that --out names.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train keys and values that stand in front of a frozen model's cache.
+
+    Beside --out lie a log and a plot of the loss. The same command goes on with a training that was
+    stopped.
+    """
+    try:
+        from edgereason.export._distill import Options, distill
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("edgereason"):
+            raise
+        raise UsageError(
+            f"training needs the package {error.name}, which is not installed",
+            "pip install 'edgereason[export,recipes]'",
+        ) from None
+    from edgereason.export._job import needs_extra
+    from edgereason.export._open import open_source
+
+    options = Options(slots, steps, lr, batch, seed, threads, thinking, name, task)
+    with needs_extra(), open_source(base) as source, stages() as progress:
+        made = distill(source, demos, out, options, progress, force=force)
+    told = {
+        "path": str(out),
+        "name": made.name,
+        "base": made.base,
+        "slots": made.num_slots,
+        "bytes": out.stat().st_size,
+        **made.training,
+    }
+    if as_json:
+        print(json.dumps(told))
+    else:
+        print(
+            f"{out}: {made.num_slots} slots, loss {told['loss_begin']} -> {told['loss']} in "
+            f"{told['steps']} steps, {told['seconds']} s"
+        )

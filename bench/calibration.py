@@ -9,7 +9,6 @@ lines only.
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ from edgereason.values import extract_answer, normalize
 
 from ._exports import Kept, edgereason, size_mib, told
 from .questions import Question, gsm8k, read_questions
-from .runner import Bench, Findings, Say, Table, run
+from .runner import Bench, Findings, Say, Table, run, wilson
 
 FORMATS: Final = ("gguf q4_0", "gguf q4_k_m", "gguf q3_k_m", "gguf q2_k", "onnx int4")
 WAYS: Final = ("plain", "prose", "thinking")
@@ -180,15 +179,6 @@ def _right(folder: Path, questions: Sequence[Question], **how: Any) -> list[bool
     ]
 
 
-def interval(num_right: int, num: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    z = 1.96
-    share = num_right / num
-    middle = (share + z * z / (2 * num)) / (1 + z * z / num)
-    half = z * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num)) / (1 + z * z / num)
-    return middle - half, middle + half
-
-
 # --- telling --------------------------------------------------------------------------------------
 
 
@@ -222,7 +212,7 @@ def _figures(kept: Kept | Mapping[str, Any], name: str, way: str) -> dict[str, A
         **kept[f"{name} {way}: kl"],
         "sums_right": sum(right),
         "sums": len(right),
-        "sums_interval": interval(sum(right), len(right)),
+        "sums_interval": wilson(sum(right), len(right)),
     }
 
 

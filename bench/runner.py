@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import psutil
 
 from edgereason.device import this_machine
-from edgereason.errors import EdgereasonError
+from edgereason.errors import EdgereasonError, UnsupportedError
 
 if TYPE_CHECKING:
     from edgereason.runtime import Reasoner
@@ -49,12 +49,28 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Plot:
+    """A picture of the figures: `series` are points by name, drawn with lines where `joined`."""
+
+    name: str
+    title: str
+    x: str
+    y: str
+    series: Mapping[str, Sequence[tuple[float, float]]]
+    joined: bool = True
+    log_x: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
-    """What a bench found: figures for machines, tables and remarks for people."""
+    """What a bench found: figures for machines, tables, remarks and plots for people. Plots are
+    drawn with `--save`, as SVG.
+    """
 
     figures: Mapping[str, Any]
     tables: tuple[Table, ...]
     remarks: tuple[str, ...] = ()
+    plots: tuple[Plot, ...] = ()
 
 
 # --- turns and statistics -------------------------------------------------------------------------
@@ -73,6 +89,15 @@ def turns(systems: Mapping[str, Callable[[], T]], num: int, say: Say) -> dict[st
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """Pair by pair. A pair without a rate on the other side has no ratio."""
     return [a / b for a, b in zip(ours, theirs, strict=True) if b > 0]
+
+
+def wilson(right: int, num: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share, which also holds near 0 and 1 (Wilson 1927)."""
+    share = right / num
+    middle = share + z * z / (2 * num)
+    half = z * (share * (1 - share) / num + z * z / (4 * num * num)) ** 0.5
+    scale = 1 + z * z / num
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -329,6 +354,8 @@ def _publish(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{bench.name}.json").write_text(line + "\n", encoding="utf-8")
         (folder / f"{bench.name}.md").write_text(markdown(report, findings), encoding="utf-8")
+        for plot in findings.plots:
+            _draw(plot, folder / f"{plot.name}.svg")
     print(line, flush=True)
 
 
@@ -351,7 +378,31 @@ def markdown(report: Mapping[str, Any], findings: Findings) -> str:
         lines += [_markdown_row([shown(cell) for cell in row]) for row in table.rows]
         lines.append("")
     lines += [f"* {remark}" for remark in findings.remarks]
+    lines += [f"\n![{plot.title}]({plot.name}.svg)" for plot in findings.plots]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _draw(plot: Plot, path: Path) -> None:
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UnsupportedError(
+            "plots are drawn with matplotlib, which is not installed",
+            "pip install 'edgereason[plots]'",
+        ) from None
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot(title=plot.title, xlabel=plot.x, ylabel=plot.y)
+    for name, points in plot.series.items():
+        xs, ys = zip(*points, strict=True) if points else ((), ())
+        axes.plot(xs, ys, "o-" if plot.joined else "o", label=name)
+    if plot.log_x:
+        axes.set_xscale("log")
+    axes.grid(alpha=0.3)
+    if len(plot.series) > 1:
+        axes.legend(fontsize="small")
+    with mpl.rc_context({"svg.hashsalt": plot.name}):  # the same figures give the same file
+        figure.savefig(path, metadata={"Date": None})
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -412,3 +412,29 @@ def test_figures_that_are_not_numbers_are_null(tmp_path: Path) -> None:
     assert runner.shown(0.12345) == "0.123"
     assert runner.shown(1234.5) == "1234"
     assert runner.shown(None) == "-"
+
+
+def test_wilsons_interval() -> None:
+    """Against the closed form at its ends, and figures of any table of it."""
+    assert runner.wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-3)
+    assert runner.wilson(10, 10) == pytest.approx((0.7225, 1), abs=1e-3)
+    assert runner.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-3)
+
+
+def test_a_saved_bench_draws_its_plots_the_same_every_time(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="draws with matplotlib")
+    points = {"ours": [(1.0, 2.0), (10.0, 3.0)], "theirs": [(1.0, 1.0)]}
+    plot = runner.Plot("reach", "How far", "tokens", "share", points, log_x=True)
+    for folder in ("one", "two"):
+        bench = runner.Bench(
+            "toy",
+            "",
+            lambda parser: None,
+            lambda options, say: runner.Findings({}, (), (), (plot,)),
+        )
+        save = ["--save", str(tmp_path / folder), "--quiet", "--wait-idle", "0"]
+        assert runner.run(bench, save) == 0
+    drawn = (tmp_path / "one" / "reach.svg").read_text("utf-8")
+    assert drawn.count("<use ") >= 3  # the points
+    assert drawn == (tmp_path / "two" / "reach.svg").read_text("utf-8")
+    assert "![How far](reach.svg)" in (tmp_path / "one" / "toy.md").read_text("utf-8")

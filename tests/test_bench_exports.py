@@ -94,13 +94,6 @@ def test_calibrations_are_told_with_intervals() -> None:
     assert "0 of 40 right" in found.remarks[1]
 
 
-def test_wilsons_interval() -> None:
-    """Against the closed form at its ends, and figures of any table of it."""
-    assert calibration.interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-3)
-    assert calibration.interval(10, 10) == pytest.approx((0.7225, 1), abs=1e-3)
-    assert calibration.interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-3)
-
-
 @pytest.mark.slow
 def test_formats_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.txt").write_text("The cat sat on the mat, and he saw it. " * 20)

@@ -320,7 +320,8 @@ def test_a_piped_answer_is_not_broken_by_a_block_in_its_middle(
 
 
 def test_functions_named_command_are_all_there_is_to_a_command() -> None:
-    flat = [f"edgereason.cli.{name}" for name in names("edgereason.cli") if name != "export"]
+    found = (name.replace("-", "_") for name in names("edgereason.cli"))
+    flat = [f"edgereason.cli.{name}" for name in found if name != "export"]
     grouped = [f"edgereason.cli.export.{name}" for name in names("edgereason.cli.export")]
     for path in flat + grouped:
         module = importlib.import_module(path)

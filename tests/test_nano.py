@@ -297,12 +297,6 @@ def test_nothing_stays_behind_on_the_cpu() -> None:
 # --- evaluation ---------------------------------------------------------------------------------
 
 
-def test_wilson_is_the_interval_of_the_books() -> None:
-    assert evaluate.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-4)
-    assert evaluate.wilson(0, 10)[0] == 0.0
-    assert evaluate.wilson(10, 10)[1] == 1.0
-
-
 def test_greedy_in_a_batch_is_greedy_alone() -> None:
     model = tiny(context=40).eval()
     prompts = [list(range(20, 20 + length)) for length in (3, 9, 6)]

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 import torch
+from edgereason.bench.runner import wilson
 from edgereason.bench.tasks.base import Problem
 from tokenizers import Tokenizer
 
@@ -37,14 +38,6 @@ class Score:
     low: float
     high: float
     tokens: float
-
-
-def wilson(right: int, num: int, z: float = 1.96) -> tuple[float, float]:
-    share = right / num
-    middle = share + z * z / (2 * num)
-    half = z * (share * (1 - share) / num + z * z / (4 * num * num)) ** 0.5
-    scale = 1 + z * z / num
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 def write(

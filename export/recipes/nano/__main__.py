@@ -1,8 +1,9 @@
-"""The commands: `python -m edgereason.export.recipes.nano base|coconut|infty|evaluate --help`."""
+"""The commands: `python -m edgereason.export.recipes.nano --help`."""
 
 from __future__ import annotations
 
 import json
+import random
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,9 @@ from . import coconut as curriculum
 from . import evaluate as evaluation
 from . import folder
 from . import infty as sawtooth
+from . import lora as low_rank
 from . import tokenizer as vocabulary
-from .examples import TASKS
+from .examples import OPEN, SHUT, TASKS
 from .examples import draw as base_examples
 from .model import Nano, Shape
 from .train import Schedule, Trainer, loss_of
@@ -152,6 +154,60 @@ def infty(
     schedule = Schedule(steps, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
     Trainer(model, draw, loss_of, schedule=schedule, out=out).run()
     folder.save(model, words, out, variant=sawtooth.VARIANT)
+
+
+@app.command()
+def demos(
+    *,
+    out: Annotated[Path, typer.Option(help="JSON lines: prompt, reply, answer")],
+    task: str = "operator",
+    num: int = 2000,
+    split: Annotated[str, typer.Option(help="train or test")] = "train",
+    seed: int = 0,
+) -> None:
+    """Writes problems with their replies, for `edgereason distill-prefix`, `lora` and benches."""
+    if task not in TASKS:
+        raise unknown("no task called", task, TASKS)
+    if split not in ("train", "test"):
+        raise unknown("no split called", split, ("train", "test"))
+    rng = random.Random(f"demos:{seed}:{task}:{split}")
+    with out.open("w", encoding="utf-8") as file:
+        for _ in range(num):
+            problem = TASKS[task](rng, "test" if split == "test" else "train")
+            steps = "\n".join(problem.steps)
+            reply = f"{OPEN}{steps}{SHUT}{problem.answer}"
+            line = {"prompt": problem.question, "reply": reply, "answer": problem.answer}
+            file.write(json.dumps(line) + "\n")
+
+
+@app.command()
+def lora(
+    *,
+    out: Out,
+    start: Annotated[Path, typer.Option(help="folder of the base")],
+    demos: Annotated[Path, typer.Option(help="JSON lines with prompt and reply")],
+    rank: int = 8,
+    steps: int = 500,
+    examples: Annotated[int, typer.Option(help="demonstrations a step")] = 16,
+    lr: float = 2e-3,
+    seed: int = 0,
+    device: Device = "",
+    threads: Threads = 2,
+    micro_tokens: Micro = 768,
+) -> None:
+    """Teaches a base by demonstrations through LoRA: what a prefix is compared with."""
+    torch.manual_seed(seed)
+    model, words = folder.load(start)
+    low_rank.add(model, rank)
+    model.to(device_of(device))
+    draw = partial(low_rank.draw, seed=seed, num=examples, examples=low_rank.read(demos, words))
+    schedule = Schedule(steps, lr, threads=threads, micro_tokens=micro_tokens)
+    trainer = Trainer(
+        model, draw, loss_of, schedule=schedule, out=out, optimizers=low_rank.optimizers
+    )
+    trainer.run()
+    low_rank.merge(model)
+    folder.save(model, words, out)
 
 
 @app.command()

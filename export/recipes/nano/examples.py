@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgereason.bench.tasks import chain, iterate, reach
+from edgereason.bench.tasks import chain, iterate, operator, reach
 from edgereason.bench.tasks.base import Problem, Split
 from tokenizers import Tokenizer
 
@@ -29,9 +29,15 @@ Generate = Callable[[random.Random, Split], Problem]
 TASKS: Final[Mapping[str, Generate]] = {
     "chain": chain.generate,
     "iterate": iterate.generate,
+    "operator": operator.generate,
     "reach": reach.generate,
 }
-CHECKS: Final = {"chain": chain.check, "iterate": iterate.check, "reach": reach.check}
+CHECKS: Final = {
+    "chain": chain.check,
+    "iterate": iterate.check,
+    "operator": operator.check,
+    "reach": reach.check,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ def cross_entropy(model: Nano, hidden: Tensor, ids: Tensor, learned: Tensor) -> 
 
 
 Loss = Callable[[Nano, Sequence[E]], tuple[Tensor, int]]
+Optimizers = Callable[[Nano, Schedule], list[torch.optim.Optimizer]]
 Draw = Callable[[int], list[E]]
 
 
@@ -139,6 +140,7 @@ class Trainer(Generic[E]):
         *,
         schedule: Schedule,
         out: Path,
+        optimizers: Optimizers = optimizers,
     ) -> None:
         self.model, self.draw, self.loss = model, draw, loss
         self.schedule, self.out = schedule, out

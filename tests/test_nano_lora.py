@@ -1,0 +1,77 @@
+"""LoRA of a nano model: what is frozen, what is added, and that merging changes nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the recipes train with torch")
+pytest.importorskip("tokenizers", reason="the recipes learn their tokenizer with tokenizers")
+pytest.importorskip("safetensors", reason="the recipes save safetensors")
+
+from edgereason.export.recipes.nano import __main__ as commands
+from edgereason.export.recipes.nano import folder, lora
+from edgereason.export.recipes.nano import tokenizer as vocabulary
+from edgereason.export.recipes.nano.model import Nano, Shape
+from typer.testing import CliRunner
+
+from edgereason.errors import UsageError
+
+TINY = Shape(num_embd=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, num_ff=64)
+WORDS = vocabulary.build()
+
+
+def run(*args: str) -> None:
+    result = CliRunner().invoke(commands.app, args)
+    assert result.exit_code == 0, result.output
+
+
+def test_demonstrations_are_problems_of_their_split_with_a_way(tmp_path: Path) -> None:
+    path = tmp_path / "demos.jsonl"
+    run("demos", "--task", "operator", "--num", "20", "--out", str(path))
+    for line in map(json.loads, path.read_text("utf-8").splitlines()):
+        assert line["reply"].startswith("<think>\n")
+        assert line["reply"].endswith(f"\n</think>\n\n{line['answer']}")
+        a, b = map(int, line["prompt"].removeprefix("What is ").removesuffix("?").split("@"))
+        assert int(line["answer"]) == a + b + a
+
+
+def test_a_merged_model_says_what_the_model_with_its_sums_said() -> None:
+    torch.manual_seed(0)
+    model = Nano(TINY)
+    tokens = torch.randint(0, 500, (1, 12))
+    plain = model(model.embed(tokens))[0]
+    lora.add(model, 2)
+    assert torch.equal(model(model.embed(tokens))[0], plain)  # it starts as the model it was
+    for weight in model.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.1)
+    changed = model(model.embed(tokens))[0]
+    assert not torch.allclose(changed, plain, atol=1e-3)
+    names = set(Nano(TINY).state_dict())
+    lora.merge(model)
+    assert set(model.state_dict()) == names
+    assert torch.allclose(model(model.embed(tokens))[0], changed, atol=1e-5)
+
+
+def test_only_the_sums_are_learned_and_the_model_is_saved_whole(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    base = Nano(replace(TINY, context=64))
+    folder.save(base, WORDS, tmp_path / "base")
+    run("demos", "--num", "20", "--out", str(tmp_path / "demos.jsonl"))
+    args = ("--start", str(tmp_path / "base"), "--demos", str(tmp_path / "demos.jsonl"))
+    few = ("--steps", "2", "--examples", "4", "--rank", "2", "--threads", "1")
+    run("lora", *args, "--out", str(tmp_path / "lora"), *few)
+    before, after = (folder.load(tmp_path / name)[0].state_dict() for name in ("base", "lora"))
+    assert torch.equal(after["model.embed_tokens.weight"], before["model.embed_tokens.weight"])
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(after[name], before[name])
+
+
+def test_a_line_that_is_no_demonstration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "demos.jsonl").write_text('{"prompt": "1", "reply": "2"}\n{"prompt": "1"}\n')
+    with pytest.raises(UsageError, match=r"line 2 of .* is no demonstration"):
+        lora.read(tmp_path / "demos.jsonl", WORDS)

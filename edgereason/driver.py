@@ -362,6 +362,7 @@ def _figures(result: PhaseResult) -> dict[str, Any]:
         "reasoning_tokens": result.num_reasoning,
         "prompt_tokens": result.num_prompt,
         "cached_tokens": result.num_cached,
+        "cells": result.num_cells,
         "queue_ms": result.queue_ms,
         "prefill_ms": result.prefill_ms,
         "decode_ms": result.decode_ms,
@@ -374,7 +375,9 @@ def _phase_result(phase: Phase, fields: dict[str, Any]) -> PhaseResult:
         for key in ("text", "reasoning", "probe")
     }
     reason = _REASONS[fields["reason"]]
-    known = {**fields, **texts, "reason": reason}
+    marks = phase.shut if phase.channel is Channel.REASONING else phase.stop
+    mark = marks[fields["mark"]] if fields["mark"] >= 0 else ""
+    known = {**fields, **texts, "reason": reason, "mark": mark}
     return PhaseResult(name=phase.name, channel=phase.channel, **known)
 
 

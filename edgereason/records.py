@@ -216,6 +216,8 @@ class PhaseResult:
         num_tokens: tokens sampled in this phase, on either channel.
         num_reasoning: those of them that were thinking.
         text: text of the phase's own channel, markers and stop texts left out.
+        mark: the text of the phase's `shut` (thinking) or `stop` (answer) that ended it; "" where
+            none did.
         reasoning: text of blocks that were re-opened in an answer phase.
         mean_logprob, min_logprob: of the sampled tokens, before temperature; 0 when nothing was
             sampled.
@@ -231,6 +233,7 @@ class PhaseResult:
     text: str
     channel: Channel = Channel.ANSWER
     reasoning: str = ""
+    mark: str = ""
     tokens: tuple[int, ...] = ()
     num_reasoning: int = 0
     mean_logprob: float = 0.0
@@ -242,6 +245,7 @@ class PhaseResult:
     num_steps: int = 0
     num_prompt: int = 0  # tokens that `fresh` and `force` put into the context
     num_cached: int = 0  # those of them whose KV was already there
+    num_cells: int = 0  # KV cells that the chain held when the phase ended
     queue_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
@@ -276,6 +280,7 @@ class Usage:
     reasoning_tokens: int = 0  # of all chains together
     latent_tokens: int = 0
     answer_tokens: int = 0
+    peak_cells: int = 0  # KV cells that one chain held at most
 
 
 @dataclass(frozen=True, slots=True)

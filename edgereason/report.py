@@ -85,6 +85,7 @@ def final_answer(
                 for result in results
                 if result.channel is Channel.ANSWER
             ),
+            peak_cells=max((result.num_cells for result in results), default=0),
         ),
         budget=BudgetReport(
             ThinkReport(

@@ -48,6 +48,7 @@ def test_json_has_the_documented_fields(cli: Cli) -> None:
             "cached_tokens",
             "reasoning_tokens",
             "latent_tokens",
+            "peak_cells",
             "answer_tokens",
         },
         "budget": {"think_tokens", "deadline_ms"},

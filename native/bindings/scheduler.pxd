@@ -55,6 +55,7 @@ cdef extern from "edgereason/phase.h" namespace "edgereason":
 
     cdef cppclass PhaseResult:
         StopReason reason
+        int32_t mark
         vector[int32_t] tokens
         string text
         string reasoning
@@ -65,6 +66,7 @@ cdef extern from "edgereason/phase.h" namespace "edgereason":
         int32_t num_steps
         int32_t num_prompt
         int32_t num_cached
+        int32_t num_cells
         double mean_logprob
         double min_logprob
         double mean_margin

@@ -54,6 +54,7 @@ cdef void _fill_phase(Phase* out, phase) except *:
 cdef dict _result_dict(const PhaseResult* result):
     return {
         "reason": <uint8_t>result.reason,
+        "mark": result.mark,
         "tokens": tuple(result.tokens),
         "text": <bytes>result.text,
         "reasoning": <bytes>result.reasoning,
@@ -63,6 +64,7 @@ cdef dict _result_dict(const PhaseResult* result):
         "num_steps": result.num_steps,
         "num_prompt": result.num_prompt,
         "num_cached": result.num_cached,
+        "num_cells": result.num_cells,
         "mean_logprob": result.mean_logprob,
         "min_logprob": result.min_logprob,
         "mean_margin": result.mean_margin,

@@ -47,11 +47,13 @@ MarkerTracker::Event MarkerTracker::Feed(std::string_view piece, std::string* an
     if (inside_) {
       if (match.pattern >= num_shut_) continue;  // an open mark inside a block
       Enter(false);
+      mark_ = match.pattern;
       event = Event::kShut;
     } else if (match.pattern < num_open_) {
       Enter(true);
       event = Event::kOpened;
     } else if (match.pattern < num_open_ + num_stop_) {
+      mark_ = match.pattern - num_open_;
       return Event::kStop;
     }
   }

@@ -136,12 +136,18 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {
 
   const auto event = run_.tracker.Feed(vocab_->Piece(token), &run_.text[Index(Channel::kAnswer)],
                                        &run_.text[Index(Channel::kReasoning)]);
-  if (event == MarkerTracker::Event::kStop) return {.ended = true, .reason = StopReason::kStop};
+  if (event == MarkerTracker::Event::kStop) {
+    run_.result->mark = run_.tracker.mark();
+    return {.ended = true, .reason = StopReason::kStop};
+  }
   if (event == MarkerTracker::Event::kShut && was_inside) {
     // The token that completes the end mark is no thought.
     think_.Refund(1);
     --run_.result->num_reasoning;
-    if (reasoning_phase) return {.ended = true, .reason = StopReason::kStop, .shut = true};
+    if (reasoning_phase) {
+      run_.result->mark = run_.tracker.mark();
+      return {.ended = true, .reason = StopReason::kStop, .shut = true};
+    }
   }
   if (lifted) return {.ended = true, .reason = StopReason::kBudget};
   if (run_.tracker.inside() && !think_.can_spend()) return CloseThinking(StopReason::kBudget);
@@ -171,6 +177,7 @@ std::unique_ptr<PhaseResult> Sequence::End(const Verdict& verdict, double now_ms
   run_.tracker.Flush(&answer, &reasoning);
   std::unique_ptr<PhaseResult> result = std::move(run_.result);
   result->reason = verdict.reason;
+  result->num_cells = num_decoded;
   const bool reasoning_phase = phase_->channel == Channel::kReasoning;
   if (verdict.shut) mark_begin_ = static_cast<std::int32_t>(tokens_.size()) - NumMarkTokens();
   if (reasoning_phase ? !verdict.shut : run_.tracker.inside()) PutClose(result->tokens);

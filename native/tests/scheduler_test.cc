@@ -51,7 +51,9 @@ TEST(ThinksAndAnswers) {
   CHECK_EQ(outcome.phases.size(), 2);
   CHECK_EQ(outcome.phases[0].reason, StopReason::kStop);
   CHECK_EQ(outcome.phases[0].text, kThoughts);
+  CHECK_EQ(outcome.phases[0].mark, 0);
   CHECK_EQ(outcome.last().text, "\n\n42");
+  CHECK_EQ(outcome.last().mark, -1);  // an end token is no text
   CHECK_EQ(outcome.last().reason, StopReason::kStop);
 }
 

@@ -46,6 +46,8 @@ class MarkerTracker {
   void Flush(std::string* answer, std::string* reasoning) noexcept;
 
   bool inside() const noexcept { return inside_; }
+  // Of the last kShut or kStop: which of the texts in `shut` or `stop` it was; -1 before any.
+  std::int32_t mark() const noexcept { return mark_; }
   // Bytes that are fed but not shown, because they may be the start of a mark.
   std::int32_t num_held() const noexcept { return static_cast<std::int32_t>(held_.size()); }
 
@@ -61,6 +63,7 @@ class MarkerTracker {
   std::int32_t num_shut_ = 0;
   std::int32_t num_stop_ = 0;
   std::string held_;  // shorter than the longest mark
+  std::int32_t mark_ = -1;
   bool inside_ = false;
 };
 

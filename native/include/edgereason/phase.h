@@ -83,6 +83,7 @@ struct Phase {
 
 struct PhaseResult {
   StopReason reason = StopReason::kStop;
+  std::int32_t mark = -1;  // which text of `shut` (reasoning) or `stop` (answer) ended it; -1: none
   std::vector<Token> tokens;  // sampled, on either channel
   std::string text;           // of the phase's own channel, UTF-8, without markers
   std::string reasoning;      // of blocks re-opened in an answer phase
@@ -93,6 +94,7 @@ struct PhaseResult {
   std::int32_t num_steps = 0;         // decode calls with a row of this phase
   std::int32_t num_prompt = 0;        // tokens put in by fresh, force and close
   std::int32_t num_cached = 0;        // those of them whose KV was there already
+  std::int32_t num_cells = 0;         // KV cells it held at its end, when they were most
   // Over the sampled tokens, before temperature: natural logs, nats. All 0 when nothing was
   // sampled.
   double mean_logprob = 0;

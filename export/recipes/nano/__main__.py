@@ -70,7 +70,7 @@ def base(
     examples: Annotated[int, typer.Option(help="examples a step")] = 32,
     lr: float = 3e-3,
     seed: int = 0,
-    start: Annotated[Path | None, typer.Option(help="folder of a model to begin with")] = None,
+    start: Annotated[str, typer.Option(help="a model to begin with: name or path")] = "",
     device: Device = "",
     threads: Threads = 2,
     workers: Workers = 0,
@@ -97,7 +97,7 @@ def base(
 def coconut(
     *,
     out: Out,
-    start: Annotated[Path | None, typer.Option(help="folder of a model to begin with")] = None,
+    start: Annotated[str, typer.Option(help="a model to begin with: name or path")] = "",
     first: Annotated[int, typer.Option(help="optimizer steps of stage 0, written thought")] = 3000,
     steps: Annotated[int, typer.Option(help="of each stage with latents")] = 400,
     last: Annotated[int, typer.Option(help="of the last one, in which nothing is written")] = 1600,
@@ -136,7 +136,7 @@ def coconut(
 def infty(
     *,
     out: Out,
-    start: Annotated[Path, typer.Option(help="folder of the base")],
+    start: Annotated[str, typer.Option(help="the base: name or path")],
     steps: int = 600,
     examples: Annotated[int, typer.Option(help="rounds a step")] = 16,
     lr: float = 2e-3,
@@ -184,7 +184,7 @@ def demos(
 def lora(
     *,
     out: Out,
-    start: Annotated[Path, typer.Option(help="folder of the base")],
+    start: Annotated[str, typer.Option(help="the base: name or path")],
     demos: Annotated[Path, typer.Option(help="JSON lines with prompt and reply")],
     rank: int = 8,
     steps: int = 500,
@@ -213,7 +213,7 @@ def lora(
 @app.command()
 def evaluate(
     *,
-    model: Annotated[Path, typer.Option(help="folder of a model")],
+    model: Annotated[str, typer.Option(help="name or path")],
     tasks: str = "chain,iterate,reach",
     modes: str = "none,think,budget:16,budget:32,budget:64,budget:128,auto",
     num: Annotated[int, typer.Option(help="test problems a task")] = 500,
@@ -230,7 +230,7 @@ def evaluate(
         for mode in modes.split(",")
     ]
     print(evaluation.table(scores))
-    print(json.dumps({"model": model.name, "scores": evaluation.as_json(scores)}))
+    print(json.dumps({"model": model, "scores": evaluation.as_json(scores)}))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
-"""A nano model as a Hugging Face folder, weights in 16 bit; read back without transformers."""
+"""A nano model as a Hugging Face folder, weights in 16 bit; read back from any form."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import load_file, save_file
+from edgereason.export._open import open_source
+from edgereason.export._source import Architecture
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
+
+from edgereason.errors import BundleError
 
 from . import tokenizer as vocabulary
 from .model import Nano, Shape
@@ -31,6 +35,17 @@ _CONFIG_NAMES: Final = {
     "context": "max_position_embeddings",
     "rope_theta": "rope_theta",
     "norm_eps": "rms_norm_eps",
+}
+_LAYER_NAMES: Final = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
 }
 
 
@@ -69,10 +84,24 @@ def save(
     vocabulary.save(tokenizer, folder)
 
 
-def load(folder: Path) -> tuple[Nano, Tokenizer]:
-    """The model in float32, ready to evaluate."""
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    shape = Shape(**{field.name: config[_CONFIG_NAMES[field.name]] for field in fields(Shape)})
-    model = Nano(shape)
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
+def load(name: str | Path) -> tuple[Nano, Tokenizer]:
+    """The model in float32, ready to evaluate, from whatever `edgereason export` can read."""
+    with open_source(name) as source:
+        arch = source.architecture
+        shape = Shape(**{field.name: getattr(arch, field.name) for field in fields(Shape)})
+        words = vocabulary.build()
+        if arch.name != "llama" or arch.num_vocab != words.get_vocab_size():
+            raise BundleError(f"{source.name} is not a model of the nano family")
+        model = Nano(shape)
+        weights = {their: torch.from_numpy(source.tensor(our)) for our, their in _names(arch)}
+    model.load_state_dict(weights)
+    return model.eval(), words
+
+
+def _names(arch: Architecture) -> Iterator[tuple[str, str]]:
+    """Each tensor's name in GGUF and here."""
+    yield "token_embd.weight", "model.embed_tokens.weight"
+    yield "output_norm.weight", "model.norm.weight"
+    for layer in range(arch.num_layers):
+        for our, their in _LAYER_NAMES.items():
+            yield f"blk.{layer}.{our}.weight", f"model.layers.{layer}.{their}.weight"

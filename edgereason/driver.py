@@ -204,6 +204,8 @@ class Driver:
     def _emit(self, line: Line, phase: Phase, channel: Channel, text: bytes) -> None:
         """Streams text of the request's own chain; not a draft, which may still be thrown away."""
         job = line.job
+        if channel is Channel.ANSWER and not job.has_answered:
+            text = text.lstrip()  # what an answer begins with, or a turn that became a summary
         if text and job.streams and line.parent is None and not line.done and phase.name != "draft":
             job.has_answered |= channel is Channel.ANSWER
             job.emit(Chunk(channel, text.decode(errors="replace")))

@@ -45,7 +45,12 @@ def _last_probe(results: Sequence[PhaseResult]) -> str | None:
 
 
 def _finish(results: Sequence[PhaseResult]) -> StopReason | None:
-    """The first thing that ended a phase against the model's will; None when nothing ran."""
+    """The first thing that ended a phase against the model's will; None when nothing ran.
+
+    A summary makes good for what was cut before it.
+    """
+    summaries = [index for index, result in enumerate(results) if result.name == "summary"]
+    results = results[summaries[-1] :] if summaries else results
     ran = [result.reason for result in results if result.name not in ("prompt", "draft")]
     ran = ran or [result.reason for result in results if result.name == "draft"]
     if not ran:

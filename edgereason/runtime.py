@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from edgereason import engines, strategies
@@ -18,6 +18,7 @@ from edgereason.config import build, fields_of
 from edgereason.driver import Driver, Job
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.hub import resolve
+from edgereason.lowering import prompt_tokens
 from edgereason.records import (
     Answer,
     Budget,
@@ -176,8 +177,8 @@ class Reasoner:
 
     def _steps(self, request: Request) -> Steps:
         module = load(strategies, request.strategy)
-        self._check_needs(module, request)
         config = build(module.Config, dict(request.options), what=f"option of {request.strategy}")
+        self._check_needs(getattr(config, "needs", module.needs), request)
         turn = Turn(
             bundle=self.bundle,
             messages=request.messages,
@@ -185,12 +186,13 @@ class Reasoner:
             sampling=request.sampling or self.bundle.sampling,
             stop=request.stop,
             probe_every=request.probe_every,
+            context=self._context,
+            count=lambda segments: len(prompt_tokens(segments, self.engine)),
         )
         steps: Steps = module.run(turn, config)
         return steps
 
-    def _check_needs(self, module: ModuleType, request: Request) -> None:
-        needs: Capability = module.needs
+    def _check_needs(self, needs: Capability, request: Request) -> None:
         if request.probe_every:
             needs |= Capability.FORK
         missing = needs & ~self.caps
@@ -204,6 +206,12 @@ class Reasoner:
             )
 
     # -- the rest ----------------------------------------------------------------------------------
+
+    @property
+    def _context(self) -> int:
+        """What the KV holds, or less where the model was trained for less."""
+        cells: int = self.engine.info["num_cells"]
+        return min(cells, self.bundle.context) if self.bundle.context else cells
 
     @property
     def caps(self) -> Capability:

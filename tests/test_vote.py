@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgereason.records import Answer, Sampling
+from edgereason.errors import UnsupportedError, UsageError
+from edgereason.records import Answer, Capability, Sampling
 from edgereason.runtime import Reasoner
+from edgereason.strategies import think
 from edgereason.strategies.vote import Tally, settled
 
 SCRIPTED = str(Path(__file__).parents[1] / "examples" / "scripted")
@@ -102,3 +104,32 @@ def test_no_child_gives_its_cells_back_before_the_vote_is_over(early_stop: bool)
         ends = [at for at, (what, _) in enumerate(core.log) if what == "end"]
         assert len(closes) == 5
         assert min(closes) > max(ends)  # here no vote is settled early
+
+
+def test_samples_may_be_of_any_strategy() -> None:
+    with Reasoner.open(SCRIPTED) as reasoner:
+        options = {"samples": 3, "of": "infty_think", "early_stop": False}
+        handle = reasoner.submit(
+            "What is 17 * 3?", strategy="vote", options=options, think_budget=64
+        )
+        assert handle.result().candidates[0].votes == 3
+        assert len(handle.chains) == 4
+        sampled = {"samples": 2, "of": "no-think", "early_stop": False}
+        answer = reasoner.ask("What is 17 * 3?", strategy="vote", options=sampled)
+        assert answer.usage.reasoning_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("of", "error"),
+    [("thnk", "did you mean 'think'"), ("vote", "cannot be votes")],
+)
+def test_what_cannot_be_sampled_is_refused(of: str, error: str) -> None:
+    with Reasoner.open(SCRIPTED) as reasoner, pytest.raises(UsageError, match=error):
+        reasoner.ask("What is 17 * 3?", strategy="vote", options={"of": of})
+
+
+def test_a_vote_needs_what_its_samples_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(think, "needs", Capability.STEER)
+    monkeypatch.setattr(Reasoner, "caps", Capability.LOGITS | Capability.FORK)
+    with Reasoner.open(SCRIPTED) as reasoner, pytest.raises(UnsupportedError, match="needs steer"):
+        reasoner.ask("What is 17 * 3?", strategy="vote")

@@ -3,6 +3,8 @@ cancelled early.
 
 Self-consistency: https://arxiv.org/abs/2203.11171
 prompt -> (think -> answer) * samples, on one shared prefix -> majority of the values
+
+A sample is one run of strategy `of`, with that strategy's default options.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from edgereason import strategies
 from edgereason.errors import UsageError
 from edgereason.records import Answer, Candidate, Capability, Sampling
-from edgereason.strategies import no_think, think
+from edgereason.registry import load
 from edgereason.strategies.base import Fork, Steps, Turn
 from edgereason.values import Kind, Value, extract_answer, normalize
 
@@ -22,6 +25,7 @@ needs = Capability.LOGITS | Capability.FORK
 @dataclass(frozen=True, slots=True)
 class Config:
     samples: int = field(default=8, metadata={"help": "chains of thought"})
+    of: str = field(default="think", metadata={"help": "strategy of each of them"})
     early_stop: bool = field(
         default=True, metadata={"help": "cancel the rest once the lead cannot be overtaken"}
     )
@@ -37,10 +41,18 @@ class Config:
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise UsageError(f"samples must be 1 or more, got {self.samples}")
+        if load(strategies, self.of).__name__ == __name__:
+            raise UsageError("the samples of a vote cannot be votes", "say of=think, for one")
         if not 0 < self.confidence <= 1:
             raise UsageError(f"confidence must be in (0, 1], got {self.confidence}")
         if self.temperature <= 0:
             raise UsageError(f"temperature must be more than 0, got {self.temperature}")
+
+    @property
+    def needs(self) -> Capability:
+        """What the samples need on top of the vote."""
+        samples: Capability = load(strategies, self.of).needs
+        return needs | samples
 
 
 _CONFIDENCE_DIGITS = 3  # of confidences; further ones depend on what else was in a batch
@@ -108,7 +120,7 @@ def _sampling(turn: Turn, config: Config) -> Sampling:
 
 def run(turn: Turn, config: Config) -> Steps:
     turn = replace(turn, sampling=_sampling(turn, config))
-    way = think if turn.can_think else no_think
+    way = load(strategies, config.of if turn.can_think else "no_think")
     yield turn.prefill(thinking=turn.can_think)
 
     def enough(answers: Sequence[Answer | None]) -> bool:

@@ -281,6 +281,7 @@ void Scheduler::Apply(Command* command) {
       }
       break;
     case Command::Kind::kStopThinking:
+      sequence->interrupted = true;
       if (sequence->thinking()) {
         const auto verdict = sequence->CloseThinking(StopReason::kInterrupted);
         if (verdict.ended) EndPhase(sequence, verdict, now_ms);
@@ -327,6 +328,8 @@ void Scheduler::Advance(Sequence* sequence, double now_ms) {
     if (sequence->slot >= 0) sequence->num_decoded = kv_.Trim(sequence->slot, keep);
     if (sequence->ends_at_once()) {
       EndPhase(sequence, {.ended = true, .reason = StopReason::kBudget}, now_ms);
+    } else if (sequence->interrupted && sequence->thinking()) {
+      EndPhase(sequence, {.ended = true, .reason = StopReason::kInterrupted}, now_ms);
     }
   }
 }

@@ -88,7 +88,7 @@ class Scheduler {
     std::vector<Phase> chain;
   };
   void RunAll(std::vector<IdAndChain> runs);
-  void StopThinking(RequestId id);
+  void StopThinking(RequestId id);  // what it thinks now, and all that it has yet to think
   void Cancel(RequestId id);  // ends the chain; its cells are free within one step
   void Close(RequestId id, bool park);
 

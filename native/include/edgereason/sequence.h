@@ -86,6 +86,9 @@ class Sequence {
   // the block is shut and the answer goes on.
   Verdict CloseThinking(StopReason reason) noexcept;
 
+  // StopThinking was called: phases of thinking that are still to come end at once.
+  bool interrupted = false;
+
   // -- what the planner needs
   // ---------------------------------------------------------------------------------------- Rows
   // that will be forced, and answer tokens that will be sampled, after what is pending now.

@@ -235,16 +235,21 @@ def test_after_the_last_round_it_must_answer(opened: Open) -> None:
 def test_a_context_too_small_for_a_round_says_what_would_fit(opened: Open) -> None:
     reasoner = opened(ENDLESS, context=160)
     with pytest.raises(ContextFullError, match="the context holds 160") as caught:
-        ask(reasoner)
-    assert "round_tokens" not in caught.value.hint
-    with pytest.raises(ContextFullError, match="round_tokens of at most") as caught:
-        ask(reasoner, answer_budget=4, options={"round_tokens": 200, "summary_tokens": 8})
+        ask(reasoner, options={"round_tokens": 200})
     fits = int(caught.value.hint.split("round_tokens of at most ")[1].split(",")[0])
-    options = {"round_tokens": fits, "summary_tokens": 8, "rounds": 4}
-    answer = ask(reasoner, answer_budget=4, options=options)
+    answer = ask(reasoner, options={"round_tokens": fits, "rounds": 4})
     assert answer.answer == "7"
-    assert 140 < answer.usage.peak_cells <= 160
+    assert answer.usage.peak_cells <= 160
     assert StopReason.CONTEXT.value not in {phase.reason for phase in answer.phases}
+    with pytest.raises(ContextFullError, match="round_tokens of at most"):
+        ask(reasoner, options={"round_tokens": fits + 1})
+
+
+def test_the_answer_gets_what_a_round_leaves_of_a_short_context(opened: Open) -> None:
+    reasoner = opened(countdown(2) | {"from 0.\n</think>": NOISE}, context=220)
+    answer = ask(reasoner)
+    assert 24 <= answer.phases[-1].tokens < 60
+    assert answer.finish is StopReason.BUDGET
 
 
 def test_an_untuned_model_gets_rounds_that_fit(opened: Open) -> None:

@@ -4,7 +4,8 @@ InftyThink: https://arxiv.org/abs/2503.06692
 prompt -> [think -> summary] * rounds -> think -> answer
 
 A model trained for it writes the summary by itself, after its end of thinking, or else the answer.
-From any other, and where a round is cut by its length, the summary is forced.
+From any other, and where a round is cut by its length, the summary is forced. Where the context is
+short the answer gets what a whole round leaves of it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _UNTUNED: Final = InftyThink(
     "summary of them is left; go on from it:\n<history>\n{summary}\n</history>",
     open="<summary>\nWhat I know so far:",
 )
+_LEAST_ROUND: Final = 64  # of an untuned model, whatever the context
+_LEAST_SUMMARY: Final = 16
 _GOES_ON: Final = (StopReason.STOP, StopReason.BUDGET, StopReason.LOOP)
 
 
@@ -95,46 +98,38 @@ class _Rounds:
 
     @classmethod
     def planned(cls, turn: Turn, config: Config) -> _Rounds:
-        """Raises `ContextFullError` where not even one round fits."""
+        """Sizes the rounds so that prompt, history, thinking, summary and answer fit together."""
         variant = turn.bundle.variant
         tuned = isinstance(variant, InftyThink)
         style = variant if isinstance(variant, InftyThink) else _UNTUNED
         rounds = cls(turn, style, tuned and turn.bundle.reasoning.kind is Kind.MARKER)
         room = turn.context - rounds._fixed_tokens()
-        if not tuned and turn.context:
-            # Each summary is there twice: as the history of its round, and as what it writes.
-            summary = config.summary_tokens or max(1, min(style.summary_tokens, room // 6))
-            fits = max(1, min(style.round_tokens, room - 2 * summary))
-            style = replace(style, round_tokens=fits, summary_tokens=summary)
+        summary, thinking = style.summary_tokens, style.round_tokens
+        if not tuned:  # no length was trained: what fits
+            free = room - turn.budget.answer_tokens
+            summary = min(summary, max(_LEAST_SUMMARY, free // 6))
+            thinking = min(thinking, max(_LEAST_ROUND, free - 2 * summary))
         style = replace(
             style,
-            round_tokens=config.round_tokens or style.round_tokens,
-            summary_tokens=config.summary_tokens or style.summary_tokens,
+            round_tokens=config.round_tokens or thinking,
+            summary_tokens=config.summary_tokens or summary,
         )
-        if turn.context:
-            _check_room(style, room, turn)
-        rounds = replace(rounds, style=style)
-        if rounds.trained:
-            rounds._check_answer_budget()
-        return rounds
-
-    def _check_answer_budget(self) -> None:
-        """A summary opens where an answer begins: its opening must not be cut and taken for one."""
-        given = self.turn.budget.answer_tokens
-        least = self.turn.count((Segment(f"\n\n{self.tag}"),))
-        if given < least:
+        least = turn.count((Segment(f"\n\n{rounds.tag}"),)) if rounds.trained else 1
+        answer = min(turn.budget.answer_tokens, _room_for_answer(style, room, least, turn))
+        if answer < least:  # an opening that is cut would be taken for an answer
             raise UsageError(
-                f"the answer budget is {given}, but this model takes {least} tokens to open a "
-                "summary instead",
+                f"the answer budget is {answer}, but this model takes {least} tokens to open a "
+                "summary where an answer begins",
                 f"give it {least} or more",
             )
+        turn = replace(turn, budget=replace(turn.budget, answer_tokens=answer))
+        return cls(turn, style, rounds.trained)
 
     def _fixed_tokens(self) -> int:
-        """All of a round but thinking and summaries: prompt, marks, answer."""
+        """The prompt and all marks."""
         reasoning, style = self.turn.bundle.reasoning, self.style
         marks = f"{reasoning.close}{reasoning.answer}{style.open}{style.shut}\n\n{FINAL_CUE}"
-        prompt = self._turn(" ").prompt(thinking=True)
-        return self.turn.count((*prompt, Segment(marks))) + self.turn.budget.answer_tokens
+        return self.turn.count((*self._turn(" ").prompt(thinking=True), Segment(marks)))
 
     @property
     def tag(self) -> str:
@@ -203,14 +198,17 @@ class _Rounds:
         return replace(self.turn, messages=tuple(messages))
 
 
-def _check_room(style: InftyThink, room: int, turn: Turn) -> None:
-    """`room`: what prompt, marks and answer leave of the context."""
-    missing = style.round_tokens + 2 * style.summary_tokens - room
+def _room_for_answer(style: InftyThink, room: int, least: int, turn: Turn) -> int:
+    """What thinking and summaries leave of `room`: a short context may not hold the whole budget.
+
+    A summary counts twice: as the history of its round, and as what the round writes.
+    """
+    left = room - style.round_tokens - 2 * style.summary_tokens
+    missing = max(min(turn.budget.answer_tokens, style.summary_tokens), least) - left
     if missing <= 0:
-        return
+        return left
     fits = {
         "round_tokens": style.round_tokens - missing,
-        "the answer budget": turn.budget.answer_tokens - missing,
         "summary_tokens": style.summary_tokens - (missing + 1) // 2,
     }
     ways = [f"{name} of at most {most}" for name, most in fits.items() if most > 0]

@@ -89,7 +89,7 @@ class Scheduler {
   };
   void RunAll(std::vector<IdAndChain> runs);
   void StopThinking(RequestId id);  // what it thinks now, and all that it has yet to think
-  void Cancel(RequestId id);  // ends the chain; its cells are free within one step
+  void Cancel(RequestId id);        // ends the chain; its cells are free within one step
   void Close(RequestId id, bool park);
 
   std::vector<Event> Take(double timeout_ms, std::size_t max_events) {

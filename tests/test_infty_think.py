@@ -271,3 +271,21 @@ def test_an_answer_budget_must_hold_the_opening_of_a_summary(opened: Open) -> No
     answer = ask(opened(countdown(2)), answer_budget=3)
     assert answer.answer == "z"
     assert names(answer) == [*["think", "answer", "summary"] * 2, "think", "answer"]
+
+
+@pytest.mark.model
+def test_a_real_model_that_was_never_trained_for_it(smollm2: Path) -> None:
+    """Its rounds and summaries stay inside their bounds, and an answer comes."""
+    question = "List ten animals, and say of each one where it lives and what it eats."
+    options = {"round_tokens": 48, "summary_tokens": 24, "rounds": 4}
+    budget = {"think_budget": 300, "answer_budget": 16}
+    with Reasoner.open(str(smollm2), context=1024) as reasoner:
+        handle = reasoner.submit(question, strategy="infty-think", options=options, **budget)
+        answer = handle.result()
+        thoughts = [result for result in handle.chains[0] if result.name == "think"]
+    assert names(answer)[:4] == ["think", "summary", "think", "summary"]
+    assert answer.answer
+    assert max(phase.tokens for phase in answer.phases if phase.name == "summary") <= 24
+    longest = max(result.num_prompt for result in thoughts)
+    assert answer.usage.peak_cells <= longest + 48 + 24 + 16 + 32  # and the marks
+    assert answer.usage.reasoning_tokens > 100

@@ -25,6 +25,8 @@ from edgereason.config import build, cache_dir, parse_toml, unknown
 from edgereason.errors import DownloadError, ModelNotFoundError
 
 DEFAULT_QUANTIZATION: Final = "Q4_K_M"
+EMBEDDED: Final = Path(__file__).with_name("models")
+"""Bundles that come with the package."""
 
 _HF: Final = re.compile(
     r"(?:hf:)?(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>[^:]+\.gguf))?(?::(?P<quantization>\w+))?"
@@ -53,8 +55,9 @@ def catalog() -> dict[str, Entry]:
 
 
 def cached() -> dict[str, Path]:
-    """What has been pulled: name -> folder of the bundle."""
-    manifests = sorted(_models().glob(f"[!.]*/{MANIFEST}"))
+    """What is here, pulled or part of the package: name -> folder of the bundle."""
+    places = (_models(), EMBEDDED)
+    manifests = [found for place in places for found in sorted(place.glob(f"[!.]*/{MANIFEST}"))]
     return {_name_of(manifest.parent.name): manifest.parent for manifest in manifests}
 
 
@@ -86,9 +89,11 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     that nobody knows.
     """
     key = _canonical(name)
+    folder = _folder(key)
+    if folder.parent == EMBEDDED:
+        return folder
     if key not in catalog() and not _HF.fullmatch(key):
         raise _unknown_model(name)
-    folder = _folder(key)
     with _disk_errors(), _locked(folder):
         # There already: pulled before, or by another process while this one waited.
         if not (folder / MANIFEST).is_file():
@@ -131,7 +136,9 @@ def _models() -> Path:
 
 def _folder(key: str) -> Path:
     """One flat folder a model, so `/` must go; `:` cannot stand in a name on every disk."""
-    return _models() / key.replace("/", "%2F").replace(":", "%3A")
+    flat = key.replace("/", "%2F").replace(":", "%3A")
+    embedded = EMBEDDED / flat
+    return embedded if (embedded / MANIFEST).is_file() else _models() / flat
 
 
 def _name_of(folder: str) -> str:

@@ -93,6 +93,8 @@ def read_vocabulary(folder: Path, config: Mapping[str, Any], arch: Architecture)
             for theirs, ours in _SAMPLING.items()
             if isinstance(generation.get(theirs), (int, float))
         }
+    elif generation.get("do_sample") is False:  # said, not left out
+        data["general.sampling.temp"] = 0.0
     return data
 
 

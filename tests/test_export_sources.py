@@ -258,6 +258,15 @@ def test_the_vocabulary_says_what_the_model_says(tmp_path: Path) -> None:
     assert set(hf_models.SPECIAL) <= set(bundle.control_tokens)
 
 
+def test_a_model_that_says_so_is_greedy_though_it_thinks(tmp_path: Path) -> None:
+    hf_models.save_model(tmp_path / "thinker", "qwen3", template=QWEN3)
+    for says, temperature in ((False, 0.0), (None, 0.6)):
+        edit(tmp_path / "thinker" / "generation_config.json", do_sample=says)
+        with open_source(tmp_path / "thinker") as source:
+            write_vocabulary(source, tmp_path / "vocab.gguf")
+        assert open_bundle(tmp_path / "vocab.gguf").sampling.temperature == temperature
+
+
 def test_old_spellings_of_a_config_are_read(model: Path, tmp_path: Path) -> None:
     with open_source(model) as source:
         new = source.architecture

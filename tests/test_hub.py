@@ -23,7 +23,7 @@ import pytest
 from gguf_files import gguf_bytes
 
 from edgereason import hub, sources
-from edgereason.bundle import MANIFEST, open_bundle, verify
+from edgereason.bundle import MANIFEST, open_bundle, verify, write_bundle
 from edgereason.errors import BundleError, DownloadError, ModelNotFoundError
 
 WEIGHTS = gguf_bytes()
@@ -48,6 +48,7 @@ for argument; do dest=$previous; previous=$argument; done
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGEREASON_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(hub, "catalog", lambda: {"tiny": ENTRY, "tinier": ENTRY})
+    monkeypatch.setattr(hub, "EMBEDDED", tmp_path / "embedded")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache" / "models"
 
@@ -97,6 +98,15 @@ def test_pull_makes_a_bundle(pip: Pip, cache: Path) -> None:
     assert arguments.endswith("tiny-model==1.0\n")
     assert sorted(os.listdir(cache)) == [".tiny.lock", "tiny"]
     assert sorted(os.listdir(folder)) == [MANIFEST, "tiny.Q4_1.gguf"]
+
+
+def test_a_model_of_the_package_is_here_without_being_pulled(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "embedded" / "small"
+    folder.mkdir(parents=True)
+    (folder / "small.gguf").write_bytes(WEIGHTS)
+    write_bundle(replace(open_bundle(folder / "small.gguf"), name="small"), folder)
+    assert hub.resolve("small") == hub.pull("small") == hub.cached()["small"] == folder
+    assert not cache.exists()
 
 
 def test_a_second_pull_fetches_nothing(pip: Pip) -> None:

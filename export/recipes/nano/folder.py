@@ -80,6 +80,7 @@ def save(
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     text = json.dumps(config_of(model.shape, tokenizer, variant), indent=2)
     (folder / "config.json").write_text(text + "\n", "utf-8")
+    (folder / "generation_config.json").write_text('{"do_sample": false}\n', "utf-8")
     (folder / "README.md").write_text(_CARD, "utf-8")
     vocabulary.save(tokenizer, folder)
 

@@ -30,6 +30,7 @@ _STRATEGIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "auto-think": {},
     "hbpo": {},
     "auto": {"threshold": 1.0, "draft_tokens": 8},  # never sure: it always thinks as well
+    "infty-think": {"round_tokens": 24, "summary_tokens": 8},
     "vote": {"samples": 3, "early_stop": False},
 }
 _COLUMNS: Final = (
@@ -104,7 +105,7 @@ def count_chain(chain: Sequence[PhaseResult], tokenizer: Any, reasoning: Reasoni
         count_thinking(
             [tokenizer.piece(token) for token in result.tokens],
             reasoning.opens,
-            reasoning.shuts,
+            (*reasoning.shuts, *([result.mark] if result.mark else [])),
             inside=result.channel is Channel.REASONING,
         )
         for result in chain
@@ -138,16 +139,13 @@ def _wave(reasoner: Reasoner, case: Case, seeds: Sequence[int], count: Count) ->
         chains = handle.chains
         counted = [count_chain(chain, reasoner.engine, reasoning) for chain in chains]
         check(count, case.budget, answer, counted)
-        drawn -= sum(_num_drawn(result, reasoner) for chain in chains for result in chain)
+        drawn -= sum(_num_drawn(result) for chain in chains for result in chain)
     count.undeclared += drawn
 
 
-def _num_drawn(result: PhaseResult, reasoner: Reasoner) -> int:
-    """Tokens that this phase drew: its own, those of its probes, and the one that ended it."""
-    text = b"".join(reasoner.engine.piece(token) for token in result.tokens)
-    shut = any(mark.encode() in text for mark in reasoner.bundle.reasoning.shuts)
-    by_mark = shut and result.channel is Channel.REASONING
-    ended = result.reason is StopReason.STOP and not by_mark
+def _num_drawn(result: PhaseResult) -> int:
+    """Tokens that this phase drew: its own, those of its probes, and an end token."""
+    ended = result.reason is StopReason.STOP and not result.mark
     return result.num_tokens + result.num_probe_tokens + ended
 
 

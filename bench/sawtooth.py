@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import mean, median
 from typing import Final
 
-from edgereason.records import Answer, StopReason
+from edgereason.records import Answer, Sampling, StopReason
 from edgereason.runtime import Reasoner
 
 from .runner import Bench, Findings, Plot, Say, Table, run, wilson
@@ -119,6 +119,7 @@ def _ask(reasoner: Reasoner, way: Way, problem: Problem, options: argparse.Names
         options=rounds,
         think_budget=_SPARE * _num_tokens(reasoner, problem) + options.context,
         answer_budget=_ANSWER_TOKENS,
+        sampling=Sampling(temperature=options.temperature, seed=options.seed),
     )
 
 
@@ -237,6 +238,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--contexts", type=float, nargs="+", default=list(_CONTEXTS), help="lengths of the way"
     )
     parser.add_argument("--rounds", type=int, default=200, help="rounds at most")
+    parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=1, help="more do not help so small a model")
     parser.set_defaults(model="nano-infty", context=512)
 

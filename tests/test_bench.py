@@ -383,7 +383,7 @@ def test_a_bench_ends_in_one_json_line(
     assert report["machine"]["num_cores"] >= 1
     assert report["figures"]["violations"] == 0
     assert report["figures"]["wrong"] == []
-    assert [row["runs"] for row in report["figures"]["by_budget"]] == [50, 50]
+    assert [row["runs"] for row in report["figures"]["by_budget"]] == [80, 80]
     assert json.loads((tmp_path / "budget.json").read_text()) == report
     assert "## Think budgets" in (tmp_path / "budget.md").read_text()
 

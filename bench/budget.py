@@ -100,16 +100,14 @@ def count_thinking(
 
 
 def count_chain(chain: Sequence[PhaseResult], tokenizer: Any, reasoning: Reasoning) -> int:
-    """Thinking tokens of one chain of thought."""
-    return sum(
-        count_thinking(
-            [tokenizer.piece(token) for token in result.tokens],
-            reasoning.opens,
-            (*reasoning.shuts, *([result.mark] if result.mark else [])),
-            inside=result.channel is Channel.REASONING,
-        )
-        for result in chain
-    )
+    """Thinking tokens of one chain of thought. A thought ends once, by what its phase says."""
+    total = 0
+    for result in chain:
+        thought = result.channel is Channel.REASONING
+        shuts = ([result.mark] if result.mark else []) if thought else reasoning.shuts
+        pieces = [tokenizer.piece(token) for token in result.tokens]
+        total += count_thinking(pieces, reasoning.opens, shuts, inside=thought)
+    return total
 
 
 def check(count: Count, budget: int, answer: Answer, counted: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .base import Problem, Split, draw, split_of
 
@@ -134,48 +134,54 @@ def _question(
     )
 
 
-def sheet(rng: random.Random, num: int) -> tuple[str, list[Problem]]:
+def sheet(rng: random.Random, num: int, share: float = 1.0) -> tuple[str, list[Problem]]:
     """One graph's facts and `num` questions for training that all begin with them.
 
-    A question may ask for any node that a person can reach, near ones too:
-    easier than ProsQA's own, which ask for the farthest leaf.
+    A question may ask for any node that a person can reach, near ones too: easier than ProsQA's
+    own, which ask for the farthest leaf. `share`: of ProsQA's size, at least six nodes; the whole
+    of it is a graph of which ProsQA could ask.
     """
     while True:
-        num_nodes = max(17, min(28, round(rng.gauss(23.2, 1.95))))
+        num_nodes = max(6, round(share * max(17, min(28, round(rng.gauss(23.2, 1.95))))))
         edges = _grow(rng, num_nodes)
-        if _ask(rng, edges, num_nodes) is None:
+        if share >= 1 and _ask(rng, edges, num_nodes) is None:
             continue
         names = _name(rng, edges, num_nodes)
         facts = _facts(rng, edges, names)
-        persons = sorted({a for a, _ in edges if names[a] in PERSONS})
-        ways = {person: shortest_ways(edges, person) for person in persons}
+        ways = _persons_ways(edges, names)
+        if not ways:
+            continue
         problems: list[Problem] = []
         while len(problems) < num:
-            root = rng.choice((0, 1, rng.choice(persons)))
-            way, wrong = _any_question(rng, edges, names, root, ways)
+            way, wrong = _any_question(rng, edges, names, rng.choice(list(ways.values())))
             problem = _question(rng, facts, names, way, wrong)
             if split_of(problem.question) == "train":
                 problems.append(problem)
         return facts, problems
 
 
+def _persons_ways(edges: Sequence[Edge], names: Sequence[str]) -> dict[int, dict[int, list[int]]]:
+    """Of every person who is something, but not everything: the shortest ways."""
+    children = {b for _, b in edges}
+    ways = {a: shortest_ways(edges, a) for a, _ in edges if names[a] in PERSONS}
+    return {person: found for person, found in ways.items() if children - found.keys()}
+
+
 def _any_question(
     rng: random.Random,
     edges: Sequence[Edge],
     names: Sequence[str],
-    root: int,
-    ways: dict[int, dict[int, list[int]]],
+    reached: Mapping[int, list[int]],
 ) -> tuple[list[int], int]:
-    """A way from `root`, its length drawn first, and a species that `root` does not reach: in half
-    of all cases a leaf, as ProsQA has it.
+    """One of the ways of a person, its length drawn first, and a species that the person is not: in
+    half of all cases a leaf, as ProsQA has it.
     """
-    reached = ways[root]
     by_length: dict[int, list[list[int]]] = {}
     for way in reached.values():
         if 1 < len(way) <= _MAX_STEPS + 1:
             by_length.setdefault(len(way), []).append(way)
     way = rng.choice(by_length[rng.choices(list(by_length), list(by_length))[0]])
-    others = [i for i in range(len(names)) if i not in reached and names[i] not in PERSONS]
+    others = sorted({b for _, b in edges} - reached.keys())
     leaves = [i for i in others if i not in {a for a, _ in edges}]
     return way, rng.choice(leaves if leaves and rng.random() < 0.5 else others)
 

@@ -30,6 +30,7 @@ START: Final = "<|start-latent|>"
 END: Final = "<|end-latent|>"
 CONTROLS: Final = (START, "<|latent|>", END)
 MAX_STAGE: Final = 6
+GROWING: Final = 600  # steps of stage 0 in which the graphs grow: few facts are learned to be found
 VARIANT: Final = {"kind": "coconut", "latents": MAX_STAGE, "start": START, "end": END, "mark": "#"}
 
 
@@ -78,11 +79,15 @@ def draw(
 ) -> list[Sheet]:
     """Stage 0 has no latents: its latent questions are thought in writing as well."""
     rng = random.Random(f"coconut:{seed}:{stage}:{step}")
-    return [sheet_of(rng, stage, tokenizer, mixture) for _ in range(num)]
+    share = min(1.0, step / GROWING) if stage == 0 else 1.0
+    num_questions = mixture.latent + mixture.think + mixture.none
+    drawn = [reach.sheet(rng, num_questions, share) for _ in range(num)]
+    return [sheet_of(facts, asked, stage, tokenizer, mixture) for facts, asked in drawn]
 
 
-def sheet_of(rng: random.Random, stage: int, tokenizer: Tokenizer, mixture: Mixture) -> Sheet:
-    facts, problems = reach.sheet(rng, mixture.latent + mixture.think + mixture.none)
+def sheet_of(
+    facts: str, problems: Sequence[Problem], stage: int, tokenizer: Tokenizer, mixture: Mixture
+) -> Sheet:
     whole = prompt(problems[0].question)
     shared = tokenizer.encode(whole[: whole.index(facts) + len(facts) - 1]).ids
 

@@ -68,6 +68,7 @@ class Job:
     arrival_ms: float
     deadline_ms: float | None  # on the core's clock
     streams: bool
+    slots: tuple[int, ...] = ()  # of the prefix, in front of every prompt
     future: Future[Answer] = field(default_factory=Future)
     chunks: SimpleQueue[Chunk | None] = field(default_factory=SimpleQueue)
     lines: list[Line] = field(default_factory=list)
@@ -235,7 +236,7 @@ class Driver:
         if isinstance(step, Phase):
             line.chain = chain_of(step)
             line.busy = True
-            self._starting.append((line.id, lower(step, self._tokenizer)))
+            self._starting.append((line.id, lower(step, self._tokenizer, line.job.slots)))
         else:
             self._fork(line, step)
 

@@ -74,12 +74,12 @@ def chain_of(phase: Phase) -> list[Phase]:
     return chain
 
 
-def lower(phase: Phase, tokenizer: Tokenizer) -> list[CorePhase]:
-    """The whole chain of `phase`, for `Scheduler.run`."""
-    return [_lower_one(each, tokenizer) for each in chain_of(phase)]
+def lower(phase: Phase, tokenizer: Tokenizer, slots: tuple[int, ...] = ()) -> list[CorePhase]:
+    """The whole chain of `phase`, for `Scheduler.run`; each prompt begins with `slots`."""
+    return [_lower_one(each, tokenizer, slots) for each in chain_of(phase)]
 
 
-def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
+def _lower_one(phase: Phase, tokenizer: Tokenizer, slots: tuple[int, ...]) -> CorePhase:
     def ids(text: str) -> tuple[int, ...]:
         return tuple(tokenizer.tokenize(text, parse_control=True)) if text else ()
 
@@ -89,7 +89,7 @@ def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
     probe = phase.probe
     return CorePhase(
         channel=list(Channel).index(phase.channel),
-        fresh=None if phase.fresh is None else prompt_tokens(phase.fresh, tokenizer),
+        fresh=None if phase.fresh is None else slots + prompt_tokens(phase.fresh, tokenizer),
         retract=phase.retract,
         force=ids(phase.force),
         budget=phase.budget,

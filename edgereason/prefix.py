@@ -160,8 +160,11 @@ def _check_table(path: Path, table: Mapping[str, Stored]) -> None:
 
 def _numbers(path: Path, stored: Stored) -> NDArray[np.float32]:
     numbers = stored.read()
-    if not np.isfinite(numbers).all():
-        raise BundleError(f"{path.name} holds numbers that are not finite", "fetch it again")
+    if not np.abs(numbers).max() <= _F16_MOST:
+        raise BundleError(
+            f"{path.name} holds numbers that are not finite, or that float16 cannot hold",
+            "fetch it again",
+        )
     return numbers
 
 

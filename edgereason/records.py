@@ -369,6 +369,8 @@ class Request:
         keep: keep the KV of this conversation, so that its next turn need not read it again.
         probe_every: look ahead every so many thinking tokens and stop when the answer is stable; 0
             is off.
+        prefix: a trained prefix that stands before the prompt: the name of one that the bundle or
+            `Reasoner.open` has, or a `.safetensors` file; "" none.
     """
 
     messages: tuple[Message, ...]
@@ -380,6 +382,7 @@ class Request:
     stop: tuple[str, ...] = ()
     probe_every: int = 0
     keep: bool = False
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         _require(bool(self.messages), "a request needs at least one message")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -93,12 +94,14 @@ class Reasoner:
         trace: Sink | None = None,
     ) -> None:
         from edgereason import _core  # loads the native library
+        from edgereason.prefixes import Prefixes
 
         self.bundle = bundle
         self.engine = engine
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         self._core.start()
         self._driver = Driver(self._core, engine, trace)
+        self._prefixes = Prefixes(bundle, self._core)
         self._closed = False
 
     @classmethod
@@ -110,6 +113,7 @@ class Reasoner:
         threads: int = 0,
         park_tokens: int = -1,
         trace: Sink | None = None,
+        prefixes: Sequence[Path | str] = (),
         **options: Any,
     ) -> Reasoner:
         """Opens a model.
@@ -123,6 +127,8 @@ class Reasoner:
                 theirs;
                 default an eighth.
             trace: is called with what happens to each request, see `trace.py`.
+            prefixes: `.safetensors` files to load now, called what the files are called. Those in
+                the bundle's folder `prefixes` are there without, and loaded when first asked for.
             options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
 
         Raises:
@@ -134,7 +140,13 @@ class Reasoner:
             options["threads"] = threads  # fixed while it is open, whatever the scheduler says
         config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
         opened = module.open(bundle, None, config)
-        return cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)
+        made = cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)
+        try:
+            made._prefixes.add(prefixes)
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -163,6 +175,7 @@ class Reasoner:
         if isinstance(prompt, Request) and options:
             raise UsageError(f"a Request takes no further options, got {', '.join(options)}")
         deadline_ms = request.budget.deadline_ms
+        slots = self._prefixes.tokens(request.prefix) if request.prefix else ()
         job = Job(
             request=request,
             strategy=request.strategy.replace("_", "-"),
@@ -170,12 +183,13 @@ class Reasoner:
             arrival_ms=arrival_ms,
             deadline_ms=None if deadline_ms is None else arrival_ms + deadline_ms,
             streams=stream or on_chunk is not None,
+            slots=slots,
             on_chunk=on_chunk,
         )
-        self._driver.submit(job, self._steps(request))
+        self._driver.submit(job, self._steps(request, len(slots)))
         return Handle(self._driver, job)
 
-    def _steps(self, request: Request) -> Steps:
+    def _steps(self, request: Request, num_slots: int) -> Steps:
         module = load(strategies, request.strategy)
         config = build(module.Config, dict(request.options), what=f"option of {request.strategy}")
         self._check_needs(getattr(config, "needs", module.needs), request)
@@ -187,7 +201,7 @@ class Reasoner:
             stop=request.stop,
             probe_every=request.probe_every,
             context=self._context,
-            count=lambda segments: len(prompt_tokens(segments, self.engine)),
+            count=lambda segments: num_slots + len(prompt_tokens(segments, self.engine)),
         )
         steps: Steps = module.run(turn, config)
         return steps
@@ -259,6 +273,7 @@ def request_of(
     stop: Sequence[str] = (),
     probe_every: int = 0,
     keep: bool = False,
+    prefix: str = "",
     **budget: Any,
 ) -> Request:
     """A `Request` from keywords, think_budget, answer_budget, deadline_ms and soft among them."""
@@ -267,7 +282,7 @@ def request_of(
         raise UsageError(
             f"unknown option {', '.join(sorted(unknown))}",
             f"known: {', '.join(_BUDGET_FIELDS)}, strategy, options, sampling, priority, stop, "
-            "probe_every, keep",
+            "probe_every, keep, prefix",
         )
     return Request(
         messages=messages_of(prompt),
@@ -279,4 +294,5 @@ def request_of(
         stop=tuple(stop),
         probe_every=probe_every,
         keep=keep,
+        prefix=prefix,
     )

@@ -47,7 +47,6 @@ class Options:
     seed: int = 0
     threads: int = 0  # 0: as many as torch takes
     thinking: bool | None = None  # None: where some reply opens a thought
-    name: str = ""  # "": the file's
     task: str = ""
 
     def __post_init__(self) -> None:
@@ -229,7 +228,7 @@ def distill(
     with torch.no_grad():
         whole = [(key.cpu().numpy(), value.cpu().numpy()) for key, value in run.slots()]
     prefix = Prefix(
-        options.name or out.stem,
+        out.stem,
         source.base_hash,
         [key for key, _ in whole],
         [value for _, value in whole],

@@ -136,6 +136,7 @@ def request_of(
         priority=asking.priority,
         stop=asking.stop,
         probe_every=asking.probe_every,
+        prefix=asking.prefix,
     )
 
 

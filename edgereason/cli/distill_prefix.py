@@ -29,7 +29,6 @@ def command(
             "How prompts end [thinking where some reply opens a thought].",
         ),
     ] = None,
-    name: Annotated[str, flag("--name", "What requests call it [the file's name].")] = "",
     task: Annotated[str, flag("--task", "What it teaches, for people.")] = "",
     force: Annotated[bool, flag("--force", "Replace the file that --out names.")] = False,
     as_json: Json = False,
@@ -52,7 +51,7 @@ def command(
     from edgereason.export._job import needs_extra
     from edgereason.export._open import open_source
 
-    options = Options(slots, steps, lr, batch, seed, threads, thinking, name, task)
+    options = Options(slots, steps, lr, batch, seed, threads, thinking, task)
     with needs_extra(), open_source(base) as source, stages() as progress:
         made = distill(source, demos, out, options, progress, force=force)
     told = {

@@ -107,7 +107,9 @@ class HostModel(Protocol):
         """The KV of a sequence. It is sealed and checked on the native side."""
 
     def load(self, seq: int, length: int, data: bytes) -> None:
-        """KV that `save` gave, of `length` tokens, into an empty sequence."""
+        """KV that `save` gave, of `length` tokens, into an empty sequence. With `PREFIX_KV` also
+        that of a prefix: layer by layer keys, then values, [kv_heads, length, head_dim] in float32,
+        or in float16 where `cell_bytes` says so; keys rotated in halves."""
 
     def set_threads(self, num_threads: int) -> None:
         """Between two steps, with `max_threads` above 1 only."""
@@ -120,6 +122,7 @@ ALL_CAPS = (
     | Capability.SAVE_KV
     | Capability.EMBED_IN
     | Capability.HIDDEN_OUT
+    | Capability.PREFIX_KV
 )
 """What engines of ours can do with a model that keeps a plain KV cache."""
 

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING
 from edgereason.config import build, load_toml
 from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
 from edgereason.errors import BundleError, UsageError
+from edgereason.records import Capability
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
     from edgereason.bundle import Bundle
     from edgereason.device import Profile
 
-caps = ALL_CAPS
+caps = ALL_CAPS & ~Capability.PREFIX_KV
 
 
 @dataclass(frozen=True, slots=True)

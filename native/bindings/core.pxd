@@ -16,6 +16,8 @@ cdef extern from *:
     using ByteSpan = std::span<const std::uint8_t>;
     """
     cdef cppclass FloatSpan:
+        FloatSpan() noexcept nogil
+        FloatSpan(const float*, size_t) noexcept nogil
         const float* data() noexcept nogil
         size_t size() noexcept nogil
 
@@ -74,6 +76,14 @@ cdef extern from "edgereason/engine.h" namespace "edgereason":
         int32_t bos
         cbool add_bos
 
+    cdef struct PrefixKv:
+        int32_t num_layers
+        int32_t num_kv_heads
+        int32_t num_slots
+        int32_t head_dim
+        FloatSpan keys
+        FloatSpan values
+
     cdef cppclass CEngine "edgereason::Engine":
         const EngineInfo& info() noexcept nogil
         const Vocab& vocab() noexcept nogil
@@ -87,4 +97,5 @@ cdef extern from "edgereason/engine.h" namespace "edgereason":
         void Drop(int32_t) noexcept nogil
         vector[uint8_t] Save(int32_t) except +translate_error nogil
         void Load(int32_t, ByteSpan) except +translate_error nogil
+        void LoadPrefix(int32_t, const PrefixKv&) except +translate_error nogil
         void SetThreads(int32_t) noexcept nogil

@@ -25,6 +25,18 @@ cdef class ManualClock:
         self.clock.get().Advance(ms)
 
 
+cdef PrefixKv _prefix(const float[:, :, :, ::1] keys, const float[:, :, :, ::1] values) except *:
+    # Keys and values [layers, kv_heads, slots, head_dim], which must outlive what is returned.
+    cdef PrefixKv prefix
+    if keys.size == 0 or keys.size != values.size:
+        raise UsageError("keys and values of a prefix must be of one size, and not empty")
+    prefix.num_layers, prefix.num_kv_heads = <int32_t>keys.shape[0], <int32_t>keys.shape[1]
+    prefix.num_slots, prefix.head_dim = <int32_t>keys.shape[2], <int32_t>keys.shape[3]
+    prefix.keys = FloatSpan(&keys[0, 0, 0, 0], <size_t>keys.size)
+    prefix.values = FloatSpan(&values[0, 0, 0, 0], <size_t>values.size)
+    return prefix
+
+
 cdef class Engine:
     cdef shared_ptr[CEngine] engine
 
@@ -127,6 +139,13 @@ cdef class Engine:
             span = ByteSpan(&state[0], <size_t>state.shape[0])
         with nogil:
             self.engine.get().Load(seq, span)
+
+    def load_prefix(
+        self, int32_t seq, const float[:, :, :, ::1] keys not None, const float[:, :, :, ::1] values not None
+    ):
+        cdef PrefixKv prefix = _prefix(keys, values)
+        with nogil:
+            self.engine.get().LoadPrefix(seq, prefix)
 
     def set_threads(self, int32_t num_threads):
         self.engine.get().SetThreads(num_threads)

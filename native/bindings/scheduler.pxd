@@ -139,6 +139,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         void StopThinking(int64_t) except +translate_error
         void Cancel(int64_t) except +translate_error
         void Close(int64_t, cbool) except +translate_error
+        int32_t AddPrefix(const PrefixKv&) except +translate_error nogil
         vector[Event] Take(double, size_t) except +translate_error nogil
         SchedulerStats stats() except +translate_error
         double NowMs() noexcept nogil

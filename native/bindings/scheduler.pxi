@@ -160,6 +160,13 @@ cdef class Scheduler:
     def close(self, int64_t request, *, bint park=False):
         self.core.get().Close(request, park)
 
+    def add_prefix(self, const float[:, :, :, ::1] keys not None, const float[:, :, :, ::1] values not None):
+        cdef PrefixKv prefix = _prefix(keys, values)
+        cdef int32_t first
+        with nogil:
+            first = self.core.get().AddPrefix(prefix)
+        return first
+
     def take(self, double timeout_ms, size_t max_events=256):
         cdef vector[Event] events
         with nogil:

@@ -1,7 +1,10 @@
 #include "host.h"
 
+#include <ggml.h>
+
 #include <algorithm>
 #include <condition_variable>
+#include <cstring>
 #include <exception>
 #include <utility>
 
@@ -233,26 +236,59 @@ std::vector<std::uint8_t> HostEngine::Save(SeqId seq) const {
   return state;
 }
 
-void HostEngine::Load(SeqId seq, std::span<const std::uint8_t> state) {
-  if ((info_.caps & kSaveKv) == 0) throw Error(ErrorCode::kUnsupported, "this model loads no KV");
+void HostEngine::LoadBody(SeqId seq, std::span<const std::uint8_t> body, Pos length) {
   if (!Holds(seq) || Length(seq) != 0) {
     throw Error(ErrorCode::kUsage,
                 "KV is loaded into an empty sequence, got sequence " + std::to_string(seq));
   }
-  const OpenState open = Unseal(state, fingerprint_);
-  if (!cells_.can_append(open.length)) {
+  if (!cells_.can_append(length)) {
     throw Error(ErrorCode::kContextFull,
-                "no room to load the KV of " + std::to_string(open.length) + " tokens");
+                "no room to load the KV of " + std::to_string(length) + " tokens");
   }
   std::string why;
-  if (open.length > 0 && Ask(&why, [&](std::string* said) {
-                           return calls_->load(model_.get(), seq, open.length, open.body.data(),
-                                               open.body.size(), said);
-                         }) != Status::kOk) {
+  if (length > 0 && Ask(&why, [&](std::string* said) {
+                      return calls_->load(model_.get(), seq, length, body.data(), body.size(),
+                                          said);
+                    }) != Status::kOk) {
     throw Error(ErrorCode::kEngine, why);
   }
-  cells_.Append(seq, open.length);
-  Length(seq) = open.length;
+  cells_.Append(seq, length);
+  Length(seq) = length;
+}
+
+void HostEngine::Load(SeqId seq, std::span<const std::uint8_t> state) {
+  if ((info_.caps & kSaveKv) == 0) throw Error(ErrorCode::kUnsupported, "this model loads no KV");
+  const OpenState open = Unseal(state, fingerprint_);
+  LoadBody(seq, open.body, open.length);
+}
+
+void HostEngine::LoadPrefix(SeqId seq, const PrefixKv& prefix) {
+  if ((info_.caps & kPrefixKv) == 0) return Engine::LoadPrefix(seq, prefix);
+  const std::int64_t num =
+      std::int64_t{2} * prefix.num_layers * prefix.num_kv_heads * prefix.head_dim;
+  if (info_.cell_bytes != 4 * num && info_.cell_bytes != 2 * num) {
+    throw Error(ErrorCode::kBundle, "a slot of the prefix has " + std::to_string(num) +
+                                        " numbers, a token of the model " +
+                                        std::to_string(info_.cell_bytes) + " bytes");
+  }
+  const bool half = info_.cell_bytes == 2 * num;
+  const std::size_t size = half ? 2 : 4;
+  const std::size_t part = prefix.keys.size() / static_cast<std::size_t>(prefix.num_layers);
+  std::vector<std::uint8_t> body(2 * prefix.keys.size() * size);
+  std::uint8_t* to = body.data();
+  for (std::size_t begin = 0; begin < prefix.keys.size(); begin += part) {
+    for (const std::span<const float> numbers : {prefix.keys, prefix.values}) {
+      const float* const from = numbers.data() + begin;
+      if (half) {
+        ggml_fp32_to_fp16_row(from, reinterpret_cast<ggml_fp16_t*>(to),
+                              static_cast<std::int64_t>(part));
+      } else {
+        std::memcpy(to, from, part * size);
+      }
+      to += part * size;
+    }
+  }
+  LoadBody(seq, body, prefix.num_slots);
 }
 
 void HostEngine::SetThreads(std::int32_t num_threads) noexcept try {

@@ -88,6 +88,9 @@ class HostEngine final : public Engine {
   void Drop(SeqId seq) noexcept override;
   std::vector<std::uint8_t> Save(SeqId seq) const override;
   void Load(SeqId seq, std::span<const std::uint8_t> state) override;
+  // A model with kPrefixKv has its KV as `load` gets it: layer by layer keys, then values,
+  // [kv_heads, slots, head_dim], in float32 or float16.
+  void LoadPrefix(SeqId seq, const PrefixKv& prefix) override;
   void SetThreads(std::int32_t num_threads) noexcept override;
 
   // A value of the vocabulary file's metadata as text.
@@ -100,6 +103,7 @@ class HostEngine final : public Engine {
   };
 
   bool Holds(SeqId seq) const noexcept { return seq >= 0 && seq < info_.max_seqs; }
+  void LoadBody(SeqId seq, std::span<const std::uint8_t> body, Pos length);
   Pos& Length(SeqId seq) noexcept { return length_[static_cast<std::size_t>(seq)]; }
   Status Fail(std::string why) const;
   HostRows Columns(std::span<const Row> rows);

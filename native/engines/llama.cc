@@ -8,6 +8,7 @@
 #include "edgereason/rows.h"
 #include "guards.h"
 #include "llama_engine.h"
+#include "prefix_state.h"
 #include "state.h"
 
 namespace edgereason {
@@ -144,6 +145,10 @@ void LlamaEngine::FillInfo(const LlamaOptions& options, const ModelFile& file) {
   cuts_anywhere_ = !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model);
   info_.caps = kLogits | kFork | kSaveKv;
   if (cuts_anywhere_) info_.caps |= kTrim;
+  const llama_rope_type turns = llama_model_rope_type(model);
+  // Of other ways to tell positions nobody trains prefixes; a window would let go of one.
+  const bool plain = turns == LLAMA_ROPE_TYPE_NORM || turns == LLAMA_ROPE_TYPE_NEOX;
+  if (cuts_anywhere_ && plain && llama_model_n_swa(model) == 0) info_.caps |= kPrefixKv;
   info_.num_embd = llama_model_n_embd(model);
   const llama_rope_type rope = llama_model_rope_type(model);
   // Models that see images give an embedding several positions; those are not fed back.
@@ -375,20 +380,41 @@ std::vector<std::uint8_t> LlamaEngine::Save(SeqId seq) const {
   return state;
 }
 
-void LlamaEngine::Load(SeqId seq, std::span<const std::uint8_t> state) {
-  if (!Holds(seq) || length_[static_cast<std::size_t>(seq)] != 0) {
-    throw Error(ErrorCode::kUsage,
-                "KV is loaded into an empty sequence, got sequence " + std::to_string(seq));
-  }
-  const OpenState open = Unseal(state, fingerprint_);
+void LlamaEngine::CheckEmpty(SeqId seq) const {
+  if (Holds(seq) && length_[static_cast<std::size_t>(seq)] == 0) return;
+  throw Error(ErrorCode::kUsage,
+              "KV is loaded into an empty sequence, got sequence " + std::to_string(seq));
+}
+
+void LlamaEngine::SetState(SeqId seq, std::span<const std::uint8_t> state, Pos length) {
   const LogCapture log;
-  if (llama_state_seq_set_data(context_.get(), open.body.data(), open.body.size(), seq) == 0) {
+  if (llama_state_seq_set_data(context_.get(), state.data(), state.size(), seq) == 0) {
     Drop(seq);
-    throw Error(
-        ErrorCode::kContextFull,
-        "no room to load the KV of " + std::to_string(open.length) + " tokens: " + log.Text());
+    throw Error(ErrorCode::kContextFull,
+                "no room to load the KV of " + std::to_string(length) + " tokens: " + log.Text());
   }
-  length_[static_cast<std::size_t>(seq)] = open.length;
+  length_[static_cast<std::size_t>(seq)] = length;
+}
+
+void LlamaEngine::Load(SeqId seq, std::span<const std::uint8_t> state) {
+  CheckEmpty(seq);
+  const OpenState open = Unseal(state, fingerprint_);
+  SetState(seq, open.body, open.length);
+}
+
+void LlamaEngine::LoadPrefix(SeqId seq, const PrefixKv& prefix) {
+  if ((info_.caps & kPrefixKv) == 0) return Engine::LoadPrefix(seq, prefix);
+  CheckEmpty(seq);
+  const Row row{.seq = seq, .token = 0, .output = true};
+  const Status status = Decode({&row, 1});
+  if (status == Status::kNoCells) throw Error(ErrorCode::kContextFull, "no room for a prefix");
+  if (status == Status::kFailed) throw Error(ErrorCode::kEngine, last_error_);
+  std::vector<std::uint8_t> one(llama_state_seq_get_size(context_.get(), seq));
+  const std::size_t num = llama_state_seq_get_data(context_.get(), one.data(), one.size(), seq);
+  Drop(seq);
+  if (num != one.size()) throw Error(ErrorCode::kEngine, "the KV of a token could not be read");
+  const bool pairs = llama_model_rope_type(model_.get()) == LLAMA_ROPE_TYPE_NORM;
+  SetState(seq, PrefixState(prefix, one, pairs), prefix.num_slots);
 }
 
 void LlamaEngine::SetThreads(std::int32_t num_threads) noexcept {

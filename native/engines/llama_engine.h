@@ -63,6 +63,7 @@ class LlamaEngine final : public Engine {
   void Drop(SeqId seq) noexcept override;
   std::vector<std::uint8_t> Save(SeqId seq) const override;
   void Load(SeqId seq, std::span<const std::uint8_t> state) override;
+  void LoadPrefix(SeqId seq, const PrefixKv& prefix) override;
   void SetThreads(std::int32_t num_threads) noexcept override;
 
   // A value of the model file's metadata as text, e.g. "tokenizer.chat_template".
@@ -98,6 +99,8 @@ class LlamaEngine final : public Engine {
   bool RollBack();
   bool Holds(SeqId seq) const noexcept;
   bool CanCut(SeqId seq, Pos len) const noexcept;
+  void CheckEmpty(SeqId seq) const;
+  void SetState(SeqId seq, std::span<const std::uint8_t> state, Pos length);
   Status Fail(std::string why);
 
   ModelPtr model_;

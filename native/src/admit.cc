@@ -13,7 +13,11 @@ constexpr std::int32_t kWorthWaiting = 32;  // tokens
 void Scheduler::Admit() {
   for (Sequence* sequence : active_) {
     if (sequence->slot >= 0 || PrefixIsComing(*sequence)) continue;
-    if (!Admit(sequence)) break;  // none overtakes a more urgent one
+    if (Admit(sequence)) continue;  // none overtakes a more urgent one
+    // What was room enough when it came may be held by a new prefix: alone, it will never fit.
+    const auto runs = [](const auto& entry) { return entry.second->slot >= 0; };
+    if (std::ranges::none_of(sequences_, runs)) EndChain(sequence, StopReason::kContext, NowMs());
+    break;
   }
 }
 
@@ -68,7 +72,9 @@ bool Scheduler::Admit(Sequence* sequence) {
     sequence->num_decoded = prefix.len;
     sequence->result()->num_cached = prefix.len;
   }
-  return true;
+  if (sequence->num_decoded >= sequence->num_slots()) return true;
+  ReleaseKv(sequence);  // slots of a prefix are never decoded
+  return false;
 }
 
 // Takes back rows for which no cell is left. Prompts and answers have their cells claimed; each

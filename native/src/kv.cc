@@ -63,6 +63,11 @@ void Kv::Park(SeqId slot, std::span<const Token> tokens) {
   while (held() > park_cells_) EvictOne();
 }
 
+void Kv::Pin(SeqId slot, std::span<const Token> tokens) {
+  pinned_.push_back({slot, 0, {tokens.begin(), tokens.end()}});
+  pinned_cells_ += static_cast<std::int32_t>(tokens.size());
+}
+
 bool Kv::EvictOne() noexcept {
   if (parked_.empty()) return false;
   const auto oldest = std::ranges::min_element(parked_, {}, &Parked::last_used);
@@ -74,6 +79,10 @@ bool Kv::EvictOne() noexcept {
 Kv::Prefix Kv::FindParked(std::span<const Token> prompt) noexcept {
   Prefix best;
   Parked* found = nullptr;
+  for (const Parked& pinned : pinned_) {
+    const std::int32_t len = CommonPrefix(pinned.tokens, prompt);
+    if (len > best.len) best = {pinned.slot, len};
+  }
   for (Parked& parked : parked_) {
     const std::int32_t len = CommonPrefix(parked.tokens, prompt);
     if (len <= best.len) continue;

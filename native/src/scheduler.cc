@@ -32,12 +32,19 @@ void CheckTokens(const std::vector<Token>& tokens, const EngineInfo& info) {
   }
 }
 
-void CheckPhase(const Phase& phase, const EngineInfo& info) {
+// A prompt may begin with slots of prefixes that are there.
+void CheckPrompt(const std::vector<Token>& prompt, Token slots_end, const EngineInfo& info) {
+  const auto rest = std::ranges::find_if(
+      prompt, [&](Token token) { return !IsSlot(token) || token <= slots_end; });
+  CheckTokens({rest, prompt.end()}, info);
+}
+
+void CheckPhase(const Phase& phase, Token slots_end, const EngineInfo& info) {
   CheckTokens(phase.force, info);
   CheckTokens(phase.close, info);
   CheckTokens(phase.probe.cue, info);
-  if (phase.fresh) CheckTokens(*phase.fresh, info);
-  if (phase.fresh && phase.fresh->empty() && phase.force.empty()) {
+  if (phase.fresh) CheckPrompt(*phase.fresh, slots_end, info);
+  if (phase.fresh && std::ranges::all_of(*phase.fresh, IsSlot) && phase.force.empty()) {
     ThrowUsage("a phase cannot start from an empty prompt");
   }
   if (phase.budget < kUnlimited) {
@@ -166,15 +173,20 @@ RequestId Scheduler::Open(const SequenceOptions& options) {
 void Scheduler::CheckFits(const std::vector<Phase>& chain) const {
   std::int64_t length = 0;
   std::int64_t owed = 0;
+  const std::int64_t unpinned = info_.num_cells - (kFirstSlotToken - slots_end_);
+  std::int64_t room = unpinned;
   for (const Phase& phase : chain) {
-    if (phase.fresh) length = std::ssize(*phase.fresh);
+    if (phase.fresh) {
+      length = std::ssize(*phase.fresh);
+      room = unpinned + std::ranges::count_if(*phase.fresh, IsSlot);
+    }
     length += std::ssize(phase.force) + std::ssize(phase.close);
     owed = phase.owed;
     if (phase.channel == Channel::kAnswer) {
       length += std::max(phase.budget, 0);
     }
   }
-  if (length + owed <= info_.num_cells) return;
+  if (length + owed <= room) return;
   std::int64_t prompt = 0;
   for (const Phase& phase : chain) {
     if (phase.fresh) prompt = std::ssize(*phase.fresh);
@@ -183,13 +195,13 @@ void Scheduler::CheckFits(const std::vector<Phase>& chain) const {
       ErrorCode::kContextFull,
       "the prompt has " + std::to_string(prompt) + " tokens and the answer is owed " +
           std::to_string(length + owed - prompt) + " more, but the context holds " +
-          std::to_string(info_.num_cells),
+          std::to_string(room),
       "shorten the prompt, lower the answer budget, or open the model with a larger context");
 }
 
 void Scheduler::CheckRun(RequestId id, const std::vector<Phase>& chain) const {
   if (chain.empty()) ThrowUsage("a run needs at least one phase");
-  for (const Phase& phase : chain) CheckPhase(phase, info_);
+  for (const Phase& phase : chain) CheckPhase(phase, slots_end_, info_);
   CheckFits(chain);
   if (failed_) {
     throw Error(ErrorCode::kEngine, "the engine has failed before", "open the model anew");
@@ -227,6 +239,31 @@ void Scheduler::Close(RequestId id, bool park) {
   Post({{.kind = park ? Command::Kind::kPark : Command::Kind::kClose, .id = id}});
 }
 
+Token Scheduler::AddPrefix(const PrefixKv& prefix) {
+  const auto size = static_cast<std::size_t>(std::int64_t{prefix.num_layers} * prefix.num_kv_heads *
+                                             prefix.num_slots * prefix.head_dim);
+  if (size == 0 || prefix.keys.size() != size || prefix.values.size() != size) {
+    ThrowUsage("keys and values of a prefix must be [layers, kv_heads, slots, head_dim]");
+  }
+  if ((~info_.caps & (kPrefixKv | kFork)) != 0) {
+    throw Error(ErrorCode::kUnsupported, "prefixes need an engine that takes KV and can fork");
+  }
+  if (!thread_.joinable()) return LoadPrefix(prefix);
+  auto added = std::make_shared<NewPrefix>();
+  added->numbers.assign(prefix.keys.begin(), prefix.keys.end());
+  added->numbers.insert(added->numbers.end(), prefix.values.begin(), prefix.values.end());
+  added->kv = prefix;
+  added->kv.keys = std::span(added->numbers).first(size);
+  added->kv.values = std::span(added->numbers).last(size);
+  std::future<Token> first = added->first.get_future();
+  Post({{.kind = Command::Kind::kPrefix, .prefix = added}});
+  // The thread may have ended before it saw the command.
+  while (first.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) {
+    if (stopping_) throw Error(ErrorCode::kEngine, "the model was closed");
+  }
+  return first.get();
+}
+
 // They are applied in one go, before the same step.
 void Scheduler::Post(std::vector<Command> commands) {
   {
@@ -262,7 +299,51 @@ bool Scheduler::ApplyCommands() {
   return true;
 }
 
+Token Scheduler::LoadPrefix(const PrefixKv& prefix) {
+  // One slot more stays free, for requests.
+  if (kv_.num_pinned() + 2 > info_.max_seqs) {
+    throw Error(ErrorCode::kContextFull,
+                "all " + std::to_string(info_.max_seqs) + " sequences are held by prefixes",
+                "open the model for more sequences, or fewer prefixes");
+  }
+  if (std::int64_t{prefix.num_slots} + 1 > kv_.num_unpinned()) {
+    throw Error(ErrorCode::kContextFull,
+                "the prefix has " + std::to_string(prefix.num_slots) + " slots, the context has " +
+                    std::to_string(kv_.num_unpinned()) + " cells for it and for requests",
+                "open the model with a larger context");
+  }
+  SeqId slot = kv_.Acquire();
+  while (slot < 0 && EvictOne()) slot = kv_.Acquire();
+  while (slot >= 0 && kv_.num_free() <= prefix.num_slots && EvictOne()) {
+  }
+  if (slot < 0 || kv_.num_free() <= prefix.num_slots) {
+    if (slot >= 0) kv_.Release(slot);
+    throw Error(ErrorCode::kContextFull, "requests that run leave no room for a prefix",
+                "load it before, with Reasoner.open(prefixes=...), or try again");
+  }
+  try {
+    engine_->LoadPrefix(slot, prefix);
+  } catch (...) {
+    kv_.Release(slot);
+    throw;
+  }
+  std::vector<Token> tokens(static_cast<std::size_t>(prefix.num_slots));
+  for (Token& token : tokens) token = next_slot_--;
+  kv_.Append(slot, prefix.num_slots);
+  kv_.Pin(slot, tokens);
+  slots_end_ = next_slot_;
+  return tokens.front();
+}
+
 void Scheduler::Apply(Command* command) {
+  if (command->kind == Command::Kind::kPrefix) {
+    try {
+      command->prefix->first.set_value(LoadPrefix(command->prefix->kv));
+    } catch (...) {
+      command->prefix->first.set_exception(std::current_exception());
+    }
+    return;
+  }
   if (command->kind == Command::Kind::kOpen) {
     sequences_.emplace(command->id, std::make_unique<Sequence>(command->id, command->options,
                                                                &engine_->vocab(), info_.num_cells));
@@ -297,6 +378,7 @@ void Scheduler::Apply(Command* command) {
       Forget(sequence, command->kind == Command::Kind::kPark);
       break;
     case Command::Kind::kOpen:
+    case Command::Kind::kPrefix:
       break;
   }
 }
@@ -326,6 +408,8 @@ void Scheduler::Advance(Sequence* sequence, double now_ms) {
   while (!sequence->running() && sequence->has_next()) {
     const std::int32_t keep = sequence->Begin();
     if (sequence->slot >= 0) sequence->num_decoded = kv_.Trim(sequence->slot, keep);
+    // Slots of a prefix are never decoded: they come by a fork, on admission.
+    if (sequence->num_decoded < sequence->num_slots()) ReleaseKv(sequence);
     if (sequence->ends_at_once()) {
       EndPhase(sequence, {.ended = true, .reason = StopReason::kBudget}, now_ms);
     } else if (sequence->interrupted && sequence->thinking()) {

@@ -42,6 +42,11 @@ void Sequence::Put(std::span<const Token> tokens) {
   num_put_ += static_cast<std::int32_t>(tokens.size());
 }
 
+std::int32_t Sequence::num_slots() const noexcept {
+  const auto end = std::ranges::find_if_not(tokens_, IsSlot);
+  return static_cast<std::int32_t>(end - tokens_.begin());
+}
+
 std::int32_t Sequence::Begin() {
   phase_ = std::move(chain_.front());
   chain_.pop_front();

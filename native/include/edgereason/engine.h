@@ -9,6 +9,7 @@
 // When each hook is called: Decode once per step and Logits / Hidden right after it; Fork when a
 // sequence is admitted (shared prefix) and when a probe looks ahead; Trim when a sequence starts
 // again from a common prefix; Drop when it ends; Save / Load never by the scheduler itself;
+// LoadPrefix when a prefix is first asked for;
 // SetThreads between two steps. All calls come from one thread, except Tokenize, which may be
 // called from any.
 #pragma once
@@ -28,6 +29,11 @@ using SeqId = std::int32_t;  // in [0, max_seqs)
 using Pos = std::int32_t;
 
 inline constexpr Token kNoToken = -1;
+// From here down, tokens of a sequence stand for slots of prefixes: KV that was loaded, not read.
+// No two slots of an open model's prefixes have the same, so that KV is shared where it is equal.
+inline constexpr Token kFirstSlotToken = -1000;
+
+inline constexpr bool IsSlot(Token token) noexcept { return token <= kFirstSlotToken; }
 
 // One token, or one embedding, at one place of one sequence. Rows of a sequence come in order,
 // without gaps.
@@ -37,6 +43,17 @@ struct Row {
   Token token = kNoToken;
   const float* embedding = nullptr;  // [num_embd]; taken instead of `token`; needs kEmbedIn
   bool output = false;               // logits (and hidden state, with kHiddenOut) wanted
+};
+
+// KV from outside. Keys are rotated to positions 0 .. num_slots - 1, in halves (NEOX), whatever
+// order the model has them in.
+struct PrefixKv {
+  std::int32_t num_layers = 0;
+  std::int32_t num_kv_heads = 0;
+  std::int32_t num_slots = 0;
+  std::int32_t head_dim = 0;
+  std::span<const float> keys;    // [num_layers, num_kv_heads, num_slots, head_dim]
+  std::span<const float> values;  // the same
 };
 
 // Same bits as Capability in records.py.
@@ -120,6 +137,12 @@ class Engine {
   // kSaveKv.
   virtual std::vector<std::uint8_t> Save(SeqId seq) const = 0;
   virtual void Load(SeqId seq, std::span<const std::uint8_t> state) = 0;
+
+  // Fills the empty sequence `seq` with the slots of `prefix`. Throws kUnsupported without
+  // kPrefixKv, kBundle where it has another shape than the model, kContextFull without cells.
+  virtual void LoadPrefix(SeqId /*seq*/, const PrefixKv& /*prefix*/) {
+    throw Error(ErrorCode::kUnsupported, "this engine takes no prefixes");
+  }
 
   virtual void SetThreads(std::int32_t num_threads) noexcept = 0;  // in [1, max_threads]
 };

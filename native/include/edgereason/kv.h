@@ -20,6 +20,8 @@ class Kv {
   Kv(Engine* engine, std::int32_t park_cells);
 
   std::int32_t num_free() const noexcept { return cells_.num_free(); }
+  // Cells that no prefix holds for good.
+  std::int32_t num_unpinned() const noexcept { return cells_.num_cells() - pinned_cells_; }
   std::int32_t num_parked() const noexcept { return static_cast<std::int32_t>(parked_.size()); }
   std::int64_t Length(SeqId slot) const noexcept { return cells_.Length(slot); }
 
@@ -44,6 +46,10 @@ class Kv {
   };
   Prefix FindParked(std::span<const Token> prompt) noexcept;
 
+  // Keeps the KV of `slot`, which holds `tokens`, as long as this lives.
+  void Pin(SeqId slot, std::span<const Token> tokens);
+  std::int32_t num_pinned() const noexcept { return static_cast<std::int32_t>(pinned_.size()); }
+
  private:
   struct Parked {
     SeqId slot;
@@ -56,6 +62,8 @@ class Kv {
   std::int32_t park_cells_;
   std::vector<SeqId> free_slots_;
   std::vector<Parked> parked_;
+  std::vector<Parked> pinned_;
+  std::int32_t pinned_cells_ = 0;
   std::uint64_t uses_ = 0;
 };
 

@@ -16,6 +16,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -92,6 +93,11 @@ class Scheduler {
   void Cancel(RequestId id);        // ends the chain; its cells are free within one step
   void Close(RequestId id, bool park);
 
+  // Loads a prefix and holds it as long as this lives, for all requests whose prompts begin with
+  // its slots: the token returned, the one below it, and so on, `num_slots` of them. Waits until it
+  // is there. Throws what Engine::LoadPrefix throws, kUsage where its arrays have another size.
+  Token AddPrefix(const PrefixKv& prefix);
+
   std::vector<Event> Take(double timeout_ms, std::size_t max_events) {
     return ring_.Take(timeout_ms, max_events);
   }
@@ -102,11 +108,25 @@ class Scheduler {
   bool Step() noexcept;
 
  private:
+  struct NewPrefix {
+    PrefixKv kv;
+    std::vector<float> numbers;  // of kv; who asked may not wait for the end
+    std::promise<Token> first;
+  };
   struct Command {
-    enum class Kind : std::uint8_t { kOpen, kRun, kStopThinking, kCancel, kClose, kPark } kind;
-    RequestId id;
+    enum class Kind : std::uint8_t {
+      kOpen,
+      kRun,
+      kStopThinking,
+      kCancel,
+      kClose,
+      kPark,
+      kPrefix
+    } kind;
+    RequestId id = 0;
     SequenceOptions options{};
     std::vector<Phase> chain{};
+    std::shared_ptr<NewPrefix> prefix{};
   };
   struct RowOwner {
     Sequence* sequence = nullptr;  // null: a probe's row
@@ -118,6 +138,7 @@ class Scheduler {
   void CheckRun(RequestId id, const std::vector<Phase>& chain) const;
   void CheckFits(const std::vector<Phase>& chain) const;
   void Apply(Command* command);
+  Token LoadPrefix(const PrefixKv& prefix);
   bool ApplyCommands();  // false: there were none
 
   // The parts of a step, in order.
@@ -180,13 +201,15 @@ class Scheduler {
   std::vector<Event> ended_;      // results that the ring had no room for
   SchedulerStats counters_;       // the sums; Publish copies them
   bool made_room_ = false;
-  double arriving_share_ = 0;  // of the time, taken by owed work that arrived lately
-  double arriving_at_ms_ = 0;  // when that was true
+  Token next_slot_ = kFirstSlotToken;  // of the next prefix
+  double arriving_share_ = 0;          // of the time, taken by owed work that arrived lately
+  double arriving_at_ms_ = 0;          // when that was true
 
   EventRing ring_;
   std::thread thread_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> failed_{false};
+  std::atomic<Token> slots_end_{kFirstSlotToken};  // next_slot_, for other threads
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable work_;

@@ -51,6 +51,9 @@ class Sequence {
     return static_cast<std::int32_t>(tokens_.size()) - num_decoded;
   }
 
+  // Slots of a prefix that its tokens begin with.
+  std::int32_t num_slots() const noexcept;
+
   // -- phases
   // --------------------------------------------------------------------------------------------------------
   void Enqueue(std::vector<Phase> chain, double now_ms);

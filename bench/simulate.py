@@ -123,6 +123,7 @@ class Machine:
         return CorePhase(
             channel=list(Channel).index(channel),
             fresh=fresh,
+            latent=0,
             retract=False,
             force=(),
             budget=budget,

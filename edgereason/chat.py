@@ -34,18 +34,19 @@ _ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 def thinking_prompt(
     bundle: Bundle,
     messages: Sequence[Message],
-    thinking: bool,
+    thinking: bool | None,
     *,
     tools: Sequence[Mapping[str, Any]] | None = None,
     variables: Mapping[str, Any] | None = None,
 ) -> tuple[Segment, ...]:
-    """The prompt with the model about to think, or about to answer at once.
+    """The prompt with the model about to think, or about to answer at once, or (None) as the
+    template writes it.
 
     `variables` go to the template and win over the bundle's own. Earlier reasoning is kept or
     dropped as the template does it. `/think` and `/no_think` in messages are passed on as text.
     """
     reasoning = bundle.reasoning
-    mode = reasoning.on if thinking else reasoning.off
+    mode = Mode() if thinking is None else reasoning.on if thinking else reasoning.off
     markers = (*reasoning.opens, *reasoning.shuts) if reasoning.kind is Kind.MARKER else ()
     segments = render(
         bundle.chat_template,

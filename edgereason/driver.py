@@ -363,6 +363,7 @@ def _figures(result: PhaseResult) -> dict[str, Any]:
         "reason": result.reason.value,
         "tokens": result.num_tokens,
         "reasoning_tokens": result.num_reasoning,
+        "latent_tokens": result.num_latent,
         "prompt_tokens": result.num_prompt,
         "cached_tokens": result.num_cached,
         "cells": result.num_cells,

@@ -42,6 +42,7 @@ class CorePhase:
 
     channel: int
     fresh: tuple[int, ...] | None
+    latent: int
     retract: bool
     force: tuple[int, ...]
     budget: int
@@ -90,6 +91,7 @@ def _lower_one(phase: Phase, tokenizer: Tokenizer, slots: tuple[int, ...]) -> Co
     return CorePhase(
         channel=list(Channel).index(phase.channel),
         fresh=None if phase.fresh is None else slots + prompt_tokens(phase.fresh, tokenizer),
+        latent=phase.latent,
         retract=phase.retract,
         force=ids(phase.force),
         budget=phase.budget,

@@ -193,6 +193,9 @@ class Phase:
     channel: Channel = Channel.ANSWER
     # Start again from this prompt; the KV of the common prefix is kept.
     fresh: tuple[Segment, ...] | None = None
+    # Steps of thinking without tokens: the last hidden state is the next embedding. A phase with
+    # them samples nothing; `close` is forced after the last.
+    latent: int = 0
     retract: bool = False  # take the end mark that ended the phase before back out of the context
     force: str = ""  # put into the context, not sampled, before the phase begins
     budget: int = UNLIMITED  # tokens sampled at most in this phase
@@ -214,7 +217,8 @@ class PhaseResult:
 
     Attributes:
         num_tokens: tokens sampled in this phase, on either channel.
-        num_reasoning: those of them that were thinking.
+        num_reasoning: those of them that were thinking, and latent steps.
+        num_latent: latent steps; they are no tokens.
         text: text of the phase's own channel, markers and stop texts left out.
         mark: the text of the phase's `shut` (thinking) or `stop` (answer) that ended it; "" where
             none did.
@@ -236,6 +240,7 @@ class PhaseResult:
     mark: str = ""
     tokens: tuple[int, ...] = ()
     num_reasoning: int = 0
+    num_latent: int = 0
     mean_logprob: float = 0.0
     min_logprob: float = 0.0
     mean_margin: float = 0.0
@@ -278,7 +283,7 @@ class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0  # of all chains together
-    latent_tokens: int = 0
+    latent_tokens: int = 0  # those of them that were latent steps
     answer_tokens: int = 0
     peak_cells: int = 0  # KV cells that one chain held at most
 

@@ -85,6 +85,7 @@ def final_answer(
             prompt_tokens=sum(result.num_prompt for result in results[:num_root]),
             cached_tokens=sum(result.num_cached for result in results[:num_root]),
             reasoning_tokens=sum(result.num_reasoning for result in results),
+            latent_tokens=sum(result.num_latent for result in results),
             answer_tokens=sum(
                 result.num_tokens - result.num_reasoning
                 for result in results

@@ -43,6 +43,9 @@ _BUDGET_FIELDS = {
 }
 
 
+_WAYS_OUT = "llamacpp gives hidden states when it is opened with --engine-set hidden=true"
+
+
 class Handle:
     """A request that is on its way."""
 
@@ -216,7 +219,8 @@ class Reasoner:
             )
             raise UnsupportedError(
                 f"strategy {request.strategy} needs {names}, "
-                f"which engine {self.bundle.engine} lacks"
+                f"which engine {self.bundle.engine} lacks",
+                _WAYS_OUT if missing & Capability.HIDDEN_OUT else "",
             )
 
     # -- the rest ----------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Any GGUF that libllama opens, on CPU or GPU, through the native engine in
 `native/engines/llama.cc`.
 
-Knows nothing of chat or reasoning. Recurrent and hybrid models lack `TRIM`; `HIDDEN_OUT` costs a
-second pass in steps that also read a prompt, so it must be asked for.
+Knows nothing of chat or reasoning. Recurrent and hybrid models lack `TRIM`. `HIDDEN_OUT` halts each
+step once more, so it is there for models that were trained to think with it, or when asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
 from edgereason.errors import EngineError
+from edgereason.variants import Coconut
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
@@ -39,7 +40,10 @@ class Config:
     )
     sequences: int = field(default=16, metadata={"help": "chains of thought side by side, 1 to 64"})
     batch: int = field(default=512, metadata={"help": "tokens of one step at most"})
-    hidden: bool = field(default=False, metadata={"help": "give hidden states to latent thinking"})
+    hidden: bool | None = field(
+        default=None,
+        metadata={"help": "give hidden states; default: where the model thinks in them"},
+    )
     activations: bool = field(
         default=False, metadata={"help": "collect what calibration needs; slower"}
     )
@@ -80,7 +84,7 @@ def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
         gpu_layers=config.gpu_layers,
         max_seqs=config.sequences,
         max_rows=config.batch,
-        hidden=config.hidden,
+        hidden=isinstance(bundle.variant, Coconut) if config.hidden is None else config.hidden,
         activations=config.activations,
         mmap=config.mmap,
         memory_limit=int(config.memory_gib * 2**30),

@@ -70,8 +70,8 @@ class Turn:
     context: int = 0  # tokens that one chain of thought may hold
     count: Callable[[Sequence[Segment]], int] = field(default=lambda segments: 0)  # their tokens
 
-    def prompt(self, *, thinking: bool) -> tuple[Segment, ...]:
-        """The rendered conversation up to where the model goes on."""
+    def prompt(self, *, thinking: bool | None) -> tuple[Segment, ...]:
+        """The rendered conversation up to where the model goes on; None: as the template has it."""
         return thinking_prompt(self.bundle, self.messages, thinking)
 
     def think(self, *, then: Phase | None = None) -> Phase:

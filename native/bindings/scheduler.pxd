@@ -33,6 +33,7 @@ cdef extern from "edgereason/phase.h" namespace "edgereason":
     cdef cppclass Phase:
         Channel channel
         optional[vector[int32_t]] fresh
+        int32_t latent
         cbool retract
         vector[int32_t] force
         int32_t budget
@@ -62,6 +63,7 @@ cdef extern from "edgereason/phase.h" namespace "edgereason":
         string probe
         cbool has_probe
         int32_t num_reasoning
+        int32_t num_latent
         int32_t num_probe_tokens
         int32_t num_steps
         int32_t num_prompt

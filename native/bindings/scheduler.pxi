@@ -30,6 +30,7 @@ cdef void _fill_phase(Phase* out, phase) except *:
     out.channel = <Channel><uint8_t>phase.channel
     if phase.fresh is not None:
         out.fresh = optional[vector[int32_t]](_tokens(phase.fresh))
+    out.latent = phase.latent
     out.retract = phase.retract
     out.force = _tokens(phase.force)
     out.budget = phase.budget
@@ -60,6 +61,7 @@ cdef dict _result_dict(const PhaseResult* result):
         "reasoning": <bytes>result.reasoning,
         "probe": <bytes>result.probe if result.has_probe else None,
         "num_reasoning": result.num_reasoning,
+        "num_latent": result.num_latent,
         "num_probe_tokens": result.num_probe_tokens,
         "num_steps": result.num_steps,
         "num_prompt": result.num_prompt,

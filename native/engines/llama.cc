@@ -1,11 +1,14 @@
+#include <ggml-backend.h>
 #include <llama.h>
 
 #include <algorithm>
 #include <exception>
+#include <string_view>
 #include <thread>
 #include <utility>
 
 #include "edgereason/rows.h"
+#include "embedding_table.h"
 #include "guards.h"
 #include "llama_engine.h"
 #include "prefix_state.h"
@@ -15,6 +18,7 @@ namespace edgereason {
 namespace {
 
 constexpr std::int32_t kMostSeqs = 64;
+constexpr std::string_view kStates = "result_norm";  // after the final norm, rows with output only
 
 void CheckOptions(const LlamaOptions& options) {
   const auto check = [](bool ok, const char* what, std::int32_t got) {
@@ -71,6 +75,8 @@ LlamaEngine::LlamaEngine(const LlamaOptions& options) {
   FillInfo(options, file);
   vocab_ = ReadVocab(*model_);
   Reserve();
+  table_ = EmbeddingTable::Open(file.path, info_.num_vocab, info_.num_embd);
+  if (NamesItsStates()) info_.caps |= kHiddenOut;
 }
 
 LlamaEngine::~LlamaEngine() = default;
@@ -121,10 +127,15 @@ void LlamaEngine::OpenContext(const LlamaOptions& options) {
   params.offload_kqv = options.gpu_layers != 0;
   params.op_offload = options.gpu_layers != 0;
   params.kv_unified = true;
-  if (options.activations) {
-    activations_ = std::make_unique<Activations>();
-    params.cb_eval = &Activations::OnTensor;
-    params.cb_eval_user_data = activations_.get();
+  if (options.activations) activations_ = std::make_unique<Activations>();
+  if (options.hidden && llama_model_n_embd_out(model_.get()) == llama_model_n_embd(model_.get())) {
+    states_ = std::make_unique_for_overwrite<float[]>(
+        static_cast<std::size_t>(options.max_seqs) *
+        static_cast<std::size_t>(llama_model_n_embd(model_.get())));
+  }
+  if (activations_ || states_) {
+    params.cb_eval = &OnTensor;
+    params.cb_eval_user_data = this;
   }
   std::string why;
   try {
@@ -156,7 +167,6 @@ void LlamaEngine::FillInfo(const LlamaOptions& options, const ModelFile& file) {
       rope != LLAMA_ROPE_TYPE_IMROPE) {
     info_.caps |= kEmbedIn;
   }
-  if (options.hidden && llama_model_n_embd_out(model) == info_.num_embd) info_.caps |= kHiddenOut;
   info_.num_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
   info_.num_cells = static_cast<std::int32_t>(llama_n_ctx(context_.get()));
   info_.max_rows = static_cast<std::int32_t>(llama_n_ubatch(context_.get()));
@@ -190,7 +200,35 @@ void LlamaEngine::Reserve() {
   results_.resize(rows);
   kept_logits_ =
       std::make_unique_for_overwrite<float[]>(seqs * static_cast<std::size_t>(info_.num_vocab));
-  kept_hidden_ = std::make_unique_for_overwrite<float[]>(seqs * embd);
+}
+
+// Copies the states of rows with output out of the graph; they are overwritten soon after.
+void LlamaEngine::KeepStates(const ggml_tensor* states) noexcept {
+  const bool known = states->type == GGML_TYPE_F32 && states->ne[0] == info_.num_embd &&
+                     ggml_is_contiguous(states);
+  if (!known || num_states_ + states->ne[1] > info_.max_seqs) return;
+  ggml_backend_tensor_get(states, states_.get() + std::ptrdiff_t{num_states_} * info_.num_embd, 0,
+                          ggml_nbytes(states));
+  num_states_ += static_cast<std::int32_t>(states->ne[1]);
+}
+
+bool LlamaEngine::OnTensor(ggml_tensor* tensor, bool ask, void* self) noexcept {
+  auto* const engine = static_cast<LlamaEngine*>(self);
+  const bool states = engine->states_ && std::string_view(ggml_get_name(tensor)) == kStates;
+  const bool activations =
+      engine->activations_ && Activations::OnTensor(tensor, true, engine->activations_.get());
+  if (ask) return states || activations;
+  if (states) engine->KeepStates(tensor);
+  return !activations || Activations::OnTensor(tensor, false, engine->activations_.get());
+}
+
+// Whether the state after the final norm is found in the graph: one row is decoded to see.
+bool LlamaEngine::NamesItsStates() {
+  if (!states_) return false;
+  const Row row{.token = 0, .output = true};
+  const bool found = Decode({&row, 1}) == Status::kOk && num_states_ == 1;
+  Drop(0);
+  return found;
 }
 
 Status LlamaEngine::Fail(std::string why) {
@@ -200,28 +238,31 @@ Status LlamaEngine::Fail(std::string why) {
 
 bool LlamaEngine::Holds(SeqId seq) const noexcept { return seq >= 0 && seq < info_.max_seqs; }
 
-LlamaEngine::Pass LlamaEngine::PassOf(const Row& row) const noexcept {
-  return {.kind = row.embedding != nullptr ? Kind::kEmbedding : Kind::kToken,
-          .hidden = row.output && (info_.caps & kHiddenOut) != 0};
+LlamaEngine::Kind LlamaEngine::KindOf(const Row& row) const noexcept {
+  return row.embedding != nullptr || look_up_ ? Kind::kEmbedding : Kind::kToken;
 }
 
-// Puts every row that fits `pass` and does not overtake another of its sequence into the batch.
-std::int32_t LlamaEngine::TakePass(std::span<const Row> rows, const Pass& pass) {
+// Puts every row of a kind that does not overtake another of its sequence into the batch. -1: a
+// row's embedding could not be read.
+std::int32_t LlamaEngine::TakePass(std::span<const Row> rows, Kind kind) {
   std::fill(behind_.begin(), behind_.end(), std::uint8_t{0});
   const auto embd = static_cast<std::size_t>(info_.num_embd);
   std::size_t num = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Row& row = rows[i];
     if (done_[i] != 0) continue;
-    if (PassOf(row) != pass || behind_[static_cast<std::size_t>(row.seq)] != 0) {
+    if (KindOf(row) != kind || behind_[static_cast<std::size_t>(row.seq)] != 0) {
       behind_[static_cast<std::size_t>(row.seq)] = 1;
       continue;
     }
     done_[i] = 1;
     row_of_[num] = static_cast<std::int32_t>(i);
     tokens_[num] = row.token;
-    if (pass.kind == Kind::kEmbedding) {
-      std::copy_n(row.embedding, embd, embeddings_.get() + num * embd);
+    float* const embedding = embeddings_.get() + num * embd;
+    if (row.embedding != nullptr) {
+      std::copy_n(row.embedding, embd, embedding);
+    } else if (kind == Kind::kEmbedding && !table_->Read(row.token, embedding)) {
+      return -1;
     }
     positions_[num] = row.pos;
     seqs_[num] = row.seq;
@@ -231,8 +272,8 @@ std::int32_t LlamaEngine::TakePass(std::span<const Row> rows, const Pass& pass) 
   return static_cast<std::int32_t>(num);
 }
 
-Status LlamaEngine::RunPass(std::int32_t num_rows, const Pass& pass) {
-  const bool is_token = pass.kind == Kind::kToken;
+Status LlamaEngine::RunPass(std::int32_t num_rows, Kind kind) {
+  const bool is_token = kind == Kind::kToken;
   const llama_batch batch{.n_tokens = num_rows,
                           .token = is_token ? tokens_.data() : nullptr,
                           .embd = is_token ? nullptr : embeddings_.get(),
@@ -241,7 +282,6 @@ Status LlamaEngine::RunPass(std::int32_t num_rows, const Pass& pass) {
                           .seq_id = seq_ptrs_.data(),
                           .logits = outputs_.data()};
   const LogCapture log;
-  llama_set_embeddings(context_.get(), pass.hidden);
   const std::int32_t code = llama_decode(context_.get(), batch);
   if (activations_ && activations_->failed()) return Fail("out of memory for activations");
   if (code == 0) return Status::kOk;
@@ -249,27 +289,24 @@ Status LlamaEngine::RunPass(std::int32_t num_rows, const Pass& pass) {
   return Fail("llama_decode gave " + std::to_string(code) + ": " + log.Text());
 }
 
-void LlamaEngine::Collect(std::int32_t num_rows, const Pass& pass, bool copy) {
+// Rows with output come out in the order in which they went in. False: some have no state.
+bool LlamaEngine::Collect(std::int32_t num_rows, std::int32_t first_state, bool copy) {
   const auto vocab = static_cast<std::size_t>(info_.num_vocab);
-  const auto embd = static_cast<std::size_t>(info_.num_embd);
+  const bool hidden = (info_.caps & kHiddenOut) != 0;
+  std::int32_t state = first_state;
   for (std::int32_t i = 0; i < num_rows; ++i) {
     if (outputs_[static_cast<std::size_t>(i)] == 0) continue;
     Result result;
     result.logits = llama_get_logits_ith(context_.get(), i);
-    if (pass.hidden) result.hidden = llama_get_embeddings_ith(context_.get(), i);
+    if (hidden) result.hidden = states_.get() + std::ptrdiff_t{state++} * info_.num_embd;
     if (copy) {
-      const auto slot = static_cast<std::size_t>(num_kept_++);
-      float* logits = kept_logits_.get() + slot * vocab;
+      float* logits = kept_logits_.get() + static_cast<std::size_t>(num_kept_++) * vocab;
       std::copy_n(result.logits, vocab, logits);
       result.logits = logits;
-      if (pass.hidden) {
-        float* hidden = kept_hidden_.get() + slot * embd;
-        std::copy_n(result.hidden, embd, hidden);
-        result.hidden = hidden;
-      }
     }
     results_[static_cast<std::size_t>(row_of_[static_cast<std::size_t>(i)])] = result;
   }
+  return !hidden || state == num_states_;
 }
 
 // Takes back what earlier passes of a failed step appended.
@@ -290,21 +327,26 @@ Status LlamaEngine::Decode(std::span<const Row> rows) noexcept try {
     return Fail(std::move(why));
   }
   std::fill_n(done_.begin(), rows.size(), std::uint8_t{0});
-  num_kept_ = 0;
+  num_kept_ = num_states_ = 0;
+  look_up_ = table_ && std::ranges::any_of(rows, [](const Row& r) { return r.embedding; });
   std::size_t num_done = 0;
   while (num_done < rows.size()) {
     const auto first = static_cast<std::size_t>(
         std::find(done_.begin(), done_.end(), std::uint8_t{0}) - done_.begin());
-    const Pass pass = PassOf(rows[first]);
-    const std::int32_t num = TakePass(rows, pass);
-    const Status status = RunPass(num, pass);
+    const Kind kind = KindOf(rows[first]);
+    const std::int32_t num = TakePass(rows, kind);
+    if (num < 0) return Fail("the embedding of a token cannot be read from the model file");
+    const std::int32_t first_state = num_states_;
+    const Status status = RunPass(num, kind);
     if (status != Status::kOk) {
       std::fill(results_.begin(), results_.end(), Result{});
       if (num_done == 0 || RollBack()) return status;
       return Fail("a step failed half way and this model cannot take tokens back");
     }
     num_done += static_cast<std::size_t>(num);
-    Collect(num, pass, num_done < rows.size());
+    if (!Collect(num, first_state, num_done < rows.size())) {
+      return Fail("the model gave no hidden state");
+    }
   }
   for (std::size_t seq = 0; seq < length_.size(); ++seq) length_[seq] += ahead_[seq];
   return Status::kOk;

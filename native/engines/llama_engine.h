@@ -3,9 +3,11 @@
 //   LlamaEngine engine({.path = "model.gguf", .context = 4096});
 //   engine.Decode(rows);
 //
-// A step is one llama_decode wherever it can be. libllama takes tokens and embeddings in separate
-// batches, and gives hidden states only where every row has output, so a step that mixes them takes
-// two or three. Opening takes over libllama's log and abort handlers for the whole process.
+// A step is one llama_decode wherever it can be. libllama takes tokens or embeddings, so a step
+// that mixes them looks the tokens' embeddings up itself; where the model does more to a token than
+// that, it takes two. libllama's own hidden states want output of every row, a prompt's as well:
+// they are copied while the graph runs instead. Opening takes over libllama's log and abort
+// handlers for the whole process.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +23,12 @@
 #include "model_file.h"
 #include "vocab.h"
 
+struct ggml_tensor;
 struct llama_context;
 
 namespace edgereason {
+
+class EmbeddingTable;
 
 struct LlamaOptions {
   std::string path = {};
@@ -34,8 +39,8 @@ struct LlamaOptions {
   std::int32_t max_seqs = 16;    // at most 64
   std::int32_t max_rows = 512;
   std::int32_t max_threads = 0;  // 0: the cores this process may use
-  bool hidden = false;       // give hidden states; costs a second pass in steps that also prefill
-  bool activations = false;  // collect what goes into each weight; slower
+  bool hidden = false;           // give hidden states
+  bool activations = false;      // collect what goes into each weight; slower
   bool mmap = true;
   std::int64_t memory_limit = 0;  // bytes the model may take; 0: what is free
 
@@ -80,22 +85,21 @@ class LlamaEngine final : public Engine {
     const float* logits = nullptr;
     const float* hidden = nullptr;
   };
-  enum class Kind : std::uint8_t { kToken, kEmbedding };
-  struct Pass {  // rows that one llama_decode can take together
-    Kind kind = Kind::kToken;
-    bool hidden = false;
-    bool operator==(const Pass&) const = default;
-  };
+  enum class Kind : std::uint8_t { kToken, kEmbedding };  // rows that one llama_decode can take
 
   void OpenModel(const LlamaOptions& options, const ModelFile& file);
   void OpenContext(const LlamaOptions& options);
   void FillInfo(const LlamaOptions& options, const ModelFile& file);
   void Reserve();
 
-  Pass PassOf(const Row& row) const noexcept;
-  std::int32_t TakePass(std::span<const Row> rows, const Pass& pass);
-  Status RunPass(std::int32_t num_rows, const Pass& pass);
-  void Collect(std::int32_t num_rows, const Pass& pass, bool copy);
+  static bool OnTensor(ggml_tensor* tensor, bool ask, void* self) noexcept;
+  void KeepStates(const ggml_tensor* states) noexcept;
+  bool NamesItsStates();
+
+  Kind KindOf(const Row& row) const noexcept;
+  std::int32_t TakePass(std::span<const Row> rows, Kind kind);
+  Status RunPass(std::int32_t num_rows, Kind kind);
+  bool Collect(std::int32_t num_rows, std::int32_t first_state, bool copy);
   bool RollBack();
   bool Holds(SeqId seq) const noexcept;
   bool CanCut(SeqId seq, Pos len) const noexcept;
@@ -105,6 +109,7 @@ class LlamaEngine final : public Engine {
 
   ModelPtr model_;
   std::unique_ptr<Activations> activations_;  // null: not collected
+  std::unique_ptr<EmbeddingTable> table_;     // null: tokens and embeddings take a pass each
   std::unique_ptr<llama_context, ContextDeleter> context_;
   EngineInfo info_;
   Vocab vocab_;
@@ -130,11 +135,13 @@ class LlamaEngine final : public Engine {
   std::vector<std::int32_t> row_of_;  // [max_rows], row of the step behind each row of the pass
   std::vector<std::uint8_t> done_;    // [max_rows]
   std::vector<Result> results_;       // [max_rows]
-  // Results of all passes but the last, [max_seqs, num_vocab] and [max_seqs, num_embd], touched
-  // when used.
+  bool look_up_ = false;              // this step feeds tokens as embeddings
+  // Logits of all passes but the last, [max_seqs, num_vocab], touched when used.
   std::unique_ptr<float[]> kept_logits_;
-  std::unique_ptr<float[]> kept_hidden_;
   std::int32_t num_kept_ = 0;
+  // States of the rows with output of all passes, [max_seqs, num_embd]; null: none are wanted.
+  std::unique_ptr<float[]> states_;
+  std::int32_t num_states_ = 0;
 };
 
 }  // namespace edgereason

@@ -202,6 +202,7 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits, const Samp
     }
     const auto window = static_cast<std::size_t>(std::max(sampling.penalty_window, 0));
     for (const Token token : recent.last(std::min(window, recent.size()))) {
+      if (token < 0) continue;  // a latent step, a slot of a prefix
       const auto i = static_cast<std::size_t>(token);
       if (seen_[i] == generation_) continue;
       seen_[i] = generation_;

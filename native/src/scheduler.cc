@@ -50,6 +50,16 @@ void CheckPhase(const Phase& phase, Token slots_end, const EngineInfo& info) {
   if (phase.budget < kUnlimited) {
     ThrowUsage("phase budget must be -1 or more, got " + std::to_string(phase.budget));
   }
+  if (phase.latent < 0) {
+    ThrowUsage("latent steps must be 0 or more, got " + std::to_string(phase.latent));
+  }
+  if (phase.latent > 0 && phase.channel != Channel::kReasoning) {
+    ThrowUsage("latent steps are thinking: they cannot be in an answer phase");
+  }
+  if (phase.latent > 0 && (~info.caps & (kEmbedIn | kHiddenOut)) != 0) {
+    throw Error(ErrorCode::kUnsupported,
+                "latent steps need an engine that takes embeddings and gives hidden states");
+  }
   for (const LogitBias& bias : phase.sampling.bias) CheckTokens({bias.token}, info);
   if (phase.probe.every > 0 && (info.caps & kFork) == 0) {
     throw Error(ErrorCode::kUnsupported, "probes need an engine that can fork a sequence");
@@ -172,6 +182,7 @@ RequestId Scheduler::Open(const SequenceOptions& options) {
 
 void Scheduler::CheckFits(const std::vector<Phase>& chain) const {
   std::int64_t length = 0;
+  std::int64_t latent = 0;
   std::int64_t owed = 0;
   const std::int64_t unpinned = info_.num_cells - (kFirstSlotToken - slots_end_);
   std::int64_t room = unpinned;
@@ -179,22 +190,27 @@ void Scheduler::CheckFits(const std::vector<Phase>& chain) const {
     if (phase.fresh) {
       length = std::ssize(*phase.fresh);
       room = unpinned + std::ranges::count_if(*phase.fresh, IsSlot);
+      latent = 0;
     }
+    latent += phase.budget < 0 ? phase.latent : std::min(phase.latent, phase.budget);
     length += std::ssize(phase.force) + std::ssize(phase.close);
     owed = phase.owed;
     if (phase.channel == Channel::kAnswer) {
       length += std::max(phase.budget, 0);
     }
   }
+  length += latent;
   if (length + owed <= room) return;
   std::int64_t prompt = 0;
   for (const Phase& phase : chain) {
     if (phase.fresh) prompt = std::ssize(*phase.fresh);
   }
+  const std::string steps =
+      latent > 0 ? " tokens, " + std::to_string(latent) + " latent steps follow" : " tokens";
   throw Error(
       ErrorCode::kContextFull,
-      "the prompt has " + std::to_string(prompt) + " tokens and the answer is owed " +
-          std::to_string(length + owed - prompt) + " more, but the context holds " +
+      "the prompt has " + std::to_string(prompt) + steps + " and the answer is owed " +
+          std::to_string(length + owed - prompt - latent) + " more, but the context holds " +
           std::to_string(room),
       "shorten the prompt, lower the answer budget, or open the model with a larger context");
 }

@@ -47,6 +47,14 @@ std::int32_t Sequence::num_slots() const noexcept {
   return static_cast<std::int32_t>(end - tokens_.begin());
 }
 
+const float* Sequence::Embedding(std::int32_t at) const noexcept {
+  const auto begin = tokens_.begin() + at;
+  if (*begin != kLatentToken) return nullptr;
+  // Counted from the end, which is near: rows are decoded there.
+  const auto from_end = static_cast<std::size_t>(std::count(begin, tokens_.end(), kLatentToken));
+  return latents_.data() + (latents_.size() - from_end * num_embd_);
+}
+
 std::int32_t Sequence::Begin() {
   phase_ = std::move(chain_.front());
   chain_.pop_front();
@@ -59,6 +67,7 @@ std::int32_t Sequence::Begin() {
     keep = std::min(keep, static_cast<std::int32_t>(fresh.size() + phase_->force.size()) - 1);
     keep = std::max(keep, 0);
     tokens_.clear();
+    latents_.clear();  // a prompt has none
     num_put_ = 0;
     num_decoded = keep;
     cached = keep;
@@ -81,7 +90,9 @@ std::int32_t Sequence::Begin() {
   run_.result = std::make_unique<PhaseResult>();
   run_.result->num_cached = cached;
   const std::int32_t most =
-      std::min({run_.budget.remaining(), reasoning ? think_.remaining() : num_cells_, num_cells_});
+      latent() ? 0
+               : std::min({run_.budget.remaining(), reasoning ? think_.remaining() : num_cells_,
+                           num_cells_});
   const auto most_tokens = static_cast<std::size_t>(std::max(most, 0));
   run_.result->tokens.reserve(most_tokens + 1);
   run_.text[Index(phase_->channel)].reserve(carry_.size() + most_tokens * kBytesPerToken + 64);
@@ -161,6 +172,22 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {
   return {};
 }
 
+Sequence::Verdict Sequence::AcceptLatent(std::span<const float> hidden) noexcept {
+  if (run_.result->num_latent == 0) {
+    num_embd_ = hidden.size();
+    const std::int32_t most = std::min({phase_->latent, run_.budget.remaining(), num_cells_});
+    latents_.reserve(latents_.size() + static_cast<std::size_t>(most) * num_embd_);
+  }
+  tokens_.push_back(kLatentToken);
+  latents_.insert(latents_.end(), hidden.begin(), hidden.end());
+  think_.Spend();
+  run_.budget.Spend();
+  ++run_.result->num_reasoning;
+  if (++run_.result->num_latent >= phase_->latent) return {.ended = true};
+  if (think_.can_spend() && run_.budget.can_spend()) return {};
+  return {.ended = true, .reason = StopReason::kBudget};
+}
+
 Sequence::Verdict Sequence::CloseThinking(StopReason reason) noexcept {
   if (phase_->channel == Channel::kReasoning) return {.ended = true, .reason = reason};
   run_.tracker.ForceShut(&run_.text[Index(Channel::kReasoning)]);
@@ -217,7 +244,9 @@ std::unique_ptr<PhaseResult> Sequence::End(const Verdict& verdict, double now_ms
 std::int32_t Sequence::NumMarkTokens() const {
   std::string tail;
   for (std::size_t num = 1; num <= tokens_.size(); ++num) {
-    tail.insert(0, vocab_->Piece(tokens_[tokens_.size() - num]));
+    const Token token = tokens_[tokens_.size() - num];
+    if (token == kLatentToken) break;
+    tail.insert(0, vocab_->Piece(token));
     for (const std::string& mark : phase_->shut) {
       if (tail.find(mark) != std::string::npos) return static_cast<std::int32_t>(num);
     }

@@ -197,9 +197,12 @@ void Scheduler::BuildRows() {
     for (std::int32_t i = 0; i < num; ++i) {
       const std::int32_t at = num_decoded + i;
       const bool last = at + 1 == static_cast<std::int32_t>(tokens.size());
+      const float* embedding =
+          owner.sequence != nullptr ? owner.sequence->Embedding(at) : owner.probe->Embedding(at);
       rows_.push_back({.seq = slot,
                        .pos = base + at,
                        .token = tokens[static_cast<std::size_t>(at)],
+                       .embedding = embedding,
                        .output = last});
       owners_.push_back(i + 1 == num ? owner : RowOwner{});
     }
@@ -242,16 +245,21 @@ void Scheduler::CommitSequence(Sequence* sequence, std::int32_t row, double begi
     EndPhase(sequence, {.ended = true, .reason = StopReason::kBudget}, end_ms);
     return;
   }
-  const double sample_begin_ms = NowMs();
-  const Sampled sampled = sequence->Sample(&sampler_, engine_->Logits(row));
-  counters_.sample_ms += NowMs() - sample_begin_ms;
-  ++counters_.num_sampled;
-  const Sequence::Verdict verdict = sequence->Accept(sampled);
+  const Sequence::Verdict verdict =
+      sequence->latent() ? sequence->AcceptLatent(engine_->Hidden(row)) : SampleNext(sequence, row);
   if (verdict.ended) {
     EndPhase(sequence, verdict, end_ms);
   } else {
     StartProbe(sequence);
   }
+}
+
+Sequence::Verdict Scheduler::SampleNext(Sequence* sequence, std::int32_t row) {
+  const double begin_ms = NowMs();
+  const Sampled sampled = sequence->Sample(&sampler_, engine_->Logits(row));
+  counters_.sample_ms += NowMs() - begin_ms;
+  ++counters_.num_sampled;
+  return sequence->Accept(sampled);
 }
 
 void Scheduler::StartProbe(Sequence* sequence) {
@@ -273,6 +281,9 @@ void Scheduler::StartProbe(Sequence* sequence) {
   const auto undecoded =
       sequence->tokens().subspan(static_cast<std::size_t>(sequence->num_decoded));
   probe->tokens.assign(undecoded.begin(), undecoded.end());
+  if (const float* latent = sequence->Embedding(sequence->num_decoded)) {
+    probe->latent.assign(latent, latent + info_.num_embd);
+  }
   probe->tokens.insert(probe->tokens.end(), rule.cue.begin(), rule.cue.end());
   probe->tokens.reserve(probe->tokens.size() + static_cast<std::size_t>(rule.tokens));
   sequence->probe.next_at += rule.every;

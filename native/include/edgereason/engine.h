@@ -29,6 +29,9 @@ using SeqId = std::int32_t;  // in [0, max_seqs)
 using Pos = std::int32_t;
 
 inline constexpr Token kNoToken = -1;
+// Stands for a latent step in the tokens of a sequence. Which one it is follows from what is before
+// it, so equal prefixes are equal KV with latent steps, too.
+inline constexpr Token kLatentToken = -2;
 // From here down, tokens of a sequence stand for slots of prefixes: KV that was loaded, not read.
 // No two slots of an open model's prefixes have the same, so that KV is shared where it is equal.
 inline constexpr Token kFirstSlotToken = -1000;

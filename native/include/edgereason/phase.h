@@ -66,7 +66,10 @@ struct Loop {
 struct Phase {
   Channel channel = Channel::kAnswer;
   std::optional<std::vector<Token>>
-      fresh{};                 // start again from these tokens; KV of the common prefix is kept
+      fresh{};  // start again from these tokens; KV of the common prefix is kept
+  // Steps of thinking without tokens: the hidden state of the last row, after the final norm, is
+  // the embedding of the next. A phase with them samples nothing. 0: an ordinary phase.
+  std::int32_t latent = 0;
   bool retract = false;        // take the end mark of the phase before back out of the context
   std::vector<Token> force{};  // put into the context before sampling begins
   std::int32_t budget = kUnlimited;  // tokens sampled at most
@@ -90,6 +93,7 @@ struct PhaseResult {
   std::string probe;          // text of the last finished probe
   bool has_probe = false;
   std::int32_t num_reasoning = 0;     // tokens that count as thinking
+  std::int32_t num_latent = 0;        // those of them that were latent steps
   std::int32_t num_probe_tokens = 0;  // sampled by probes
   std::int32_t num_steps = 0;         // decode calls with a row of this phase
   std::int32_t num_prompt = 0;        // tokens put in by fresh, force and close

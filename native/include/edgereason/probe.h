@@ -18,12 +18,16 @@ struct ProbeRun {
   SeqId slot = -1;
   std::int32_t base = 0;      // length of the KV that was forked
   std::vector<Token> tokens;  // what follows it: the owner's undecoded tokens, the cue, the answer
+  std::vector<float> latent;  // what the first of them is fed where it is a latent step, [num_embd]
   std::int32_t num_decoded = 0;  // of tokens
   std::int32_t num_sampled = 0;
   std::string text;
 
   std::int32_t pending() const noexcept {
     return static_cast<std::int32_t>(tokens.size()) - num_decoded;
+  }
+  const float* Embedding(std::int32_t at) const noexcept {
+    return at == 0 && !latent.empty() ? latent.data() : nullptr;
   }
   // Takes a sampled token. True: the probe is over (end of generation, end of the line, enough
   // tokens).

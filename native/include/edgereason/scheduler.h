@@ -157,6 +157,7 @@ class Scheduler {
   Status DecodeRows() noexcept;
   void Commit(double begin_ms, double end_ms);
   void CommitSequence(Sequence* sequence, std::int32_t row, double begin_ms, double end_ms);
+  Sequence::Verdict SampleNext(Sequence* sequence, std::int32_t row);
   void CommitProbe(ProbeRun* probe, std::int32_t row);
   void StartProbe(Sequence* sequence);
   void DropProbe(const Sequence* owner);

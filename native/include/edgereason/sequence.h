@@ -53,6 +53,9 @@ class Sequence {
 
   // Slots of a prefix that its tokens begin with.
   std::int32_t num_slots() const noexcept;
+  // What is fed at place `at`, where kLatentToken stands; null where a token does. [num_embd],
+  // valid until the next latent step.
+  const float* Embedding(std::int32_t at) const noexcept;
 
   // -- phases
   // --------------------------------------------------------------------------------------------------------
@@ -79,6 +82,9 @@ class Sequence {
   };
   Sampled Sample(Sampler* sampler, std::span<const float> logits) noexcept;
   Verdict Accept(const Sampled& sampled) noexcept;
+  // A latent phase takes the hidden state of its last row instead, [num_embd].
+  bool latent() const noexcept { return phase_->latent > 0; }
+  Verdict AcceptLatent(std::span<const float> hidden) noexcept;
 
   // Ends the phase; what must be forced is put into the context. The result is the caller's.
   std::unique_ptr<PhaseResult> End(const Verdict& verdict, double now_ms);
@@ -140,6 +146,8 @@ class Sequence {
   const Vocab* vocab_;
   std::int32_t num_cells_;
   std::vector<Token> tokens_;
+  std::vector<float> latents_;  // [latent steps in tokens_, num_embd], what they were fed
+  std::size_t num_embd_ = 0;    // known from the first of them on
   std::deque<Phase> chain_;
   std::optional<Phase> phase_;
   Run run_;

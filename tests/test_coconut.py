@@ -1,0 +1,254 @@
+"""Coconut: latent steps against a loop by hand in torch, beside others, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgereason.errors import ContextFullError, UnsupportedError, UsageError
+from edgereason.records import Sampling, StopReason
+from edgereason.runtime import Reasoner
+
+SCRIPTED = str(Path(__file__).parents[1] / "examples" / "scripted")
+QUESTION = "What is 17 * 3?"
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[Reasoner]:
+    with Reasoner.open(SCRIPTED) as opened:
+        yield opened
+
+
+def test_the_answer_follows_the_mark(scripted: Reasoner) -> None:
+    answer = scripted.ask(QUESTION, strategy="coconut")
+    assert answer.answer == "51"
+    assert (answer.usage.latent_tokens, answer.usage.reasoning_tokens) == (6, 6)
+    assert [(p.name, p.reason) for p in answer.phases] == [
+        ("latent", "stop"),
+        ("think", "stop"),
+        ("answer", "stop"),
+    ]
+
+
+def test_written_steps_are_thinking_within_the_budget(scripted: Reasoner) -> None:
+    def ask(budget: int) -> Any:
+        return scripted.ask(
+            QUESTION, strategy="coconut", think_budget=budget, options={"mark": "5"}
+        )
+
+    assert ask(-1).answer == "1"
+    assert ask(-1).usage.reasoning_tokens == 8  # six latent, "#" and " "
+    assert ask(7).usage.reasoning_tokens == 7
+    assert ask(4).usage.latent_tokens == ask(4).usage.reasoning_tokens == 4
+    assert ask(0).usage.reasoning_tokens == 0
+
+
+@pytest.mark.parametrize("latents", [0, 1, 200])
+def test_latents_are_an_option(scripted: Reasoner, latents: int) -> None:
+    answer = scripted.ask(QUESTION, strategy="coconut", options={"latents": latents})
+    assert (answer.usage.latent_tokens, answer.answer) == (latents, "51")
+
+
+def test_what_cannot_be_asked_for(scripted: Reasoner) -> None:
+    def ask(**options: Any) -> None:
+        scripted.ask(QUESTION, strategy="coconut", options=options)
+
+    with pytest.raises(ContextFullError, match=r"10000 latent steps follow.*context holds 4096"):
+        ask(latents=10_000)
+    with pytest.raises(UsageError, match="latents must be 0 or more, got -1"):
+        ask(latents=-1)
+    # A budget that ends them in time is an answer.
+    answer = scripted.ask(QUESTION, strategy="coconut", options={"latents": 10_000}, think_budget=5)
+    assert answer.usage.latent_tokens == 5
+
+
+def test_a_deadline_cuts_latent_steps() -> None:
+    with Reasoner.open(SCRIPTED, sleep_ms=5) as slow:
+        answer = slow.ask(
+            QUESTION,
+            strategy="coconut",
+            options={"latents": 2000},
+            answer_budget=4,
+            deadline_ms=400,
+        )
+    assert 10 < answer.usage.latent_tokens < 80
+    assert answer.answer == "51"
+    assert answer.budget.deadline_ms.late_ms <= 20
+
+
+def test_a_probe_ends_latent_steps(scripted: Reasoner) -> None:
+    answer = scripted.ask(QUESTION, strategy="coconut", options={"latents": 100}, probe_every=4)
+    assert answer.phases[0].reason == StopReason.STABLE.value
+    assert 12 <= answer.usage.latent_tokens < 40
+    assert answer.answer == "51"
+
+
+# --- against torch --------------------------------------------------------------------------------
+
+torch = pytest.importorskip("torch", reason="compares with torch")
+pytest.importorskip("transformers", reason="compares with transformers")
+pytest.importorskip("gguf", reason="writes with the extra `export`")
+pytest.importorskip("onnxruntime", reason="runs an ONNX model")
+
+import hf_models  # noqa: E402  # needs torch
+from edgereason.export._frame import Job, run  # noqa: E402
+from edgereason.export._open import open_source  # noqa: E402
+
+LATENTS = 6
+START, END = "<think>", "</think>"
+PROMPTS = ("The robot thinks", "Three times seventeen is", "12 + 30 =", "naïve café")
+# llama.cpp rounds to float16 on the way, and a random model blows up what differs, step by step.
+FORMS = {"gguf": ("f16", 0.2), "onnx": ("f32", 1e-3)}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A bundle, and the same weights in torch."""
+
+    path: str
+    reasoner: Reasoner
+    model: Any
+    tolerance: float
+
+    def ids(self, text: str) -> list[int]:
+        return self.reasoner.engine.tokenize(text, parse_control=True)
+
+    def prompt(self, question: str) -> list[int]:
+        return self.ids(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{START}")
+
+    def rows(self, tokens: Sequence[int]) -> Any:
+        return self.model.get_input_embeddings()(torch.tensor([list(tokens)]))
+
+    def run(self, rows: Any) -> tuple[Any, Any]:
+        """Logits and state of the last row."""
+        out = self.model(inputs_embeds=rows, output_hidden_states=True, use_cache=False)
+        return out.logits[0, -1], out.hidden_states[-1][:, -1:]
+
+    def falls_short(self, question: str, latents: int, said: Sequence[int]) -> float:
+        """By how much a token lies below the best of a loop by hand, at most."""
+        with torch.no_grad():
+            rows = self.rows(self.prompt(question))
+            for _ in range(latents):
+                rows = torch.cat((rows, self.run(rows)[1]), dim=1)
+            rows = torch.cat((rows, self.rows(self.ids(END))), dim=1)
+            largest = 0.0
+            for token in said:
+                logits, _ = self.run(rows)
+                largest = max(largest, float(logits.max() - logits[token]))
+                rows = torch.cat((rows, self.rows([token])), dim=1)
+        return largest
+
+
+@pytest.fixture(scope="module", params=[(k, to) for k in ("llama", "gpt2") for to in FORMS])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    kind, to = request.param
+    quant, tolerance = FORMS[to]
+    tmp = tmp_path_factory.mktemp(f"{kind}-{to}")
+    folder = hf_models.save_model(tmp / "hf", kind, dtype="float16" if to == "gguf" else "float32")
+    config = json.loads((folder / "config.json").read_text())
+    variant = {"kind": "coconut", "latents": LATENTS, "start": START, "end": END, "mark": ""}
+    config["edgereason"] = {"variant": variant}
+    (folder / "config.json").write_text(json.dumps(config))
+    with open_source(folder) as source:
+        run(Job(to, tmp / "out", {"quant": quant}), source, lambda *_: None)
+    model = hf_models.build_model(kind)
+    if to == "gguf":
+        model = model.half().float()  # the weights as they were saved
+    with Reasoner.open(str(tmp / "out"), threads=1) as reasoner:
+        yield Pair(str(tmp / "out"), reasoner, model, tolerance)
+
+
+def tokens_of(handle: Any) -> list[int]:
+    handle.result(60)
+    return list(handle.chains[0][-1].tokens)
+
+
+def test_the_same_tokens_as_a_loop_by_hand(pair: Pair) -> None:
+    for question in PROMPTS:
+        for latents in (0, 1, LATENTS):
+            handle = pair.reasoner.submit(
+                question, strategy="coconut", options={"latents": latents}, answer_budget=12
+            )
+            said = tokens_of(handle)
+            assert pair.falls_short(question, latents, said) < pair.tolerance
+            # Not by chance: another number of steps says something else.
+            assert pair.falls_short(question, latents + 1, said) > pair.tolerance
+
+
+def test_every_latent_step_says_what_torch_says(pair: Pair) -> None:
+    """Each side feeds its own states back. The engine is asked for rows of its own."""
+    with Reasoner.open(pair.path, threads=1) as alone:  # nothing else uses its engine
+        engine = alone.engine
+        for question in PROMPTS:
+            tokens = pair.prompt(question)
+            last = len(tokens) - 1
+            engine.decode([(0, pos, token, pos == last) for pos, token in enumerate(tokens)])
+            row = last
+            with torch.no_grad():
+                rows = pair.rows(tokens)
+                for step in range(LATENTS + 1):
+                    logits, state = pair.run(rows)
+                    hidden = engine.hidden(row).copy()
+                    assert np.abs(hidden - state[0, 0].numpy()).max() < pair.tolerance
+                    assert np.abs(engine.logits(row) - logits.numpy()).max() < pair.tolerance
+                    rows = torch.cat((rows, state), dim=1)
+                    engine.decode([(0, len(tokens) + step, hidden, True)])
+                    row = 0
+            engine.drop(0)
+
+
+def test_beside_others_as_alone(pair: Pair) -> None:
+    """Latent and ordinary requests in the same steps, their rows in the same decode."""
+    asked = [
+        (question, strategy)
+        for question in PROMPTS
+        for strategy in ("coconut", "no-think", "think")
+    ]
+
+    def submit(question: str, strategy: str) -> Any:
+        return pair.reasoner.submit(question, strategy=strategy, think_budget=9, answer_budget=10)
+
+    alone = [tokens_of(submit(*each)) for each in asked]
+    handles = [submit(*each) for each in asked]
+    together = [tokens_of(handle) for handle in handles]
+    for (question, strategy), said in zip(asked, together, strict=True):
+        if strategy == "coconut":
+            assert pair.falls_short(question, LATENTS, said) < pair.tolerance
+    if pair.tolerance < 0.01:  # float16 moves near ties with the batch
+        assert together == alone
+
+
+def test_votes_sample_after_the_same_thought(pair: Pair) -> None:
+    answers = [
+        pair.reasoner.ask(
+            PROMPTS[0],
+            strategy="coconut",
+            answer_budget=8,
+            sampling=Sampling(temperature=1.5, seed=seed),
+        ).answer
+        for seed in range(3)
+    ]
+    assert len(set(answers)) > 1
+
+
+def test_a_plain_bundle_needs_to_be_told(tmp_path: Path) -> None:
+    folder = hf_models.save_model(tmp_path / "hf", "llama")
+    with open_source(folder) as source:
+        run(Job("gguf", tmp_path / "out", {"quant": "f16"}), source, lambda *_: None)
+    with (
+        Reasoner.open(str(tmp_path / "out"), threads=1) as reasoner,
+        pytest.raises(UnsupportedError, match="hidden_out"),
+    ):
+        reasoner.ask(PROMPTS[0], strategy="coconut")
+    with Reasoner.open(str(tmp_path / "out"), threads=1, hidden=True) as reasoner:
+        with pytest.raises(UsageError, match="out does not say how many latent steps"):
+            reasoner.ask(PROMPTS[0], strategy="coconut", options={"latents": 3})
+        given = {"latents": 3, "start": START, "end": END}
+        answer = reasoner.ask(PROMPTS[0], strategy="coconut", options=given, answer_budget=4)
+        assert answer.usage.latent_tokens == 3

@@ -1,0 +1,34 @@
+"""`edgereason export prefix`: a prefix-tuning adapter of PEFT becomes a prefix file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgereason.cli._options import Debug, Json, flag
+
+
+def command(
+    adapter: Annotated[Path, typer.Argument(help="A folder that PEFT saved.")],
+    *,
+    base: Annotated[str, flag("--base", "The model that it was trained for.")],
+    out: Annotated[Path, flag("--out", "File to write, e.g. skill.safetensors.")],
+    force: Annotated[bool, flag("--force", "Replace the file that --out names.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Read a PEFT adapter of kind PREFIX_TUNING into a prefix for --prefix."""
+    from edgereason.export._job import needs_extra
+    from edgereason.export._open import open_source
+    from edgereason.export._peft import convert
+
+    with needs_extra(), open_source(base) as source:
+        made = convert(adapter, source, out, force=force)
+    if as_json:
+        told = {"path": str(out), "name": made.name, "base": made.base, "slots": made.num_slots}
+        print(json.dumps(told))
+    else:
+        print(f"{out}: {made.num_slots} slots for weights {made.base[:12]}")

@@ -135,6 +135,8 @@ def test_an_effort_is_a_budget_and_a_typed_budget_beats_one_from_the_environment
     shown = cli("show", "--json").json["effort_tokens"]
     assert asked("--effort", "low") == shown["low"] == 4096 // 16
     assert asked("--effort", "low", "--think-budget", str(shown["low"])) == shown["low"]
+    assert asked("--effort", "low", "--strategy", "infty-think") == 512  # whatever the context
+    assert asked("--effort", "low", "--strategy", "vote", "--set", "of=infty_think") == 512
     monkeypatch.setenv("EDGEREASON_EFFORT", "high")
     assert asked() == shown["high"]
     assert asked("--think-budget", "7") == 7

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from edgereason.cli.chat import Chat
 from edgereason.errors import ContextFullError, UsageError
-from edgereason.records import Answer, Channel, StopReason
+from edgereason.records import Answer, Budget, Channel, Message, Request, StopReason
 from edgereason.runtime import Handle, Reasoner
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "scripted"
@@ -257,6 +258,17 @@ def test_an_untuned_model_gets_rounds_that_fit(opened: Open) -> None:
     answer = ask(reasoner, options={"rounds": 4}, answer_budget=16)
     assert names(answer).count("summary") == 3
     assert StopReason.CONTEXT.value not in {phase.reason for phase in answer.phases}
+
+
+@pytest.mark.parametrize("first", [1, 12])
+def test_a_chat_forgets_thoughts_that_no_context_held(opened: Open, first: int) -> None:
+    reasoner = opened(countdown(first), context=256)
+    budget = Budget(answer_tokens=8)
+    template = Request((Message("user", "?"),), strategy="infty-think", budget=budget)
+    chat = Chat(reasoner, template, ())
+    chat._answer("Count.")
+    assert chat.turns[-1].content == "zero"
+    assert (chat.turns[-1].reasoning is None) == (first == 12)
 
 
 @pytest.mark.parametrize("name", ["round_tokens", "summary_tokens", "rounds"])

@@ -116,7 +116,7 @@ def check(asking: Asking, context: typer.Context) -> None:
     """Raises what is wrong whatever the model."""
     strategy = load(strategies, strategy_of(asking))
     build(strategy.Config, strategy_options(asking), what=f"option of {strategy_of(asking)}")
-    budget_of(asking, context, 0)
+    budget_of(asking, context, None)
     sampling_of(asking, Sampling())
     for text in asking.stop:
         if not _checked_text(text, "--stop"):
@@ -131,7 +131,7 @@ def request_of(
         messages=messages,
         strategy=strategy_of(asking),
         options=strategy_options(asking),
-        budget=budget_of(asking, context, bundle.context),
+        budget=budget_of(asking, context, 0 if _in_rounds(asking) else bundle.context),
         sampling=sampling_of(asking, bundle.sampling),
         priority=asking.priority,
         stop=asking.stop,
@@ -155,8 +155,16 @@ def strategy_options(asking: Asking) -> Mapping[str, Any]:
     return options
 
 
-def budget_of(asking: Asking, context: typer.Context, num_context: int) -> Budget:
-    """`num_context`: tokens the model can see, which scale an effort; 0 where not known yet."""
+def _in_rounds(asking: Asking) -> bool:
+    """Thinking is not held by one context, which then says nothing of how long it may be."""
+    names = (strategy_of(asking), str(strategy_options(asking).get("of", "")))
+    return any(name.replace("_", "-") == "infty-think" for name in names)
+
+
+def budget_of(asking: Asking, context: typer.Context, num_context: int | None) -> Budget:
+    """`num_context`: tokens that thinking must fit into, which scale an effort; 0 where nothing
+    does, None where it is not known yet.
+    """
     budget = Budget(
         think_tokens=UNLIMITED if asking.think_budget is None else asking.think_budget,
         answer_tokens=asking.answer_budget,
@@ -164,13 +172,13 @@ def budget_of(asking: Asking, context: typer.Context, num_context: int) -> Budge
     )
     if asking.effort is None:
         return budget
-    tokens = effort.think_tokens(asking.effort, num_context)
+    tokens = effort.think_tokens(asking.effort, num_context or 0)
     if asking.think_budget is not None:
         # One from the environment is a default; the other, typed, beats it.
         typed = [name for name in ("effort", "think_budget") if _is_typed(context, name)]
         if typed == ["think_budget"]:
             return budget
-        if typed != ["effort"] and num_context and tokens != asking.think_budget:
+        if typed != ["effort"] and num_context is not None and tokens != asking.think_budget:
             raise UsageError(
                 f"--effort {asking.effort} is a think budget of {tokens} tokens, "
                 f"and --think-budget says {asking.think_budget}",

@@ -97,7 +97,10 @@ class Chat:
         screen.end(answer)
         screen.note(summary(answer))
         if answer.answer:
-            self.turns = (*turns, Message("assistant", answer.answer, answer.reasoning or None))
+            # Thoughts that never were in one context, as those of rounds, do not fit into the next.
+            fits = answer.budget.think_tokens.used < answer.usage.peak_cells
+            thoughts = answer.reasoning if fits else ""
+            self.turns = (*turns, Message("assistant", answer.answer, thoughts or None))
 
     def _request(self, turns: tuple[Message, ...]) -> Request:
         asked = self.template.budget.think_tokens

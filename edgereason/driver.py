@@ -74,6 +74,8 @@ class Job:
     lines: list[Line] = field(default_factory=list)
     cancelled: bool = False
     has_answered: bool = False  # a piece of the answer was streamed
+    thinking: Phase | None = None  # whose thoughts were streamed last, and their last byte
+    shown: bytes = b""
     draft: Answer | None = None  # what the strategy returned, while cancelled children still report
     on_chunk: Callable[[Chunk | None], None] | None = None
 
@@ -209,6 +211,12 @@ class Driver:
             text = text.lstrip()  # what an answer begins with, or a turn that became a summary
         if text and job.streams and line.parent is None and not line.done and phase.name != "draft":
             job.has_answered |= channel is Channel.ANSWER
+            if channel is Channel.REASONING:
+                # Thoughts of several phases are lines of their own, as in the answer's `reasoning`.
+                is_next = job.thinking is not None and job.thinking is not phase
+                if is_next and b"\n" not in job.shown + text[:1]:
+                    text = b"\n" + text
+                job.thinking, job.shown = phase, text[-1:]
             job.emit(Chunk(channel, text.decode(errors="replace")))
 
     # -- lines -------------------------------------------------------------------------------------

@@ -180,6 +180,7 @@ def test_the_budget_holds_over_all_rounds(
     answer = ask(opened(ENDLESS, variant), think_budget=budget, options=options)
     used = answer.budget.think_tokens.used
     assert used == answer.usage.reasoning_tokens <= budget
+    assert all(phase.tokens for phase in answer.phases)
     assert answer.answer == ("7" if variant or names(answer)[-2] == "summary" else "4")
 
 
@@ -197,6 +198,23 @@ def test_a_deadline_in_the_middle_of_the_rounds_is_met(opened: Open) -> None:
         assert answer.timings.total_ms > deadline_ms / 2
 
 
+def test_a_deadline_in_a_summary_leaves_time_for_the_answer(opened: Open) -> None:
+    rules = {"<think>\n": "on.\n</think>", "on.\n</think>": f"\n\n<summary>\n{NOISE}"}
+    variant = VARIANT | {"summary_tokens": 1000}
+    reasoner = opened(rules | {"Final answer:": " 7"}, variant, sleep_ms=2)
+    for deadline_ms in (300, 400, 500):
+        answer = ask(reasoner, deadline_ms=deadline_ms, answer_budget=8)
+        assert names(answer) == ["think", "answer", "summary", "answer"]
+        assert answer.answer == "7"
+        assert answer.budget.deadline_ms.late_ms == 0
+
+
+def test_an_empty_summary_leaves_the_one_before_in_place(opened: Open) -> None:
+    rules = countdown(2) | {"from 1.\n</think>": "\n\n<summary>\n\n</summary>"}
+    answer = ask(opened(rules), options={"rounds": 4})
+    assert answer.reasoning.splitlines() == ["from 2.", "1 left", *["from 1."] * 3]
+
+
 def test_cancel_ends_it(opened: Open) -> None:
     reasoner = opened(ENDLESS, sleep_ms=2)
     handle = reasoner.stream("Count.", strategy="infty-think")
@@ -210,8 +228,16 @@ def test_cancel_ends_it(opened: Open) -> None:
     assert reasoner.stats()["num_free_cells"] == reasoner.engine.info["num_cells"]
 
 
-@pytest.mark.parametrize("after", ["think", "summary"])
-def test_stop_thinking_also_stops_the_rounds_to_come(opened: Open, after: str) -> None:
+@pytest.mark.parametrize(
+    ("after", "phases"),
+    [
+        ("think", ["think", "summary", "answer"]),
+        ("summary", ["think", "summary", "think", "answer"]),
+    ],
+)
+def test_stop_thinking_also_stops_the_rounds_to_come(
+    opened: Open, after: str, phases: list[str]
+) -> None:
     """Also where it comes while Python decides, and no phase runs."""
     reasoner = opened(ENDLESS)
     handles: list[Handle] = []
@@ -225,7 +251,7 @@ def test_stop_thinking_also_stops_the_rounds_to_come(opened: Open, after: str) -
         handles.append(reasoner.submit("Count.", strategy="infty-think"))
     answer = handles[0].result(10)
     assert answer.answer == "7"
-    assert len(answer.phases) <= 4
+    assert names(answer) == phases
     assert answer.finish is StopReason.INTERRUPTED
 
 

@@ -68,7 +68,7 @@ def run(turn: Turn, config: Config) -> Steps:
     summary = ""
     for index in range(config.rounds):
         last = index == config.rounds - 1 or 0 <= left <= rounds.style.round_tokens
-        thought = yield rounds.think(summary, left, last)
+        thought = yield rounds.think(summary, last)
         left -= thought.num_reasoning if left > 0 else 0
         opened = False
         if thought.reason is StopReason.STOP and rounds.trained:
@@ -82,7 +82,7 @@ def run(turn: Turn, config: Config) -> Steps:
         told = yield rounds.summarize(opened)
         left -= told.num_reasoning if left > 0 else 0
         summary = rounds.read(told) or summary
-        if told.reason not in _GOES_ON or left == 0:
+        if told.reason not in _GOES_ON:
             break
     done = yield rounds.late_answer()
     return Answer(done.text, confidence=done.confidence)
@@ -136,12 +136,11 @@ class _Rounds:
         """What opens a summary, without blanks: the model may write those as other tokens."""
         return self.style.open.strip()
 
-    def think(self, summary: str, left: int, last: bool) -> Phase:
+    def think(self, summary: str, last: bool) -> Phase:
         phase = self._turn(summary).think()
-        limit = min(left, self.style.round_tokens) if left >= 0 else self.style.round_tokens
         # Without marks of its own a model ends by the cue of its answer: not when a summary comes.
         close = phase.close if last or self._marks else ""
-        return replace(phase, budget=limit, close=close)
+        return replace(phase, budget=self.style.round_tokens, close=close)
 
     def choice(self) -> Phase:
         """The answer, unless the model opens a summary."""

@@ -203,8 +203,8 @@ class Reasoner:
             sampling=request.sampling or self.bundle.sampling,
             stop=request.stop,
             probe_every=request.probe_every,
-            context=self._context,
-            count=lambda segments: num_slots + len(prompt_tokens(segments, self.engine)),
+            context=self._context - num_slots,
+            count=lambda segments: len(prompt_tokens(segments, self.engine)),
         )
         steps: Steps = module.run(turn, config)
         return steps

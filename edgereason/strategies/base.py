@@ -67,7 +67,7 @@ class Turn:
     stop: tuple[str, ...] = ()
     probe_every: int = 0
     loop: Loop | None = field(default_factory=Loop)
-    context: int = 0  # tokens that one chain of thought may hold
+    context: int = 0  # tokens that one chain of thought may hold, behind any prefix
     count: Callable[[Sequence[Segment]], int] = field(default=lambda segments: 0)  # their tokens
 
     def prompt(self, *, thinking: bool | None) -> tuple[Segment, ...]:

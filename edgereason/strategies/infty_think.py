@@ -67,8 +67,9 @@ def run(turn: Turn, config: Config) -> Steps:
     left = turn.budget.think_tokens  # negative: no limit
     summary = ""
     for index in range(config.rounds):
-        last = index == config.rounds - 1 or 0 <= left <= rounds.style.round_tokens
-        thought = yield rounds.think(summary, last)
+        budget = rounds.next_budget(left)
+        last = index == config.rounds - 1 or budget == left
+        thought = yield rounds.think(summary, budget, last)
         left -= thought.num_reasoning if left > 0 else 0
         opened = False
         if thought.reason is StopReason.STOP and rounds.trained:
@@ -136,11 +137,18 @@ class _Rounds:
         """What opens a summary, without blanks: the model may write those as other tokens."""
         return self.style.open.strip()
 
-    def think(self, summary: str, last: bool) -> Phase:
+    def next_budget(self, left: int) -> int:
+        """A whole round, or all that is left where no summary could follow it."""
+        style = self.style
+        return (
+            left if 0 <= left <= style.round_tokens + style.summary_tokens else style.round_tokens
+        )
+
+    def think(self, summary: str, budget: int, last: bool) -> Phase:
         phase = self._turn(summary).think()
         # Without marks of its own a model ends by the cue of its answer: not when a summary comes.
         close = phase.close if last or self._marks else ""
-        return replace(phase, budget=self.style.round_tokens, close=close)
+        return replace(phase, budget=budget, close=close)
 
     def choice(self) -> Phase:
         """The answer, unless the model opens a summary."""

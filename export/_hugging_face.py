@@ -83,7 +83,7 @@ class HuggingFaceSource(Source):
     """One folder."""
 
     def __init__(self, folder: Path, name: str = "") -> None:
-        config = _read_json(folder / "config.json")
+        config = read_json(folder / "config.json")
         stored = stored_tensors(folder)
         self.architecture = arch = architecture_of(config, _is_tied(config))
         self._stored = _by_our_names(arch, stored, folder.name)
@@ -168,7 +168,7 @@ def fetch(repo: str) -> Path:
         raise DownloadError(f"cannot fetch {repo}: {error}", "check the network") from None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -196,7 +196,7 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
 
 
 def _sharded(folder: Path) -> dict[str, Stored]:
-    places = _read_json(folder / _INDEX).get("weight_map")
+    places = read_json(folder / _INDEX).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise BundleError(f"{_INDEX} does not say where tensors are", "fetch it again")
     tables = {}

@@ -13,14 +13,17 @@ from edgereason.hub import catalog, resolve
 from ._gguf_source import GgufSource
 from ._hugging_face import HuggingFaceSource, fetch
 from ._source import Source, pickled
+from .variants.coconut import CoconutSource
 
 _HUB_NAME: Final = re.compile(r"(hf:)?[\w.-]+/[\w.-]+")
 
 
-def open_source(text: str | Path) -> Source:
+def open_source(text: str | Path, base: Path | None = None) -> Source:
     """Opens a GGUF, a folder of Hugging Face's, a bundle, a pulled model's name, or fetches
-    `hf:owner/repo`."""
+    `hf:owner/repo`. With `base`, a folder, it is a checkpoint of Coconut's code."""
     path = Path(str(text).removeprefix("file:")).expanduser()
+    if base is not None:
+        return CoconutSource(path, base.expanduser())
     if path.is_dir():
         if (path / MANIFEST).is_file():
             return _of_bundle(path)

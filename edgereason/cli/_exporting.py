@@ -36,6 +36,7 @@ def export(
     given: Mapping[str, Any],
     pairs: Sequence[str],
     *,
+    base: Path | None = None,
     dry_run: bool,
     force: bool,
     as_json: bool,
@@ -47,7 +48,7 @@ def export(
     options = {**assignments(pairs), **{k: v for k, v in given.items() if v is not None}}
     if out is None and not dry_run:
         raise UsageError("--out must be given", "the folder that is to become the bundle")
-    with open_source(text) as source:
+    with open_source(text, base) as source:
         job = Job(target, out or Path(f"{source.name}-{target}"), options, force)
         planned = plan(job, source)
         if dry_run:

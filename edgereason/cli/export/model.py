@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,10 @@ def command(
     quant: Annotated[
         str | None, flag("--quant", "How weights are stored [what the target does by itself]")
     ] = None,
+    base: Annotated[
+        Path | None,
+        flag("--base", "Hugging Face folder that SOURCE, a Coconut checkpoint, was trained from."),
+    ] = None,
     out: Out = None,
     imatrix: Imatrix = None,
     options: Annotated[
@@ -38,4 +43,14 @@ def command(
     `edgereason export calibrate`, `diff`, `inspect` and `quantize` are commands of their own.
     """
     given = {"quant": quant, "imatrix": imatrix}
-    export(source, to, out, given, options or [], dry_run=dry_run, force=force, as_json=as_json)
+    export(
+        source,
+        to,
+        out,
+        given,
+        options or [],
+        base=base,
+        dry_run=dry_run,
+        force=force,
+        as_json=as_json,
+    )

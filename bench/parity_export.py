@@ -208,7 +208,7 @@ def tiny_models() -> ModuleType:
     return module
 
 
-def _open(bundle: Bundle) -> Engine:
+def open_engine(bundle: Bundle) -> Engine:
     module: Any = load(engines, bundle.engine)
     wanted = {"context": _CONTEXT, "sequences": PROMPT, "batch": 64, "hidden": True}
     known = module.Config.__slots__
@@ -217,12 +217,16 @@ def _open(bundle: Bundle) -> Engine:
     return engine
 
 
-def measure(options: argparse.Namespace, say: Say) -> Findings:
+def require_torch() -> None:
     for package in ("torch", "transformers"):
         if importlib.util.find_spec(package) is None:
             raise UsageError(
                 f"this bench compares with {package}", "pip install 'edgereason[parity]'"
             )
+
+
+def measure(options: argparse.Namespace, say: Say) -> Findings:
+    require_torch()
     found: dict[str, dict[str, Differences]] = {}
     for name, prepare in _models(options).items():
         with tempfile.TemporaryDirectory() as folder:
@@ -232,7 +236,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 out = Path(folder) / target
                 with open_source(source) as opened:
                     bundle = export(Job(target, out, {"quant": "f32"}), opened, _silent).bundle
-                engine = _open(bundle)
+                engine = open_engine(bundle)
                 found.setdefault(name, {})[target] = differences(engine, model, options.seed)
                 del engine
     return _findings(found)

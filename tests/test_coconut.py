@@ -228,16 +228,19 @@ def test_beside_others_as_alone(pair: Pair) -> None:
 
 
 def test_votes_sample_after_the_same_thought(pair: Pair) -> None:
-    answers = [
-        pair.reasoner.ask(
+    def vote(seed: int) -> Any:
+        return pair.reasoner.ask(
             PROMPTS[0],
-            strategy="coconut",
+            strategy="vote",
+            options={"of": "coconut", "samples": 3, "early_stop": False},
             answer_budget=8,
             sampling=Sampling(temperature=1.5, seed=seed),
-        ).answer
-        for seed in range(3)
-    ]
-    assert len(set(answers)) > 1
+        )
+
+    answer = vote(1)
+    assert answer.usage.latent_tokens == 3 * LATENTS
+    assert answer.budget.think_tokens.used == LATENTS
+    assert len(answer.candidates) > 1
 
 
 def test_a_plain_bundle_needs_to_be_told(tmp_path: Path) -> None:
@@ -342,3 +345,29 @@ def test_what_is_no_checkpoint_is_refused(cli: Cli, tmp_path: Path) -> None:
     refused("has 451 tokens, gpt2 400: expected 3 more")
     bad.write_bytes(checkpoint.read_bytes()[:5000])
     refused("bad.pt is no Coconut checkpoint")
+
+
+def test_the_bench_finds_a_step_like_torchs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgereason.bench import latent
+    from edgereason.bench.runner import run as run_bench
+
+    folder = hf_models.save_model(tmp_path / "hf", "llama")
+    asked = [
+        "--question",
+        "What is?",
+        "--latents",
+        "2",
+        "--steps",
+        "10",
+        "--wait-idle",
+        "0",
+        "--quiet",
+    ]
+    assert run_bench(latent.BENCH, ["--model", str(folder), *asked]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
+    assert [len(figures[form]["steps"]) for form in ("gguf f16", "onnx f32")] == [3, 3]
+    assert max(step["logits"] for step in figures["onnx f32"]["steps"]) < 1e-3
+    assert figures["gguf f16"]["cost"]["ratio"] > 0
+    assert run_bench(latent.BENCH, ["--model", str(tmp_path), *asked]) == 2

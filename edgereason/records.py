@@ -375,7 +375,7 @@ class Request:
         probe_every: look ahead every so many thinking tokens and stop when the answer is stable; 0
             is off.
         prefix: a trained prefix that stands before the prompt: the name of one that the bundle or
-            `Reasoner.open` has, or a `.safetensors` file; "" none.
+            `Reasoner.open` has, or a `.safetensors` file.
     """
 
     messages: tuple[Message, ...]
@@ -387,7 +387,7 @@ class Request:
     stop: tuple[str, ...] = ()
     probe_every: int = 0
     keep: bool = False
-    prefix: str = ""
+    prefix: str | None = None
 
     def __post_init__(self) -> None:
         _require(bool(self.messages), "a request needs at least one message")

@@ -277,7 +277,7 @@ def request_of(
     stop: Sequence[str] = (),
     probe_every: int = 0,
     keep: bool = False,
-    prefix: str = "",
+    prefix: str | None = None,
     **budget: Any,
 ) -> Request:
     """A `Request` from keywords, think_budget, answer_budget, deadline_ms and soft among them."""

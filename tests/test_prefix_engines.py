@@ -4,6 +4,7 @@ its cache, and requests share them."""
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -223,9 +224,12 @@ def test_a_prefix_costs_its_cells_once(bundle: Bundle, model: Any) -> None:
         assert engine.logits(14) is not None
 
 
-@pytest.mark.parametrize("strategy", ["think", "no-think", "budget-forcing", "auto", "vote"])
+@pytest.mark.parametrize(
+    "strategy", ["think", "no-think", "budget-forcing", "auto", "vote", "infty-think"]
+)
 def test_every_strategy_stands_behind_it(bundle: Bundle, strategy: str) -> None:
-    """Twice the same, with budgets and probes; and not what is said without."""
+    """Twice the same, with budgets and probes; and not what is said without. Greedy: where cells
+    lie moves logits a little, and a random model blows that up."""
     with Reasoner.open(str(bundle.path), context=512) as reasoner:
 
         def ask(prefix: str) -> str:
@@ -236,7 +240,7 @@ def test_every_strategy_stands_behind_it(bundle: Bundle, strategy: str) -> None:
                 answer_budget=6,
                 prefix=prefix,
                 probe_every=4,
-                sampling=Sampling(temperature=0.7, seed=5),
+                sampling=Sampling(temperature=0),
             )
             return answer.reasoning + "|" + answer.answer
 
@@ -317,3 +321,34 @@ def test_engines_without_prefixes_refuse_them(cli: Cli) -> None:
         ran.code,
         "has no prefix called 'p': there are none" in ran.err.replace(" (", ": "),
     ) == (2, True)
+
+
+def test_requests_give_way_and_come_back(bundle: Bundle, model: Any, tmp_path: Path) -> None:
+    """More thoughts than the context holds beside the prefix: who is evicted forks anew."""
+    wide = save(tmp_path / "wide.safetensors", made_up(model, 120), base_hash(bundle))
+    with Reasoner.open(str(bundle.path), context=256, prefixes=[wide]) as reasoner:
+        handles = [
+            reasoner.submit(
+                f"{i} + 3",
+                strategy="think",
+                think_budget=60,
+                answer_budget=8,
+                prefix="wide",
+                priority=i,
+                sampling=Sampling(temperature=1.5, seed=i),
+            )
+            for i in range(8)
+        ]
+        answers = [handle.result(60) for handle in handles]
+        assert all(answer.usage.cached_tokens >= 120 for answer in answers)
+        assert said(reasoner, "1 + 3", "wide").result(60).usage.cached_tokens >= 120
+
+
+def test_threads_that_ask_at_once_load_it_once(bundle: Bundle) -> None:
+    with (
+        Reasoner.open(str(bundle.path), context=512) as reasoner,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        asked = [pool.submit(lambda: said(reasoner, "1 + 3", "p2", 2).result()) for _ in range(8)]
+        assert len({one.result(60).answer for one in asked}) == 1
+        assert reasoner._prefixes.tokens("p2")[0] == -1000

@@ -84,7 +84,7 @@ class Asking:
         0, "Look ahead every so many thinking tokens, stop once the answer is stable; 0 is off."
     )
     system: str | None = _declared(None, "System message.")
-    prefix: str = _declared("", "Trained prefix before the prompt: a name, or a file.")
+    prefix: str | None = _declared(None, "Trained prefix before the prompt: a name, or a file.")
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -139,10 +139,8 @@ class _Rounds:
 
     def next_budget(self, left: int) -> int:
         """A whole round, or all that is left where no summary could follow it."""
-        style = self.style
-        return (
-            left if 0 <= left <= style.round_tokens + style.summary_tokens else style.round_tokens
-        )
+        most = self.style.round_tokens
+        return left if 0 <= left <= most + self.style.summary_tokens else most
 
     def think(self, summary: str, budget: int, last: bool) -> Phase:
         phase = self._turn(summary).think()

@@ -47,7 +47,7 @@ def _last_probe(results: Sequence[PhaseResult]) -> str | None:
 def _finish(results: Sequence[PhaseResult]) -> StopReason | None:
     """The first thing that ended a phase against the model's will; None when nothing ran.
 
-    A summary makes good for what was cut before it.
+    A summary makes good for what was cut before it, unless the answer had to follow at once.
     """
     summaries = [index for index, result in enumerate(results) if result.name == "summary"]
     results = results[summaries[-1] :] if summaries else results
@@ -57,7 +57,9 @@ def _finish(results: Sequence[PhaseResult]) -> StopReason | None:
         return None
     if StopReason.CANCELLED in ran:
         return StopReason.CANCELLED
-    return next((reason for reason in ran if reason is not StopReason.STOP), StopReason.STOP)
+    forced = bool(summaries) and not any(result.name == "think" for result in results)
+    own = StopReason.BUDGET if forced else StopReason.STOP
+    return next((reason for reason in ran if reason is not StopReason.STOP), own)
 
 
 def final_answer(

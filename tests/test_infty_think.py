@@ -259,6 +259,7 @@ def test_after_the_last_round_it_must_answer(opened: Open) -> None:
     answer = ask(opened(countdown(40)), options={"rounds": 5})
     assert names(answer)[-2:] == ["summary", "answer"]
     assert answer.answer == "7"
+    assert answer.finish is StopReason.BUDGET  # the model would have gone on
 
 
 def test_a_context_too_small_for_a_round_says_what_would_fit(opened: Open) -> None:

@@ -72,6 +72,12 @@ def base_hash(bundle: Bundle) -> str:
     return bundle.files[0].sha256 or sha256_of(path)
 
 
+def bundled(bundle: Bundle) -> dict[str, Path]:
+    """The prefixes in the bundle's folder, by name."""
+    found = bundle.path.glob("prefixes/*.safetensors") if bundle.path.is_dir() else ()
+    return {path.stem: path for path in sorted(found)}
+
+
 def check_base(prefix: Prefix, found: str, model: str) -> None:
     """Raises `BundleError` where the prefix was trained for other weights."""
     if prefix.base != found:

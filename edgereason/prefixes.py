@@ -13,12 +13,11 @@ import numpy as np
 from edgereason.bundle import Bundle
 from edgereason.config import unknown
 from edgereason.errors import UsageError
-from edgereason.prefix import base_hash, check_base, read_prefix
+from edgereason.prefix import base_hash, bundled, check_base, read_prefix
 
 if TYPE_CHECKING:
     from edgereason._core import Scheduler
 
-FOLDER = "prefixes"
 SUFFIX = ".safetensors"
 
 
@@ -30,10 +29,7 @@ class Prefixes:
         self._lock = threading.Lock()
         self._base = ""
         self._loaded: dict[Path, tuple[int, ...]] = {}
-        self._files: dict[str, Path] = {}
-        if bundle.path.is_dir():
-            for path in sorted((bundle.path / FOLDER).glob(f"*{SUFFIX}")):
-                self._files[path.stem] = path
+        self._files = bundled(bundle)
 
     def add(self, files: Sequence[Path | str]) -> None:
         """Loads files now, and gives them their names."""

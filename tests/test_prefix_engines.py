@@ -295,6 +295,7 @@ def test_what_is_wrong_is_said(gguf: Bundle, model: Any, tmp_path: Path, cli: Cl
         "4",
     )
     assert cli(*line, "--prefix", "sums").code == 0
+    assert cli("show", str(gguf.path), "--json").json["prefixes"] == ["sums"]
     assert cli(*line, "--prefix", str(good)).code == 0
     for prefix, code, message in (
         ("sum", 2, "did you mean 'sums'?"),

@@ -45,6 +45,7 @@ def command(
     """Show what is known of a model: size, context, how it thinks, what an effort means."""
     from edgereason import bundle as bundles
     from edgereason.hub import resolve
+    from edgereason.prefix import bundled
 
     bundle = bundles.open_bundle(resolve(model))
     if verify:
@@ -55,10 +56,13 @@ def command(
             "template_family": family,
             "effort_tokens": effort.table(bundle.context),
             "verified": verify,
+            "prefixes": list(bundled(bundle)),
         }
         print(json.dumps(bundles.to_dict(bundle) | more, ensure_ascii=False))
         return
     rows = {name: value for name, value in _rows(bundle, family) if value}
+    if prefixes := bundled(bundle):
+        rows["prefixes"] = ", ".join(prefixes)
     if verify:
         rows["verified"] = "all files are what the bundle promises"
     width = max(map(len, rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,24 @@ def test_the_answer_follows_the_mark(scripted: Reasoner) -> None:
         ("think", "stop"),
         ("answer", "stop"),
     ]
+
+
+def test_people_are_told_how_much_was_latent(cli: Cli) -> None:
+    ran = cli("run", QUESTION, "--strategy", "coconut")
+    assert "thought 6 tokens (6 latent, ended by stop)" in ran.err
+
+
+def test_stop_thinking_ends_written_steps_too() -> None:
+    with Reasoner.open(SCRIPTED, sleep_ms=5) as slow:
+        handle = slow.submit(
+            QUESTION, strategy="coconut", options={"latents": 1000}, answer_budget=4
+        )
+        time.sleep(0.2)
+        handle.stop_thinking()
+        answer = handle.result(10)
+    assert 0 < answer.usage.latent_tokens == answer.usage.reasoning_tokens < 200
+    assert answer.answer == "51"
+    assert answer.phases[0].reason == StopReason.INTERRUPTED.value
 
 
 def test_written_steps_are_thinking_within_the_budget(scripted: Reasoner) -> None:

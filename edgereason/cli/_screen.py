@@ -113,7 +113,8 @@ def _parts(answer: Answer) -> Iterator[str]:
     if answer.finish is StopReason.CANCELLED:
         yield "cancelled"
     if usage.reasoning_tokens:
-        yield f"thought {usage.reasoning_tokens} tokens (ended by {thinking.ended_by})"
+        latent = f"{usage.latent_tokens} latent, " if usage.latent_tokens else ""
+        yield f"thought {usage.reasoning_tokens} tokens ({latent}ended by {thinking.ended_by})"
     else:
         yield "no thinking"
     yield f"answered {usage.answer_tokens} tokens{_cut(answer)}"

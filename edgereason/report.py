@@ -49,15 +49,15 @@ def _finish(results: Sequence[PhaseResult]) -> StopReason | None:
 
     A summary makes good for what was cut before it, unless the answer had to follow at once.
     """
-    summaries = [index for index, result in enumerate(results) if result.name == "summary"]
-    results = results[summaries[-1] :] if summaries else results
+    last = max((i for i, result in enumerate(results) if result.name == "summary"), default=-1)
+    forced = last >= 0 and not any(result.name == "think" for result in results[last:])
+    results = results[last if forced else last + 1 :]
     ran = [result.reason for result in results if result.name not in ("prompt", "draft")]
     ran = ran or [result.reason for result in results if result.name == "draft"]
     if not ran:
         return None
     if StopReason.CANCELLED in ran:
         return StopReason.CANCELLED
-    forced = bool(summaries) and not any(result.name == "think" for result in results)
     own = StopReason.BUDGET if forced else StopReason.STOP
     return next((reason for reason in ran if reason is not StopReason.STOP), own)
 

@@ -145,6 +145,7 @@ def test_a_summary_without_end_is_cut_and_used(opened: Open) -> None:
     answer = ask(opened(rules))
     assert answer.answer == "zero"
     assert [phase.tokens for phase in answer.phases if phase.name == "summary"] == [24]
+    assert answer.finish is StopReason.STOP
 
 
 def test_summaries_without_end_come_to_an_end(opened: Open) -> None:

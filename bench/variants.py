@@ -34,7 +34,7 @@ class Way:
     model: str
     strategy: str
     budget: int = UNLIMITED
-    prefix: str | None = None
+    prefix: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -116,14 +116,13 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
 
 
 def _ask(reasoner: Any, way: Way, problem: Problem) -> Answer:
-    named = {"prefix": way.prefix} if way.prefix else {}
     answer: Answer = reasoner.ask(
         problem.question,
         strategy=way.strategy,
         options=way.options,
         think_budget=way.budget,
         answer_budget=24,
-        **named,
+        prefix=way.prefix,
     )
     return answer
 

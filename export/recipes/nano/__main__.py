@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,7 @@ from .train import Schedule, Trainer, loss_of
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-MODES = {"think": 0.35, "budget": 0.3, "none": 0.15, "cut": 0.1, "auto": 0.1}
+MODES = ("think", "budget", "none", "cut", "auto")
 Out = Annotated[Path, typer.Option(help="folder of the run: checkpoint, log and the model")]
 Device = Annotated[str, typer.Option(help="cpu or cuda; by itself cuda where there is one")]
 Threads = Annotated[int, typer.Option(help="of torch on the CPU")]
@@ -40,13 +41,13 @@ def device_of(name: str) -> torch.device:
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def mixture(text: str) -> dict[str, float]:
+def mixture(text: str, known: Collection[str] = TASKS, what: str = "task") -> dict[str, float]:
     """ "chain=3,reach=1" -> {"chain": 3.0, "reach": 1.0}"""
     found = {}
     for part in text.split(","):
         name, _, weight = part.partition("=")
-        if name not in TASKS:
-            raise unknown("no task called", name, TASKS)
+        if name not in known:
+            raise unknown(f"no {what} called", name, known)
         found[name] = positive(weight or "1", name)
     return found
 
@@ -65,7 +66,10 @@ def positive(text: str, name: str) -> float:
 def base(
     *,
     out: Out,
-    tasks: Annotated[str, typer.Option(help="weights of the tasks")] = "chain=3,iterate=1,reach=1",
+    tasks: Annotated[str, typer.Option(help="weights of the tasks")] = "chain=3,iterate=1",
+    modes: Annotated[
+        str, typer.Option(help="weights of the ways to reply")
+    ] = "think=7,budget=6,none=3,cut=2,auto=2",
     steps: int = 20_000,
     examples: Annotated[int, typer.Option(help="examples a step")] = 32,
     lr: float = 3e-3,
@@ -76,7 +80,7 @@ def base(
     workers: Workers = 0,
     micro_tokens: Micro = 4096,
 ) -> None:
-    """Trains the base: thinks or not, in full or within a budget, on chain, iterate and reach."""
+    """Trains the base: thinks or not, in full or within a budget."""
     torch.manual_seed(seed)
     words = vocabulary.build()
     model = (folder.load(start)[0] if start else Nano(Shape())).to(device_of(device))
@@ -86,7 +90,7 @@ def base(
         num=examples,
         tokenizer=words,
         tasks=mixture(tasks),
-        modes=MODES,
+        modes=mixture(modes, MODES, "way to reply"),
     )
     schedule = Schedule(steps, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
     Trainer(model, draw, loss_of, schedule=schedule, out=out).run()

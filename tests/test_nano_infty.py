@@ -26,7 +26,8 @@ WORDS = vocabulary.build()
 ROUND = re.compile(
     r"<\|im_start\|>user\n(?P<question>.*?)(\n<history>\n(?P<left>\d+):(?P<x>\d+)\n</history>)?"
     r"<\|im_end\|>\n<\|im_start\|>assistant\n<think>\n(?P<thought>.*)\n</think>\n\n"
-    r"(<summary>\n(?P<summary>.*)\n</summary>|(?P<answer>\d+))<\|im_end\|>",
+    r"(<summary>\n(?P<summary>.*)\n</summary>|(?P<cue>Final answer: )?(?P<answer>\d+))"
+    r"<\|im_end\|>",
     re.DOTALL,
 )
 QUESTION = re.compile(r"x = (\d+); apply x -> \((\d)x \+ (\d+)\) mod 97, (\d+) times")
@@ -42,25 +43,27 @@ def rounds(num: int) -> list[re.Match[str]]:
 
 def test_a_round_goes_on_where_the_history_stands_and_ends_with_what_it_found() -> None:
     endings = set()
-    for match in rounds(200):
+    for match in rounds(400):
         asked = QUESTION.fullmatch(match["question"])
         assert asked
         x, factor, term, times = map(int, asked.groups())
         left, x = (int(match["left"]), int(match["x"])) if match["left"] else (times, x)
         assert 1 <= left <= times
-        for _ in range(min(8, left)):
+        num = len(match["thought"].splitlines())
+        for _ in range(num):
             x, left = (x * factor + term) % iterate.MODULUS, left - 1
-        assert match["summary"] == (f"{left}:{x}" if left else None)
-        assert match["answer"] == (None if left else str(x))
+        cut = num < 8 and left > 0
+        assert cut or not match["cue"]
+        assert match["summary"] == (f"{left}:{x}" if left and not match["cue"] else None)
+        assert match["answer"] == (None if match["summary"] else str(x))
         assert split_of(match["question"]) == "train"
-        endings.add((match["left"] is None, left > 0))
-    assert len(endings) == 4  # first, middle, last and only rounds
+        endings.add((match["left"] is None, left > 0, cut, match["cue"] is not None))
+    assert len(endings) == 8  # first, middle, last and only rounds; both ways of a cut
 
 
 def test_a_round_fits_the_context_and_its_thinking_the_variant() -> None:
-    longest = infty._round(
-        iterate.ask(96, 9, 96, 999) + infty.HISTORY.format(summary="998:96"), 96, 9, 96, 998
-    )
+    question = iterate.ask(96, 9, 96, 999) + infty.HISTORY.format(summary="998:96")
+    longest = infty._whole(question, *iterate.walk(96, 9, 96, 998, infty.ROUND_STEPS), 998)
     example = infty.encode(longest, WORDS)
     thinking = sum(example.learned)
     assert thinking <= infty.VARIANT["round_tokens"] + infty.VARIANT["summary_tokens"]

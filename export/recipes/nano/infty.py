@@ -16,10 +16,13 @@ from edgereason.bench.tasks import iterate
 from edgereason.bench.tasks.base import split_of
 from tokenizers import Tokenizer
 
+from edgereason.reasoning import FINAL_CUE
+
 from .examples import OPEN, SHUT, Example, Piece, encode, prompt
 
 ROUND_STEPS: Final = 8
 MOST_TIMES: Final = 999
+CUT: Final = 0.15  # of the rounds
 HISTORY: Final = "\n<history>\n{summary}\n</history>"
 SUMMARY: Final = "<summary>\n{summary}\n</summary>"
 VARIANT: Final = {
@@ -49,17 +52,33 @@ def _one(rng: random.Random) -> list[Piece]:
         question = iterate.ask(x, factor, term, times)
         if split_of(question) == "train":
             break
-    if times == 1 or rng.random() < 0.2:
-        return _round(question, x, factor, term, times)
-    now, left = rng.randrange(iterate.MODULUS), rng.randint(1, times - 1)
-    history = HISTORY.format(summary=f"{left}:{now}")
-    return _round(question + history, now, factor, term, left)
-
-
-def _round(text: str, x: int, factor: int, term: int, left: int) -> list[Piece]:
+    left = times
+    if times > 1 and rng.random() < 0.8:
+        x, left = rng.randrange(iterate.MODULUS), rng.randint(1, times - 1)
+        question += HISTORY.format(summary=f"{left}:{x}")
     num = min(ROUND_STEPS, left)
-    steps, notes = iterate.walk(x, factor, term, left, num)
-    summary = SUMMARY.format(summary=f"{left - num}:{notes[-1]}")
-    ending = notes[-1] if num == left else summary
+    cut = num > 1 and rng.random() < CUT
+    steps, notes = iterate.walk(x, factor, term, left, rng.randrange(1, num) if cut else num)
+    if cut:
+        return _cut(rng, question, steps, notes, left)
+    return _whole(question, steps, notes, left)
+
+
+def _whole(text: str, steps: list[str], notes: list[str], left: int) -> list[Piece]:
+    """A round that ends by itself, with a summary or with the answer."""
+    rest = left - len(steps)
+    ending = SUMMARY.format(summary=f"{rest}:{notes[-1]}") if rest else notes[-1]
     thought = OPEN + "\n".join(steps) + SHUT
     return [Piece(prompt(text), False), Piece(thought, True), Piece(ending + "<|im_end|>", True)]
+
+
+def _cut(
+    rng: random.Random, text: str, steps: list[str], notes: list[str], left: int
+) -> list[Piece]:
+    """A round cut by the runtime, which then forces a summary, or an answer as it stands."""
+    given = prompt(text) + OPEN + "\n".join(steps) + SHUT
+    if rng.random() < 0.3:
+        return [Piece(given + FINAL_CUE, False), Piece(f" {notes[-1]}<|im_end|>", True)]
+    opening, closing = SUMMARY.split("{summary}")
+    told = f"{left - len(steps)}:{notes[-1]}{closing}<|im_end|>"
+    return [Piece(given, False), Piece(opening, False), Piece(told, True)]

@@ -184,9 +184,10 @@ TEST(EvictedLatentStepsAreDecodedAnew) {
   const RequestId id = harness.Ask({Think(harness, "Q?", 6)});
   harness.Finish(id);
   // Another request needs the cells of the one that waits for its next run.
-  const RequestId other = harness.Ask(Chain(harness, std::string(40, 'p'), 2, 8));
+  const RequestId other = harness.Ask(Chain(harness, std::string(50, 'p'), 2, 8));
   harness.Finish(other);
   harness.scheduler->Close(other, /*park=*/false);
+  CHECK_EQ(harness.num_free_cells(), 64);
   harness.outcomes[id].over = false;
   harness.scheduler->Run(id, {{.budget = 8}});
   CHECK_EQ(harness.Finish(id).last().tokens, ByHand("Q?", 6));

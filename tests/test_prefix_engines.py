@@ -16,6 +16,7 @@ transformers = pytest.importorskip("transformers", reason="compares with transfo
 pytest.importorskip("gguf", reason="writes with the extra `export`")
 pytest.importorskip("onnxruntime", reason="one of the engines")
 
+import trt_twin
 from cli_runner import Cli
 from edgereason.export._frame import Job, run
 from edgereason.export._open import open_source
@@ -353,3 +354,17 @@ def test_threads_that_ask_at_once_load_it_once(bundle: Bundle) -> None:
         asked = [pool.submit(lambda: said(reasoner, "1 + 3", "p2", 2).result()) for _ in range(8)]
         assert len({one.result(60).answer for one in asked}) == 1
         assert reasoner._prefixes.tokens("p2")[0] == -1000
+
+
+@pytest.mark.parametrize("form", ["A", "B"])
+def test_graphs_for_tensorrt_take_a_prefix(form: str, model: Any, tmp_path: Path) -> None:
+    """Through the twin that runs them on the CPU."""
+    gguf = exported(model, "llama", tmp_path, "gguf")
+    folder = trt_twin.export(gguf.path / "model.gguf", tmp_path / "trt", form)
+    engine = trt_twin.open_twin(open_bundle(folder), None, trt_twin.Config())
+    kv, tokens = made_up(model, SLOTS), list(range(40, 56))
+    engine.load_prefix(3, *kv)
+    assert engine.fork(3, 2, SLOTS)
+    engine.decode([(2, SLOTS + i, token, i > 8) for i, token in enumerate(tokens)])
+    found = np.stack([engine.logits(i) for i in range(9, 16)])
+    np.testing.assert_allclose(found, expected(model, kv, tokens)[9:], atol=0.1)

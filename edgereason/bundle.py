@@ -199,7 +199,8 @@ def _open_folder(folder: Path) -> Bundle:
     try:
         if "path" in data:
             raise unknown("unknown key", "path", _SERIALIZED)
-        variant = read_variant(data.get("variant"))
+        told = data.get("variant")
+        variant = read_variant(None if told == "" else told)  # as models pulled early have it
         bundle = build(Bundle, {**data, "variant": variant, "path": folder}, what="key")
     except UsageError as error:
         raise BundleError(f"{manifest}: {error.message}", error.hint) from None

@@ -11,7 +11,7 @@ import pytest
 from cli_runner import Cli
 from gguf_files import metadata, write_gguf
 
-from edgereason.bundle import open_bundle
+from edgereason.bundle import MANIFEST, open_bundle, write_bundle
 from edgereason.errors import BundleError, UsageError
 from edgereason.variants import Coconut, InftyThink, from_text, read_variant, to_text
 
@@ -49,6 +49,13 @@ def test_wrong_values_are_refused(data: Any, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         read_variant(data)
     assert message in str(raised.value)
+
+
+def test_a_model_that_was_pulled_before_there_were_variants_still_opens(tmp_path: Path) -> None:
+    write_bundle(open_bundle(write_gguf(tmp_path / "a.gguf", metadata())), tmp_path)
+    manifest = tmp_path / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text("utf-8")) | {"variant": ""}))
+    assert open_bundle(tmp_path).variant is None
 
 
 def test_a_bare_file_keeps_it(cli: Cli, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ pytest.importorskip("safetensors", reason="the recipes save safetensors")
 from edgereason.bench.tasks import reach
 from edgereason.bench.tasks.base import split_of
 from edgereason.export.recipes.nano import __main__ as commands
-from edgereason.export.recipes.nano import coconut, latent
+from edgereason.export.recipes.nano import coconut, folder, latent
 from edgereason.export.recipes.nano import tokenizer as vocabulary
 from edgereason.export.recipes.nano.model import Nano, Shape
 from typer.testing import CliRunner
@@ -133,18 +134,45 @@ def test_nothing_stays_behind_on_the_cpu() -> None:
     assert loss.device.type == "meta"
 
 
-def test_every_stage_is_trained_and_the_last_is_judged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(commands, "Shape", lambda: replace(TINY, context=330))
+def test_reciting_asks_for_what_each_fact_says() -> None:
+    for step, most in ((0, 3), (coconut.FEW + 10 * coconut.ONE_MORE, 13), (10**4, 36)):
+        examples = coconut.recite(step, seed=0, tokens=2000, tokenizer=WORDS)
+        assert 2000 <= sum(e.num_tokens for e in examples) < 2400
+        for example in examples:
+            text = text_of(example.tokens)
+            given, again = text.split("<|im_end|>")
+            facts = set(re.findall(r"Every (\w+) is a (\w+)\.", given))
+            assert set(re.findall(r"Every (\w+) is a (\w+)\.", again)) == facts
+            assert 2 <= len(facts) <= most
+            learned = [
+                t
+                for t, is_learned in zip(example.tokens, example.learned, strict=True)
+                if is_learned
+            ]
+            assert sorted(text_of([t]) for t in learned) == sorted(found for _, found in facts)
 
+
+def test_the_words_begin_as_different_as_digits_are() -> None:
+    model = Nano(TINY)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[100:] = 1.0  # as a training leaves what it never saw
+    coconut.begin(model, WORDS)
+    rows = model.model.embed_tokens.weight[[WORDS.token_to_id(name) for name in reach.SPECIES]]
+    digits = model.model.embed_tokens.weight[[WORDS.token_to_id(str(d)) for d in range(10)]]
+    spread = (digits - digits.mean(0)).square().mean().sqrt()
+    found = (rows - rows.mean(0)).square().mean().sqrt().item()
+    assert found == pytest.approx(spread.item(), rel=0.1)
+
+
+def test_every_stage_is_trained_and_the_last_is_judged(tmp_path: Path) -> None:
     def run(*args: str) -> str:
         result = CliRunner().invoke(commands.app, [*args, "--threads", "1"])
         assert result.exit_code == 0, result.output
         return result.output
 
-    few = ("--first", "1", "--steps", "1", "--last", "1", "--examples", "2")
-    run("coconut", "--out", str(tmp_path), *few)
+    folder.save(Nano(replace(TINY, context=330)), WORDS, tmp_path / "base")
+    few = ("--facts", "1", "--first", "1", "--steps", "1", "--last", "1", "--examples", "2")
+    run("coconut", "--start", str(tmp_path / "base"), "--out", str(tmp_path), *few)
     log = (tmp_path / "stage-7" / "log.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["step"] for line in log] == [1]
     judged = ("--tasks", "reach", "--modes", "latent:6", "--num", "2")

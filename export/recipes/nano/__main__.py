@@ -101,26 +101,32 @@ def base(
 def coconut(
     *,
     out: Out,
-    start: Annotated[str, typer.Option(help="a model to begin with: name or path")] = "",
-    first: Annotated[int, typer.Option(help="optimizer steps of stage 0, written thought")] = 3000,
-    steps: Annotated[int, typer.Option(help="of each stage with latents")] = 400,
-    last: Annotated[int, typer.Option(help="of the last one, in which nothing is written")] = 1600,
+    start: Annotated[str, typer.Option(help="the base: name or path")],
+    facts: Annotated[int, typer.Option(help="optimizer steps of reciting facts")] = 700,
+    first: Annotated[int, typer.Option(help="of stage 0, in which all thought is written")] = 1500,
+    steps: Annotated[int, typer.Option(help="of each stage with latents")] = 200,
+    last: Annotated[int, typer.Option(help="of the last one, in which nothing is written")] = 900,
     examples: Annotated[int, typer.Option(help="graphs a step, ten questions each")] = 8,
-    lr: float = 2e-3,
+    lr: float = 1e-3,
     seed: int = 0,
     device: Device = "",
     threads: Threads = 2,
     workers: Workers = 0,
     micro_tokens: Micro = 2304,
 ) -> None:
-    """Learns `reach`: first in writing, then steps become latent ones, a stage at a time."""
+    """Learns `reach`: to find facts, to reason in writing, then in latent steps, stage by stage."""
     torch.manual_seed(seed)
-    words = vocabulary.build()
-    model = (folder.load(start)[0] if start else Nano(Shape())).to(device_of(device))
+    model, words = folder.load(start)
+    curriculum.begin(model, words)
+    model.to(device_of(device))
+
+    def schedule(num: int) -> Schedule:
+        return Schedule(num, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
+
+    recite = partial(curriculum.recite, seed=seed, tokens=256 * examples, tokenizer=words)
+    Trainer(model, recite, loss_of, schedule=schedule(facts), out=out / "facts").run()
     lengths = [first, *[steps] * curriculum.MAX_STAGE, last]
     for stage, length in enumerate(lengths):
-        if stage == 1:
-            curriculum.begin(model, words)
         draw = partial(
             curriculum.draw,
             seed=seed,
@@ -129,9 +135,8 @@ def coconut(
             tokenizer=words,
             mixture=curriculum.Mixture(),
         )
-        schedule = Schedule(length, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
         run = out / f"stage-{stage}"
-        Trainer(model, draw, curriculum.loss_of, schedule=schedule, out=run).run()
+        Trainer(model, draw, curriculum.loss_of, schedule=schedule(length), out=run).run()
         folder.save(model, words, run, variant=curriculum.VARIANT)
     folder.save(model, words, out, variant=curriculum.VARIANT)
 

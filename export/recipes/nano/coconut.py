@@ -2,6 +2,7 @@
 
 prompt <|start-latent|> k latents <|end-latent|> remaining steps # answer
 
+First the base learns to find facts, then to reason in writing from few and then from many.
 Stage s replaces the first s steps by s latents; after the last stage no step is left. Loss only on
 what is to be written, gradients through every latent step. Each stage begins with a fresh
 optimizer. Beside the latent questions some are answered in writing and some at once, so that one
@@ -21,16 +22,19 @@ from edgereason.bench.tasks.base import Problem
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from .examples import OPEN, SHUT, prompt
+from .examples import OPEN, SHUT, Example, Piece, encode, prompt
 from .latent import Feed, feed_back, grow, pad_front, seen
 from .model import Cache, Nano
+from .tokenizer import PHRASES
 from .train import cross_entropy, padded
 
 START: Final = "<|start-latent|>"
 END: Final = "<|end-latent|>"
 CONTROLS: Final = (START, "<|latent|>", END)
 MAX_STAGE: Final = 6
-GROWING: Final = 600  # steps of stage 0 in which the graphs grow: few facts are learned to be found
+FEW: Final = 200  # steps of reciting three facts, after which one comes on in every so many:
+ONE_MORE: Final = 12
+GROWING: Final = 300  # steps of stage 0 in which the graphs grow
 VARIANT: Final = {"kind": "coconut", "latents": MAX_STAGE, "start": START, "end": END, "mark": "#"}
 
 
@@ -66,6 +70,27 @@ class Mixture:
     latent: int = 6
     think: int = 3
     none: int = 1
+
+
+def recite(step: int, *, seed: int, tokens: int, tokenizer: Tokenizer) -> list[Example]:
+    """Facts, and the same again in another order: what each of them says has to be found, which
+    all else builds on. About `tokens` tokens in all.
+    """
+    rng = random.Random(f"recite:{seed}:{step}")
+    most = 3 + max(0, step - FEW) // ONE_MORE
+    examples: list[Example] = []
+    while tokens > 0:
+        num = min(36, rng.randint(max(2, most // 2), most))
+        who = rng.sample(reach.SPECIES, num)
+        facts = [f"Every {name} is a {rng.choice(reach.SPECIES)}." for name in who]
+        pieces = [Piece(prompt(" ".join(rng.sample(facts, num))), False)]
+        for fact in rng.sample(facts, num):
+            start, _, found = fact.rpartition(" a ")
+            pieces += [Piece(f"{start} a ", False), Piece(found.rstrip("."), True)]
+            pieces.append(Piece(". ", False))
+        examples.append(encode(pieces, tokenizer))
+        tokens -= examples[-1].num_tokens
+    return examples
 
 
 def remaining(problem: Problem, stage: int) -> str:
@@ -164,8 +189,16 @@ def _loss(
 
 
 def begin(model: Nano, tokenizer: Tokenizer) -> None:
-    """The three new tokens start as the end of a line, after which the base knows to go on."""
+    """New rows for all words of `reach`, as different from each other as the digits are.
+
+    Rows of tokens that a training never saw are pushed the same way by all others, until a norm
+    leaves next to nothing of what sets them apart; facts about them are then never found.
+    """
+    words = [reach.SPECIES, reach.PERSONS, CONTROLS, PHRASES]
+    new = sorted({tokenizer.encode(word).ids[0] for group in words for word in group})
+    digits = [tokenizer.token_to_id(str(digit)) for digit in range(10)]
     with torch.no_grad():
         rows = model.model.embed_tokens.weight
-        for token in CONTROLS:
-            rows[tokenizer.token_to_id(token)] = rows[tokenizer.encode("\n").ids[0]]
+        middle = rows[digits].mean(0)
+        spread = (rows[digits] - middle).square().mean().sqrt()
+        rows[new] = middle + spread * torch.randn(len(new), rows.shape[1])

@@ -27,7 +27,7 @@ system user assistant What is are Every Is a an or and apply x mod times
 I will answer the question within tokens Final Wait Okay think have finished thinking make concise
 The So Then"""
 _SYMBOLS: Final = ("->", "\n\n", "...")
-_PHRASES: Final = (". Every ", "Every ", " is a ", ". Is ", " a ", " or ", ". ")  # of `reach`
+PHRASES: Final = (". Every ", "Every ", " is a ", ". Is ", " a ", " or ", ". ")  # of `reach`
 
 TEMPLATE: Final = (
     "{%- for message in messages %}"
@@ -65,7 +65,7 @@ def build() -> Tokenizer:
     words = sorted({*_WORDS.split(), *PERSONS, *SPECIES})
     texts = [form for word in words for form in (f" {word}", word)] + list(_SYMBOLS)
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in _PHRASES])
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in PHRASES])
     spare = range(NUM_VOCAB - tokenizer.get_vocab_size())
     tokenizer.add_special_tokens([AddedToken(f"<|reserved-{i}|>", special=True) for i in spare])
     written = json.loads(tokenizer.to_str())

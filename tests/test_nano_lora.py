@@ -39,6 +39,16 @@ def test_demonstrations_are_problems_of_their_split_with_a_way(tmp_path: Path) -
         assert int(line["answer"]) == a + b + a
 
 
+def test_demonstrations_for_other_models_have_no_marks_and_short_ways(tmp_path: Path) -> None:
+    path = tmp_path / "demos.jsonl"
+    args = ("--task", "chain", "--num", "20", "--most-steps", "2", "--no-marks")
+    run("demos", *args, "--out", str(path))
+    for line in map(json.loads, path.read_text("utf-8").splitlines()):
+        *steps, last = line["reply"].splitlines()
+        assert len(steps) == 2
+        assert last == f"The answer is {line['answer']}"
+
+
 def test_a_merged_model_says_what_the_model_with_its_sums_said() -> None:
     torch.manual_seed(0)
     model = Nano(TINY)

@@ -102,8 +102,8 @@ def coconut(
     *,
     out: Out,
     start: Annotated[str, typer.Option(help="the base: name or path")],
-    facts: Annotated[int, typer.Option(help="optimizer steps of reciting facts")] = 700,
-    first: Annotated[int, typer.Option(help="of stage 0, in which all thought is written")] = 1500,
+    facts: Annotated[int, typer.Option(help="optimizer steps of reciting facts")] = 400,
+    first: Annotated[int, typer.Option(help="of stage 0, in which all thought is written")] = 1000,
     steps: Annotated[int, typer.Option(help="of each stage with latents")] = 200,
     last: Annotated[int, typer.Option(help="of the last one, in which nothing is written")] = 900,
     examples: Annotated[int, typer.Option(help="graphs a step, ten questions each")] = 8,
@@ -172,6 +172,11 @@ def demos(
     task: str = "operator",
     num: int = 2000,
     split: Annotated[str, typer.Option(help="train or test")] = "train",
+    most_steps: Annotated[int, typer.Option(help="longer ways are left out")] = 100,
+    marks: Annotated[
+        bool,
+        typer.Option(help="the way stands between <think> and </think>, else before the answer"),
+    ] = True,
     seed: int = 0,
 ) -> None:
     """Writes problems with their replies, for `edgereason distill-prefix`, `lora` and benches."""
@@ -183,8 +188,11 @@ def demos(
     with out.open("w", encoding="utf-8") as file:
         for _ in range(num):
             problem = TASKS[task](rng, "test" if split == "test" else "train")
+            while len(problem.steps) > most_steps:
+                problem = TASKS[task](rng, "test" if split == "test" else "train")
             steps = "\n".join(problem.steps)
-            reply = f"{OPEN}{steps}{SHUT}{problem.answer}"
+            begin, end = (OPEN, SHUT) if marks else ("", "\nThe answer is ")
+            reply = f"{begin}{steps}{end}{problem.answer}"
             line = {"prompt": problem.question, "reply": reply, "answer": problem.answer}
             file.write(json.dumps(line) + "\n")
 

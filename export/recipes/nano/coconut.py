@@ -33,7 +33,7 @@ END: Final = "<|end-latent|>"
 CONTROLS: Final = (START, "<|latent|>", END)
 MAX_STAGE: Final = 6
 FEW: Final = 200  # steps of reciting three facts, after which one comes on in every so many:
-ONE_MORE: Final = 12
+ONE_MORE: Final = 4
 GROWING: Final = 300  # steps of stage 0 in which the graphs grow
 VARIANT: Final = {"kind": "coconut", "latents": MAX_STAGE, "start": START, "end": END, "mark": "#"}
 

@@ -356,7 +356,9 @@ class Twin:
 def test_any_order_of_operations_equals_recomputing(case: Case) -> None:
     engine = case.open()
     (last,) = engine.tokenize(",")
-    for seed in range(100):
+    # What is tested is the engine's bookkeeping, which tiny models run for nothing and compare a
+    # hundred times closer; a real one runs the same code, so a part of the walks will do.
+    for seed in range(20 if case.name.endswith("smollm2") else 200):
         twin = Twin(engine, random.Random(seed), slides=case.name == "sliding")
         for _ in range(15):
             twin.step()

@@ -1,10 +1,15 @@
 # demo: a model thinks, is stopped by tokens and by the clock, and answers each time
 # test: all tests          lint: formatters, types, layers     docs: what the pages and examples say is run
 # bench: the bars          debug: C++ tests under sanitizers, SANITIZE=thread for the other one
+# bench-variants: the nano family, half an hour; needs the extra `parity`
 PYTHON ?= python3
 SANITIZE ?= address,undefined
 MODEL := smollm2-135m
 QUESTION := Tom has 3 boxes with 4 apples each. He eats 2 apples. How many apples are left?
+
+NANO := python -m edgereason.export.recipes.nano
+PREFIXES = $(wildcard edgereason/models/nano/prefixes/operator-*.safetensors)
+SAVED := --save bench/results
 
 BIN := $(abspath .venv/bin)
 export PATH := $(BIN):$(PATH)
@@ -12,7 +17,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find native -type f)
 CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(BIN)/python
 FIND := from edgereason import bundle as b, hub; print(b.model_file(b.open_bundle(hub.resolve('$(MODEL)'))))
 
-.PHONY: demo test lint bench docs debug
+.PHONY: demo test lint bench bench-variants docs debug
 
 demo: .venv/app
 	edgereason pull $(MODEL)
@@ -35,6 +40,15 @@ lint: .venv/dev
 bench: .venv/dev
 	python -m edgereason.bench.latency
 	python -m edgereason.bench.deadline
+
+bench-variants: .venv/dev
+	$(NANO) demos --out build/demos.jsonl && $(NANO) demos --split test --out build/tests.jsonl
+	python -m edgereason.bench.variants $(SAVED)
+	python -m edgereason.bench.variant_engines $(SAVED)
+	python -m edgereason.bench.sawtooth --model nano-infty --plain nano $(SAVED)
+	python -m edgereason.bench.prefix --model nano --strategy think --context 512 $(SAVED) \
+	    --demos build/demos.jsonl --problems build/tests.jsonl $(PREFIXES:%=--prefix %)
+	python -m edgereason.bench.latent --model nano-coconut $(SAVED)
 
 docs: .venv/dev
 	pytest tests/test_docs.py tests/test_examples.py

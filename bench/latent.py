@@ -1,6 +1,6 @@
 """The latent loop against torch, and what a latent step costs against one of a token.
 
-A Hugging Face folder is exported to GGUF f16 and ONNX f32. Each side thinks on its own: it feeds
+A model goes to GGUF f16 and ONNX f32. Each side thinks on its own: it feeds
 its own hidden states back, so that differences add up as in use. Needs the extra `parity`.
 """
 
@@ -29,7 +29,7 @@ from edgereason.lowering import prompt_tokens
 from edgereason.records import Message, Segment
 from edgereason.variants import Coconut
 
-from .parity_export import Torch, open_engine, require_torch
+from .parity_export import Torch, in_torch, open_engine, require_torch
 from .runner import Bench, Findings, Say, Table, ratios, run, turns
 from .tasks import reach
 
@@ -61,20 +61,15 @@ class Cost:
 
 def measure(options: argparse.Namespace, say: Say) -> Findings:
     require_torch()
-    from transformers import AutoModelForCausalLM
-
-    folder = Path(options.model)
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"{folder} is no Hugging Face folder", "give --model FOLDER")
-    torch = Torch(AutoModelForCausalLM.from_pretrained(folder, dtype="float32"))
+    source, torch = in_torch(options.model)
     steps: dict[str, list[Step]] = {}
     costs: dict[str, Cost] = {}
     for target, quant in FORMS.items():
         form = f"{target} {quant}"
         say(form)
-        with tempfile.TemporaryDirectory() as out, open_source(folder) as source:
+        with tempfile.TemporaryDirectory() as out, open_source(source) as opened:
             job = Job(target, Path(out) / "bundle", {"quant": quant})
-            bundle = export(job, source, lambda stage, done, total: None).bundle
+            bundle = export(job, opened, lambda stage, done, total: None).bundle
             engine = open_engine(bundle)
             engine.set_threads(1)
             prompts = _prompts(bundle, engine, options)

@@ -256,15 +256,25 @@ def _tiny(tiny: ModuleType, kind: str, folder: Path) -> tuple[Path, Torch]:
     return tiny.save_model(folder / "source", kind), Torch(tiny.build_model(kind))
 
 
-def _real(name: str, folder: Path) -> tuple[Path, Torch]:
-    """A GGUF as transformers reads it."""
+def in_torch(model: str) -> tuple[Path, Torch]:
+    """A Hugging Face folder, or a GGUF as transformers reads it, with its model."""
     from transformers import AutoModelForCausalLM
 
-    path = model_file(open_bundle(resolve(name)))
-    model = AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype="float32", attn_implementation="eager"
+    path = Path(model)
+    told: dict[str, str] = {}
+    if not (path / "config.json").is_file():
+        path = model_file(open_bundle(resolve(model)))
+        told = {"gguf_file": path.name}
+    folder = path.parent if told else path
+    return path, Torch(
+        AutoModelForCausalLM.from_pretrained(
+            folder, dtype="float32", attn_implementation="eager", **told
+        )
     )
-    return path, Torch(model)
+
+
+def _real(name: str, folder: Path) -> tuple[Path, Torch]:
+    return in_torch(name)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

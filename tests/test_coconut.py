@@ -366,27 +366,25 @@ def test_what_is_no_checkpoint_is_refused(cli: Cli, tmp_path: Path) -> None:
     refused("bad.pt is no Coconut checkpoint")
 
 
+@pytest.mark.parametrize("form", ["folder", "gguf"])
 def test_the_bench_finds_a_step_like_torchs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
     from edgereason.bench import latent
     from edgereason.bench.runner import run as run_bench
 
-    folder = hf_models.save_model(tmp_path / "hf", "llama")
-    asked = [
-        "--question",
-        "What is?",
-        "--latents",
-        "2",
-        "--steps",
-        "10",
-        "--wait-idle",
-        "0",
-        "--quiet",
-    ]
-    assert run_bench(latent.BENCH, ["--model", str(folder), *asked]) == 0
+    model = hf_models.save_model(tmp_path / "hf", "llama")
+    if form == "gguf":
+        pytest.importorskip("accelerate", reason="transformers reads a GGUF with it")
+        with open_source(model) as source:
+            run(Job("gguf", tmp_path / "out", {"quant": "f16"}), source, lambda *_: None)
+        model = tmp_path / "out"
+    asked = ["--question", "What is?", "--latents", "2", "--steps", "10"]
+    asked += ["--wait-idle", "0", "--quiet"]
+    assert run_bench(latent.BENCH, ["--model", str(model), *asked]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
     assert [len(figures[form]["steps"]) for form in ("gguf f16", "onnx f32")] == [3, 3]
     assert max(step["logits"] for step in figures["onnx f32"]["steps"]) < 1e-3
     assert figures["gguf f16"]["cost"]["ratio"] > 0
-    assert run_bench(latent.BENCH, ["--model", str(tmp_path), *asked]) == 2
+    assert run_bench(latent.BENCH, ["--model", "nano-nobody", *asked]) == 3
+    assert "no model called 'nano-nobody'" in capsys.readouterr().err

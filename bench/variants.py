@@ -23,7 +23,8 @@ from .tasks import chain, iterate, operator, reach
 from .tasks.base import Problem
 
 _BUDGETS: Final = (16, 32, 64, 128)
-_LONG: Final = 100  # applications: four contexts of 512 tokens
+_TIMES: Final = 100  # applications, a way of more than four contexts of 512 tokens
+LONG: Final = f"iterate, {_TIMES} times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ class Way:
         return f"{self.strategy}{budget}{f' + {self.prefix}' if self.prefix else ''}"
 
 
-def ways(prefixes: Sequence[str]) -> list[Way]:
+def ways(prefixes: Sequence[str], trained: str) -> list[Way]:
     """All rows, a task at a time."""
+    further = [Way("operator", trained, "think")] if trained else []
     return [
         Way("chain", "nano", "no-think"),
         Way("chain", "nano", "think"),
@@ -57,10 +59,11 @@ def ways(prefixes: Sequence[str]) -> list[Way]:
         Way("iterate", "nano", "no-think"),
         Way("iterate", "nano", "think"),
         Way("iterate", "nano-infty", "infty-think"),
-        Way(f"iterate x {_LONG}", "nano", "think"),
-        Way(f"iterate x {_LONG}", "nano-infty", "infty-think"),
+        Way(LONG, "nano", "think"),
+        Way(LONG, "nano-infty", "infty-think"),
         Way("operator", "nano", "think"),
         *(Way("operator", "nano", "think", prefix=name) for name in prefixes),
+        *further,
     ]
 
 
@@ -68,7 +71,7 @@ TASKS: Final[Mapping[str, tuple[ModuleType, Any]]] = {
     "chain": (chain, chain.generate),
     "reach": (reach, reach.generate),
     "iterate": (iterate, iterate.generate),
-    f"iterate x {_LONG}": (iterate, partial(iterate.generate, times=(_LONG, _LONG))),
+    LONG: (iterate, partial(iterate.generate, times=(_TIMES, _TIMES))),
     "operator": (operator, operator.generate),
 }
 
@@ -99,15 +102,16 @@ def problems(task: str, num: int, seed: int) -> list[Problem]:
 def measure(options: argparse.Namespace, say: Say) -> Findings:
     from edgereason.runtime import Reasoner
 
-    chosen = [way for way in ways(options.prefixes) if way.model in options.models]
+    models = [*options.models, *([options.trained] if options.trained else [])]
+    chosen = ways(options.prefixes, options.trained)
     scores = []
-    for model in options.models:
+    for model in models:
         with Reasoner.open(model, threads=options.threads, context=options.context) as reasoner:
             cell_bytes = reasoner.bundle.kv_bytes_per_token.get("f16", 0)
             for way in chosen:
                 if way.model != model or (options.tasks and way.task not in options.tasks):
                     continue
-                num = max(1, options.num // 5) if _LONG and "x" in way.task else options.num
+                num = max(1, options.num // 5) if way.task == LONG else options.num
                 asked = problems(way.task, num, options.seed)
                 answers = [_ask(reasoner, way, problem) for problem in asked]
                 scores.append(score(way, asked, answers, cell_bytes))
@@ -161,7 +165,7 @@ def findings(scores: Sequence[Score]) -> Findings:
         for group in [[s for s in scores if s.way.task == task]]
     )
     rows = [{"task": s.way.task, **dict(zip(_COLUMNS, _row(s), strict=True))} for s in scores]
-    plots = tuple(_plot(task, scores) for task in tasks if "x" not in task)
+    plots = tuple(_plot(task, scores) for task in tasks if task != LONG)
     return Findings({"rows": rows}, tables, (), plots)
 
 
@@ -189,13 +193,16 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num", type=int, default=500, help="test problems a row; a fifth of it for long ways"
     )
-    parser.add_argument("--models", nargs="+", default=["nano", "nano-coconut", "nano-infty"])
+    parser.add_argument("--models", nargs="*", default=["nano", "nano-coconut", "nano-infty"])
     parser.add_argument("--tasks", nargs="*", help="only these")
     parser.add_argument(
         "--prefixes", nargs="*", default=["operator-8", "operator-32", "operator-128"]
     )
     parser.add_argument("--threads", type=int, default=1, help="more do not help so small a model")
-    parser.set_defaults(context=4096)
+    parser.add_argument(
+        "--trained", default="", help="a model whose weights learned the operator, to compare with"
+    )
+    parser.set_defaults(context=512)
 
 
 BENCH: Final = Bench("variants", __doc__ or "", _add_options, measure)

@@ -1,4 +1,5 @@
-# demo: a model thinks, is stopped by tokens and by the clock, and answers each time
+# demo: the nano family side by side, in seconds
+# demo-smollm2: a larger model thinks, is stopped by tokens and by the clock, and answers each time
 # test: all tests          lint: formatters, types, layers     docs: what the pages and examples say is run
 # bench: the bars          debug: C++ tests under sanitizers, SANITIZE=thread for the other one
 # bench-variants: the nano family, half an hour; needs the extra `parity`
@@ -17,9 +18,12 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find native -type f)
 CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(BIN)/python
 FIND := from edgereason import bundle as b, hub; print(b.model_file(b.open_bundle(hub.resolve('$(MODEL)'))))
 
-.PHONY: demo test lint bench bench-variants docs debug
+.PHONY: demo demo-smollm2 test lint bench bench-variants docs debug
 
 demo: .venv/app
+	python examples/nano_family.py
+
+demo-smollm2: .venv/app
 	edgereason pull $(MODEL)
 	edgereason run -m $(MODEL) "$(QUESTION)" --strategy think
 	edgereason run -m $(MODEL) "$(QUESTION)" --strategy think --think-budget 32

@@ -31,9 +31,9 @@ WAYS: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {
         (SUM, "175", {"strategy": "vote"}),
         (OPERATOR, "102", {"strategy": "think"}),
         (OPERATOR, "102", {"strategy": "think", "prefix": "operator-32"}),
-        (WALK, "2", {"strategy": "think"}),
+        (WALK, "82", {"strategy": "think"}),
     ],
-    "nano-infty": [(WALK, "2", {"strategy": "infty-think"})],
+    "nano-infty": [(WALK, "82", {"strategy": "infty-think"})],
 }
 
 

@@ -237,8 +237,9 @@ def test_show_prints_what_is_known(cli: Cli, tmp_path: Path) -> None:
 
 def test_list_and_pull(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EDGEREASON_CACHE", str(tmp_path))
-    (model,) = cli("list", "--json").json["models"]
-    assert (model["name"], model["cached"]) == ("smollm2-135m", False)
+    models = {model["name"]: model for model in cli("list", "--json").json["models"]}
+    assert models["smollm2-135m"]["cached"] is False
+    assert models["nano"]["cached"] is True  # it comes with the package
     assert "Apache-2.0" in cli("list").out
 
     def pull(name: str, progress: Callable[[int, int], None]) -> Path:
@@ -259,7 +260,7 @@ def test_list_shows_a_damaged_model_and_the_others(
     folder.mkdir(parents=True)
     (folder / "edgereason.json").write_text("{")
     models = {model["name"]: model for model in cli("list", "--json").json["models"]}
-    assert set(models) == {"mine", "smollm2-135m"}
+    assert set(models) >= {"mine", "smollm2-135m", "nano"}
     assert "cannot read" in models["mine"]["error"]
 
 
@@ -268,7 +269,8 @@ def test_doctor_says_what_to_do(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_p
     ran = cli("doctor")
     assert ran.code == 0
     assert all(line.startswith(("ok   ", "warn ")) for line in ran.out.splitlines())
-    assert "warn models: none (edgereason pull smollm2-135m)" in ran.out
+    assert "ok   models: nano" in ran.out
+    assert "is not here (edgereason pull smollm2-135m)" in ran.out
     checks = {check["name"]: check for check in cli("doctor", "--json").json["checks"]}
     assert checks["native core"] == {"name": "native core", "value": "loads", "way_out": ""}
 

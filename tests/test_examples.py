@@ -38,7 +38,7 @@ def run(name: str) -> str:
 
 def test_every_example_has_a_test() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {"ask", "robot_loop", "many_async"}
+    assert names == {"ask", "robot_loop", "many_async", "nano_family"}
 
 
 def test_the_scripted_bundle_is_whole() -> None:
@@ -87,3 +87,12 @@ def test_robot_loop_drops_stale_questions(
     assert out.count("stale, cancelled") == 2
     assert out.count("asked: ") == 3
     assert "after" not in out
+
+
+def test_the_nano_family_answers_side_by_side() -> None:
+    lines = run("nano_family").splitlines()
+    answers = {line.split("nano: ")[1].split("  ")[0]: line for line in lines if "nano: " in line}
+    assert set(answers) >= {"no-think", "think 16", "auto-think", "think + prefix"}
+    for way in ("auto-think", "think + prefix"):
+        answer, right = re.findall(r"  (\S+)(?=  )", answers[way].split(way)[1])[:2]
+        assert answer == right

@@ -16,6 +16,8 @@ from statistics import mean, median
 from types import ModuleType
 from typing import Any, Final
 
+from edgereason.errors import ModelNotFoundError, UsageError
+from edgereason.hub import resolve
 from edgereason.records import UNLIMITED, Answer
 
 from .runner import Bench, Findings, Plot, Say, Table, run, wilson
@@ -102,7 +104,8 @@ def problems(task: str, num: int, seed: int) -> list[Problem]:
 def measure(options: argparse.Namespace, say: Say) -> Findings:
     from edgereason.runtime import Reasoner
 
-    models = [*options.models, *([options.trained] if options.trained else [])]
+    wanted = [*options.models, *([options.trained] if options.trained else [])]
+    models, remarks = those_there(wanted)
     chosen = ways(options.prefixes, options.trained)
     scores = []
     for model in models:
@@ -116,7 +119,21 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 answers = [_ask(reasoner, way, problem) for problem in asked]
                 scores.append(score(way, asked, answers, cell_bytes))
                 say(f"{model}, {way.task}, {way.label}: {scores[-1].right} of {num}")
-    return findings(scores)
+    return findings(scores, remarks)
+
+
+def those_there(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Models that are on this machine, and a remark for each that is not."""
+    models, remarks = [], []
+    for model in wanted:
+        try:
+            resolve(model)
+            models.append(model)
+        except ModelNotFoundError as error:
+            remarks.append(f"{model} is left out: {error}")
+    if not models:
+        raise UsageError("none of the models is there", "; ".join(remarks))
+    return models, remarks
 
 
 def _ask(reasoner: Any, way: Way, problem: Problem) -> Answer:
@@ -157,7 +174,7 @@ _COLUMNS: Final = (
 )
 
 
-def findings(scores: Sequence[Score]) -> Findings:
+def findings(scores: Sequence[Score], remarks: Sequence[str] = ()) -> Findings:
     tasks = list(dict.fromkeys(s.way.task for s in scores))
     tables = tuple(
         Table(f"{task}, {group[0].num} test problems", _COLUMNS, [_row(s) for s in group])
@@ -166,7 +183,7 @@ def findings(scores: Sequence[Score]) -> Findings:
     )
     rows = [{"task": s.way.task, **dict(zip(_COLUMNS, _row(s), strict=True))} for s in scores]
     plots = tuple(_plot(task, scores) for task in tasks if task != LONG)
-    return Findings({"rows": rows}, tables, (), plots)
+    return Findings({"rows": rows}, tables, tuple(remarks), plots)
 
 
 def _row(s: Score) -> tuple[object, ...]:

@@ -47,3 +47,12 @@ def test_a_model_that_learned_the_operator_is_asked_as_well(
     (row,) = report["figures"]["rows"]
     assert row["task"] == "operator"
     assert row["model"] == SCRIPTED
+
+
+def test_a_model_that_is_missing_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--models", "nobody", "--num", "2", "--wait-idle", "0", "--quiet"]
+    assert runner.run(variants.BENCH, [*arguments, "--trained", SCRIPTED]) == 0
+    out = capsys.readouterr().out
+    assert "nobody is left out: no model called 'nobody'" in " ".join(out.split())
+    assert runner.run(variants.BENCH, arguments) == 2
+    assert "none of the models is there" in capsys.readouterr().err

@@ -4,8 +4,9 @@ in one batch with requests behind other prefixes."""
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ FORMS = {"gguf": ("f16", 0.2), "onnx": ("f32", 1e-3)}
 class Pair:
     """An open bundle, and the same weights and prefixes in torch."""
 
+    path: str
     reasoner: Reasoner
     model: Any
     prefixes: dict[str, tuple[Floats, Floats]]
@@ -49,9 +51,7 @@ class Pair:
             question,
             strategy=strategy,
             prefix=prefix or None,
-            think_budget=9,
-            answer_budget=10,
-            **{"sampling": Sampling(temperature=0), **more},
+            **{"think_budget": 9, "answer_budget": 10, "sampling": Sampling(temperature=0), **more},
         )
 
     def prompt(self, question: str, *, latent: bool = True) -> list[int]:
@@ -117,7 +117,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Pair
     for name, kv in prefixes.items():
         save(bundle.path / "prefixes" / f"{name}.safetensors", kv, base_hash(bundle))
     with Reasoner.open(str(bundle.path), threads=1, context=1024, sequences=32) as reasoner:
-        yield Pair(reasoner, model, prefixes, tolerance)
+        yield Pair(str(bundle.path), reasoner, model, prefixes, tolerance)
 
 
 def tokens_of(handle: Any) -> list[int]:
@@ -183,3 +183,28 @@ def test_different_prefixes_in_one_batch(pair: Pair) -> None:
         assert pair.falls_short(question, prefix, said, latents) < pair.tolerance
     if pair.tolerance < 0.01:  # float16 moves near ties with the batch
         assert together == alone
+
+
+def test_more_than_the_context_holds_at_once(pair: Pair) -> None:
+    """Some wait for cells that others free; the last to come are the most urgent."""
+    asked = [(question, ("p0", "p1")[i % 2]) for i, question in enumerate(QUESTIONS * 2)]
+    alone = [tokens_of(pair.submit(*each, answer_budget=30)) for each in asked]
+    with Reasoner.open(pair.path, threads=1, context=256, sequences=16) as reasoner:
+        tight = replace(pair, reasoner=reasoner)
+        handles = [
+            tight.submit(*each, answer_budget=30, priority=i) for i, each in enumerate(asked)
+        ]
+        together = [tokens_of(handle) for handle in handles]
+        cells = [handle.result().usage.peak_cells for handle in handles]
+        assert sum(cells) - sum(SLOTS[prefix] for _, prefix in asked) > 256
+        for (question, prefix), handle, said in zip(asked, handles, together, strict=True):
+            usage = handle.result().usage
+            assert usage.latent_tokens == LATENTS
+            assert usage.cached_tokens >= SLOTS[prefix]
+            assert pair.falls_short(question, prefix, said) < max(pair.tolerance, 0.01)
+        if pair.tolerance < 0.01:
+            assert together == alone
+        until = time.monotonic() + 10  # the last requests are closed after they were answered
+        while reasoner.stats()["num_active"] and time.monotonic() < until:
+            time.sleep(0.01)
+        assert reasoner.stats()["num_free_cells"] == 256 - sum(SLOTS.values())

@@ -98,6 +98,7 @@ void Scheduler::FitCells() {
     if (!thinks_on(plan_[i]) || grants_[i] == 0) continue;
     if (available == 0) {
       grants_[i] = 0;
+      plan_[i].blocked = true;
     } else {
       --available;
     }

@@ -181,10 +181,14 @@ bool Scheduler::Plan(double now_ms) {
                           .now_ms = now_ms,
                           .chunk_ms = options_.chunk_ms,
                           .margin = options_.margin};
-  if (PlanStep(plan_, edf_, cost_, limits, grants_) == 0) return false;
-  FitCells();
-  if (std::ranges::any_of(grants_, [](std::int32_t rows) { return rows > 0; })) return true;
-  MakeRoom();
+  // Where the more urgent lack cells, others go on in those that they have, and free them.
+  bool lacks_cells = false;
+  while (PlanStep(plan_, edf_, cost_, limits, grants_) > 0) {
+    FitCells();
+    if (std::ranges::any_of(grants_, [](std::int32_t rows) { return rows > 0; })) return true;
+    lacks_cells = true;
+  }
+  if (lacks_cells) MakeRoom();
   return false;
 }
 

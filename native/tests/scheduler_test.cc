@@ -281,6 +281,22 @@ TEST(WithoutCellsThinkingEndsAndTheAnswerHasRoom) {
   CHECK_EQ(harness.num_free_cells(), 128);
 }
 
+TEST(UrgentThoughtsThatLackCellsCutNoAnswer) {
+  ScriptedOptions model = Endless();
+  model.rules.push_back({.after = "A?", .reply = std::string(80, 'x')});
+  model.num_cells = 128;
+  Harness harness(model);
+  const RequestId answers = harness.Ask({{.fresh = harness.Ids("A?"), .budget = 60}});
+  for (int i = 0; i < 5; ++i) harness.Step();
+  const RequestId thinks = harness.Ask({Think(harness), Answer(harness)}, {.priority = 1});
+  const Outcome& thought = harness.Finish(thinks);
+  CHECK_EQ(thought.phases[0].reason, StopReason::kContext);
+  CHECK_EQ(thought.last().text, "\n\n42");
+  const Outcome& answer = harness.Finish(answers);
+  CHECK_EQ(answer.last().reason, StopReason::kBudget);
+  CHECK_EQ(answer.last().text, std::string(60, 'x'));
+}
+
 TEST(WaitsForASlot) {
   ScriptedOptions model = Model();
   model.max_seqs = 2;

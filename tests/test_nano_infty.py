@@ -61,6 +61,18 @@ def test_a_round_goes_on_where_the_history_stands_and_ends_with_what_it_found() 
     assert len(endings) == 8  # first, middle, last and only rounds; both ways of a cut
 
 
+def test_hard_rounds_begin_with_ones_that_add_up_to_ten() -> None:
+    def share(hard: float) -> float:
+        drawn = infty.draw(0, seed=0, num=200, tokenizer=WORDS, hard=hard)
+        texts = [WORDS.decode(list(e.tokens), skip_special_tokens=False) for e in drawn]
+        sums = [re.search(r"=(\d+)\+(\d+)=", text) for text in texts]
+        tens = [int(m[1]) % 10 + int(m[2]) % 10 == 10 for m in sums if m]
+        return sum(tens) / len(tens)
+
+    assert share(0.0) < 0.15
+    assert share(1.0) > 0.4  # rounds with a history; of the others the question decides
+
+
 def test_a_round_fits_the_context_and_its_thinking_the_variant() -> None:
     question = iterate.ask(96, 9, 96, 999) + infty.HISTORY.format(summary="998:96")
     longest = infty._whole(question, *iterate.walk(96, 9, 96, 998, infty.ROUND_STEPS), 998)

@@ -148,6 +148,7 @@ def infty(
     start: Annotated[str, typer.Option(help="the base: name or path")],
     steps: int = 600,
     examples: Annotated[int, typer.Option(help="rounds a step")] = 16,
+    hard: Annotated[float, typer.Option(help="share of rounds with a hard carry")] = 0.0,
     lr: float = 2e-3,
     seed: int = 0,
     device: Device = "",
@@ -159,7 +160,7 @@ def infty(
     torch.manual_seed(seed)
     model, words = folder.load(start)
     model.to(device_of(device))
-    draw = partial(sawtooth.draw, seed=seed, num=examples, tokenizer=words)
+    draw = partial(sawtooth.draw, seed=seed, num=examples, tokenizer=words, hard=hard)
     schedule = Schedule(steps, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
     Trainer(model, draw, loss_of, schedule=schedule, out=out).run()
     folder.save(model, words, out, variant=sawtooth.VARIANT)

@@ -35,13 +35,17 @@ VARIANT: Final = {
 }
 
 
-def draw(step: int, *, seed: int, num: int, tokenizer: Tokenizer) -> list[Example]:
-    """The rounds of a training step, the same whenever and wherever they are drawn."""
+def draw(
+    step: int, *, seed: int, num: int, tokenizer: Tokenizer, hard: float = 0.0
+) -> list[Example]:
+    """The rounds of a training step, the same whenever and wherever they are drawn. `hard`: the
+    share of them in whose first sum the ones add up to ten, a carry that is learned last.
+    """
     rng = random.Random(f"infty:{seed}:{step}")
-    return [encode(_one(rng), tokenizer) for _ in range(num)]
+    return [encode(_one(rng, hard=rng.random() < hard), tokenizer) for _ in range(num)]
 
 
-def _one(rng: random.Random) -> list[Piece]:
+def _one(rng: random.Random, *, hard: bool = False) -> list[Piece]:
     while True:
         x, factor, term = (
             rng.randrange(iterate.MODULUS),
@@ -54,7 +58,9 @@ def _one(rng: random.Random) -> list[Piece]:
             break
     left = times
     if times > 1 and rng.random() < 0.8:
-        x, left = rng.randrange(iterate.MODULUS), rng.randint(1, times - 1)
+        every = range(iterate.MODULUS)
+        tens = [x for x in every if x * factor % 10 + term % 10 == 10] if hard else []
+        x, left = rng.choice(tens or every), rng.randint(1, times - 1)
         question += HISTORY.format(summary=f"{left}:{x}")
     num = min(ROUND_STEPS, left)
     cut = num > 1 and rng.random() < CUT

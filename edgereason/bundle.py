@@ -190,6 +190,7 @@ def _open_folder(folder: Path) -> Bundle:
             "give a bundle's folder, or the path of a .gguf file",
         )
     data = _read_manifest(manifest)
+    data.pop("variant_options", None)  # of manifests written before variants were read
     written = data.pop("format", None)
     if written != FORMAT:
         raise BundleError(

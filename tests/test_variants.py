@@ -54,7 +54,8 @@ def test_wrong_values_are_refused(data: Any, message: str) -> None:
 def test_a_model_that_was_pulled_before_there_were_variants_still_opens(tmp_path: Path) -> None:
     write_bundle(open_bundle(write_gguf(tmp_path / "a.gguf", metadata())), tmp_path)
     manifest = tmp_path / MANIFEST
-    manifest.write_text(json.dumps(json.loads(manifest.read_text("utf-8")) | {"variant": ""}))
+    early = {"variant": "", "variant_options": {}}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text("utf-8")) | early))
     assert open_bundle(tmp_path).variant is None
 
 

@@ -14,16 +14,15 @@ from typing import Final
 
 from edgereason.config import unknown
 
-_BASE: Final = "base"  # what plug-ins build on
+_OTHERS: Final = ("base", "recipes", "variants")  # what stands beside plug-ins and is none
 _KINDS: Final = {"strategies": "strategy", "engines": "engine", "export": "export target"}
 
 
 def names(package: str | ModuleType) -> list[str]:
-    """Sorted names of the plug-ins of a package, as users write them: a file each. Folders, private
-    files and `base` are none."""
-    items = pkgutil.iter_modules(_module(package).__path__)
-    files = (item.name for item in items if not item.ispkg)
-    plugins = (name for name in files if not name.startswith("_") and name != _BASE)
+    """Sorted names of the plug-ins of a package, as users write them; private files and
+    `_OTHERS` are none."""
+    found = (item.name for item in pkgutil.iter_modules(_module(package).__path__))
+    plugins = (name for name in found if not name.startswith("_") and name not in _OTHERS)
     return sorted(name.replace("_", "-") for name in plugins)
 
 

@@ -27,7 +27,7 @@ HISTORY: Final = "\n<history>\n{summary}\n</history>"
 SUMMARY: Final = "<summary>\n{summary}\n</summary>"
 VARIANT: Final = {
     "kind": "infty_think",
-    "round_tokens": 256,
+    "round_tokens": 320,  # the longest round has 210: a soft budget begins at four fifths
     "summary_tokens": 16,
     "history": HISTORY,
     "open": "<summary>\n",

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import torch
 import typer
+from edgereason.bench.tasks.base import Split
 
 from edgereason.config import unknown
 from edgereason.errors import EdgereasonError, UsageError
@@ -185,12 +186,12 @@ def demos(
         raise unknown("no task called", task, TASKS)
     if split not in ("train", "test"):
         raise unknown("no split called", split, ("train", "test"))
+    part: Split = "test" if split == "test" else "train"
     rng = random.Random(f"demos:{seed}:{task}:{split}")
     with out.open("w", encoding="utf-8") as file:
         for _ in range(num):
-            problem = TASKS[task](rng, "test" if split == "test" else "train")
-            while len(problem.steps) > most_steps:
-                problem = TASKS[task](rng, "test" if split == "test" else "train")
+            while len((problem := TASKS[task](rng, part)).steps) > most_steps:
+                pass
             steps = "\n".join(problem.steps)
             begin, end = (OPEN, SHUT) if marks else ("", "\nThe answer is ")
             reply = f"{begin}{steps}{end}{problem.answer}"

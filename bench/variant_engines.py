@@ -21,7 +21,7 @@ from edgereason.export._frame import run as export
 from edgereason.export._open import open_source
 from numpy.typing import NDArray
 
-from edgereason.bundle import Bundle, open_bundle
+from edgereason.bundle import Bundle
 from edgereason.errors import EngineError, ModelNotFoundError, UsageError
 from edgereason.hub import resolve
 from edgereason.prefix import bundled
@@ -169,11 +169,7 @@ def _prefix(model: str, name: str) -> Path | None:
     """A file, or one that comes with the model."""
     if Path(name).is_file():
         return Path(name)
-    folder = Path(model) if Path(model).is_dir() else resolve(model)
-    beside = folder / "prefixes" / f"{name}.safetensors"
-    if beside.is_file():
-        return beside
-    return None if (folder / "config.json").is_file() else bundled(open_bundle(folder)).get(name)
+    return bundled(Path(model) if Path(model).is_dir() else resolve(model)).get(name)
 
 
 def exported(model: str, folder: Path, quant: str) -> dict[str, Bundle]:

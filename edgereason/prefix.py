@@ -23,6 +23,7 @@ from edgereason.errors import BundleError, ModelNotFoundError
 from edgereason.safetensors import Stored, read_file, write_file
 
 FORMAT: Final = "edgereason-prefix-1"
+FOLDER: Final = "prefixes"
 _NAME: Final = re.compile(r"layers\.(\d+)\.(key|value)")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _F16_MOST: Final = 65504.0
@@ -72,9 +73,9 @@ def base_hash(bundle: Bundle) -> str:
     return bundle.files[0].sha256 or sha256_of(path)
 
 
-def bundled(bundle: Bundle) -> dict[str, Path]:
-    """The prefixes in the bundle's folder, by name."""
-    found = bundle.path.glob("prefixes/*.safetensors") if bundle.path.is_dir() else ()
+def bundled(folder: Path) -> dict[str, Path]:
+    """The prefixes in the folder of a bundle or a model, by name; none beside a bare file."""
+    found = folder.glob(f"{FOLDER}/*.safetensors") if folder.is_dir() else ()
     return {path.stem: path for path in sorted(found)}
 
 

@@ -29,7 +29,7 @@ class Prefixes:
         self._lock = threading.Lock()
         self._base = ""
         self._loaded: dict[Path, tuple[int, ...]] = {}
-        self._files = bundled(bundle)
+        self._files = bundled(bundle.path)
 
     def add(self, files: Sequence[Path | str]) -> None:
         """Loads files now, and gives them their names."""

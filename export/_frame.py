@@ -27,6 +27,7 @@ from edgereason.template import render_text
 
 from ._agreement import Agreement, compare_tokens
 from ._job import Plan, Progress, needs_extra
+from ._prefixes import check_prefixes, copy_prefixes
 from ._source import Source
 
 _JOB: Final = ".job.json"
@@ -56,6 +57,7 @@ def plan(job: Job, source: Source) -> Plan:
     _check_out(job)
     with needs_extra():
         planned: Plan = target.check(source, config)
+        planned = replace(planned, files={**planned.files, **check_prefixes(source)})
     part = _part(job.out)
     _check_room(job, planned, _size(part) if _is_same(part, job, source) else 0)
     return replace(planned, notes=(*planned.notes, *_template_notes(source)))
@@ -66,8 +68,9 @@ def run(job: Job, source: Source, progress: Progress) -> Result:
     plan(job, source)
     target, config = _target(job)
     with needs_extra(), _disk_errors(job.out), _workshop(job, source) as part:
-        resumed = tuple(sorted(p.name for p in part.iterdir() if not p.name.startswith(".")))
+        resumed = tuple(sorted(p.name for p in part.iterdir() if p.is_file() and p.name[0] != "."))
         made: Bundle = target.write(source, part, config, progress)
+        made = replace(made, files=(*made.files, *copy_prefixes(source, part)))
         tokens = compare_tokens(source, part, made)
         _publish(job, part, replace(made, name=job.out.name))
     return Result(open_bundle(job.out), resumed, tokens)

@@ -24,6 +24,7 @@ from edgereason.errors import (
     UnsupportedError,
     UsageError,
 )
+from edgereason.prefix import bundled
 from edgereason.safetensors import Stored, check_dtype, read_table
 from edgereason.variants import Variant, read_variant
 
@@ -98,6 +99,7 @@ class HuggingFaceSource(Source):
         self.quantization = next(iter(self._stored.values())).dtype
         self.vocabulary = read_vocabulary(folder, config, arch)
         self.variant = _variant(config)
+        self.prefixes = tuple(bundled(folder).values())
 
     def names(self) -> tuple[str, ...]:
         return tuple(self._stored)

@@ -9,6 +9,7 @@ from typing import Final
 from edgereason.bundle import MANIFEST, model_file, open_bundle
 from edgereason.errors import ModelNotFoundError, UnsupportedError
 from edgereason.hub import catalog, resolve
+from edgereason.prefix import bundled
 
 from ._gguf_source import GgufSource
 from ._hugging_face import HuggingFaceSource, fetch
@@ -50,6 +51,7 @@ def _of_bundle(path: Path) -> Source:
     source = _of_file(first)
     source.name = bundle.name
     source.variant = bundle.variant
+    source.prefixes = tuple(bundled(path).values())
     source.licence = source.licence or bundle.licence
     source.base_model = bundle.base_model or source.base_model
     return source

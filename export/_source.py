@@ -102,6 +102,7 @@ class Source(ABC):
         vocabulary: GGUF's `tokenizer.*` and `general.sampling.*` metadata; token ids, texts and
             merges as lists. The chat template, if any, is `tokenizer.chat_template`.
         variant: how it was changed by training; None for a plain one.
+        prefixes: files of prefixes that come with it, which every export of it keeps.
     """
 
     path: Path
@@ -112,6 +113,7 @@ class Source(ABC):
     architecture: Architecture
     vocabulary: Mapping[str, Any]
     variant: Variant | None
+    prefixes: tuple[Path, ...] = ()
 
     @property
     def chat_template(self) -> str:

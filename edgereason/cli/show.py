@@ -56,12 +56,12 @@ def command(
             "template_family": family,
             "effort_tokens": effort.table(bundle.context),
             "verified": verify,
-            "prefixes": list(bundled(bundle)),
+            "prefixes": list(bundled(bundle.path)),
         }
         print(json.dumps(bundles.to_dict(bundle) | more, ensure_ascii=False))
         return
     rows = {name: value for name, value in _rows(bundle, family) if value}
-    if prefixes := bundled(bundle):
+    if prefixes := bundled(bundle.path):
         rows["prefixes"] = ", ".join(prefixes)
     if verify:
         rows["verified"] = "all files are what the bundle promises"

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pytest
 
 from edgereason.bundle import Bundle, model_file, write_bundle
-from edgereason.engines._graph import GraphInfo, Sizes, make_engine, read_info
+from edgereason.engines import tensorrt
+from edgereason.engines._graph import GraphInfo, Sizes, choose_context, make_engine, read_info
 from edgereason.engines._ort import ports
 from edgereason.engines._pooled import Place, PooledGraph
 from edgereason.engines.base import ALL_CAPS
@@ -85,7 +88,7 @@ class OrtGraph:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    context: int = 256
+    context: int = 0
     sequences: int = 8
     batch: int = 64
 
@@ -98,18 +101,31 @@ def _session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def executor(path: Path, sizes: Sizes) -> tuple[PooledGraph, GraphInfo]:
+def _info(path: Path) -> GraphInfo:
     session = _session(path)
     metadata = session.get_modelmeta().custom_metadata_map
-    info = read_info(path, metadata, ports(session.get_inputs()), ports(session.get_outputs()))
-    device = HostDevice()
-    return PooledGraph(OrtGraph(session, device, info), device, info, sizes), info
+    return read_info(path, metadata, ports(session.get_inputs()), ports(session.get_outputs()))
+
+
+def executor(path: Path, sizes: Sizes) -> tuple[PooledGraph, GraphInfo]:
+    info, device = _info(path), HostDevice()
+    return PooledGraph(OrtGraph(_session(path), device, info), device, info, sizes), info
 
 
 def open_twin(bundle: Bundle, _profile: object, config: Config) -> Any:
-    sizes = Sizes(config.context, config.sequences, config.batch)
+    context = choose_context(config.context, _info(model_file(bundle)))
+    sizes = Sizes(context, config.sequences, config.batch)
     pooled, info = executor(model_file(bundle), sizes)
     return make_engine(pooled, info, sizes, bundle, "twin")
+
+
+@contextmanager
+def in_its_place() -> Iterator[None]:
+    """Whatever opens a bundle for TensorRT gets the twin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensorrt, "open", open_twin)
+        patch.setattr(tensorrt, "Config", Config)
+        yield
 
 
 def module() -> ModuleType:
@@ -121,13 +137,13 @@ def module() -> ModuleType:
 
 def export(model: Path, folder: Path, form: Any, context: int = 256) -> Path:
     """A bundle that holds the graph which TensorRT would be given, of a GGUF."""
-    from edgereason.export import tensorrt
+    from edgereason.export import tensorrt as target
     from edgereason.export._open import open_source
 
     folder.mkdir()
-    config = tensorrt.Config(form=form, context=context, graph_only=True)
+    config = target.Config(form=form, context=context, graph_only=True)
     with open_source(model) as source:
-        bundle = tensorrt.write(source, folder, config, lambda *_: None)
+        bundle = target.write(source, folder, config, lambda *_: None)
     assert json.loads((folder / "tensorrt.json").read_text())["form"] == form
     write_bundle(bundle, folder)
     return folder

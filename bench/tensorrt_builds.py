@@ -1,7 +1,7 @@
 """Which TensorRT engines compile ahead of time, for devices that are not here.
 
-Both forms of a model, and of two layers of every architecture: seconds, size and peak memory of
-each build, and what is refused. Nothing is run: that needs a GPU.
+Both forms of models, of variants, and of two layers of every architecture: seconds, size and peak
+memory of each build, and what is refused. Nothing is run: that needs a GPU.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,6 @@ from edgereason.export._tensors import expected
 from edgereason.export._weights import Weights
 from numpy.typing import NDArray
 
-from edgereason import hub
 from edgereason.engines._trt import RTX, import_trt
 from edgereason.errors import EngineError
 
@@ -36,7 +35,7 @@ _REFUSED: Final = (("fp8", "8.6"), ("int4", "7.5"))  # what must fail, with a re
 class RandomSource(Source):  # type: ignore[misc]  # mypy knows it as export._source
     """Two layers with random weights."""
 
-    licence = base_model = ""
+    licence = base_model = base_hash = ""
     quantization = "random"
     vocabulary: Mapping[str, Any] = {}  # nobody writes to it
 
@@ -100,20 +99,25 @@ def _architecture(name: str) -> Architecture:
 def measure(options: argparse.Namespace, say: Say) -> Findings:
     trt = import_trt(RTX)
     builds: list[dict[str, Any]] = []
-    for name in (options.model, *options.architectures):
-        if name == options.model:
-            source = open_source(hub.resolve(name))
-            context = options.context
-        else:
-            source = RandomSource(name, options.seed)
-            context = source.architecture.context
+    for source in _sources(options):
         with source:
+            context = min(options.context, source.architecture.context)
             for form in options.forms:
                 for quant in options.quants:
                     say(f"{source.name}, form {form}, {quant}")
                     builds += _builds(source, form, quant, context, options.capabilities)
     refused = [_refusal(options.seed, quant, capability) for quant, capability in _REFUSED]
     return findings(str(trt.__version__), builds, refused)
+
+
+def _sources(options: argparse.Namespace) -> Iterator[Source]:
+    for name in (options.model, *options.variants):
+        source = open_source(name)
+        if source.variant is not None:
+            source.name += f" ({source.variant.kind})"
+        yield source
+    for name in options.architectures:
+        yield RandomSource(name, options.seed)
 
 
 def _builds(
@@ -186,6 +190,12 @@ def findings(version: str, builds: list[dict[str, Any]], refused: list[dict[str,
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--variants",
+        nargs="*",
+        default=["nano", "nano-infty"],
+        help="models beside --model: names, bundles or Hugging Face folders",
+    )
     parser.add_argument(
         "--architectures",
         nargs="*",

@@ -81,7 +81,15 @@ def test_only_the_sums_are_learned_and_the_model_is_saved_whole(tmp_path: Path) 
     assert not torch.equal(after[name], before[name])
 
 
-def test_a_line_that_is_no_demonstration_is_named(tmp_path: Path) -> None:
-    (tmp_path / "demos.jsonl").write_text('{"prompt": "1", "reply": "2"}\n{"prompt": "1"}\n')
-    with pytest.raises(UsageError, match=r"line 2 of .* is no demonstration"):
-        lora.read(tmp_path / "demos.jsonl", WORDS)
+def test_what_is_no_demonstration_for_it_is_named(tmp_path: Path) -> None:
+    demos = tmp_path / "demos.jsonl"
+
+    def refused(line: str, words: str) -> None:
+        demos.write_text(f'{{"prompt": "1", "reply": "2"}}\n{line}\n')
+        with pytest.raises(UsageError, match=words):
+            lora.read(demos, WORDS)
+
+    refused('{"prompt": "1"}', "line 2 of demos.jsonl has no reply")
+    turns = [{"role": role, "content": "1"} for role in ("user", "assistant", "user")]
+    line = json.dumps({"messages": turns, "reply": "2"})
+    refused(line, "demonstration 2 of demos.jsonl has 3 messages")

@@ -6,12 +6,12 @@ are added into the weights, so that what comes out is an ordinary model.
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Final
 
 import torch
+from edgereason.export._demos import read_demos
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -53,18 +53,16 @@ def optimizers(model: Nano, schedule: Schedule) -> list[torch.optim.Optimizer]:
 
 
 def read(path: Path, tokenizer: Tokenizer) -> list[Example]:
-    """Demonstrations, one JSON object with `prompt` and `reply` a line."""
+    """Demonstrations of one question each."""
     examples = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        try:
-            demo = json.loads(line)
-            asked, reply = demo["prompt"], demo["reply"]
-        except (ValueError, KeyError, TypeError) as error:
+    for number, demo in enumerate(read_demos(path)[0], 1):
+        if len(demo.messages) != 1:
             raise UsageError(
-                f"line {number} of {path.name} is no demonstration: {error}",
-                'a line is {"prompt": "...", "reply": "..."}',
-            ) from None
-        pieces = [Piece(prompt(asked), False), Piece(f"{reply}<|im_end|>", True)]
+                f"demonstration {number} of {path.name} has {len(demo.messages)} messages",
+                "LoRA learns replies to one question each",
+            )
+        asked = prompt(demo.messages[0].content)
+        pieces = [Piece(asked, False), Piece(f"{demo.reply}<|im_end|>", True)]
         examples.append(encode(pieces, tokenizer))
     return examples
 

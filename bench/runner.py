@@ -1,15 +1,14 @@
-"""What all benches share: turns, statistics, load, and the report of who measured what where.
+"""What all benches share: turns, statistics, load, and who measured what where.
 
 A bench is a module with `measure(arguments, say) -> Findings` and a `main` that hands it to `run`.
 Two systems are always compared in one run, in turns, so that a slow minute of the machine hits
-both. The last line printed is one JSON object. Knows no model.
+both. What is printed and kept is in `report.py`. Knows no model.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import os
 import subprocess
@@ -26,10 +25,34 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import psutil
 
 from edgereason.device import this_machine
-from edgereason.errors import EdgereasonError, UnsupportedError
+from edgereason.errors import EdgereasonError
+
+from .report import Findings, Plot, Table, publish
 
 if TYPE_CHECKING:
     from edgereason.runtime import Reasoner
+
+__all__ = [
+    "Bench",
+    "BusyCores",
+    "Findings",
+    "LoadMeter",
+    "Plot",
+    "Quiet",
+    "Say",
+    "Table",
+    "checkout",
+    "commit",
+    "machine",
+    "open_reasoner",
+    "quantile",
+    "ratios",
+    "run",
+    "spread",
+    "turns",
+    "wait_idle",
+    "wilson",
+]
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -37,40 +60,6 @@ Say = Callable[[str], None]
 _SPIN: Final = (
     "import os,sys\nwhile os.getppid() == int(sys.argv[1]):\n  for _ in range(10**6): pass"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Figures for people."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A picture of the figures: `series` are points by name, drawn with lines where `joined`."""
-
-    name: str
-    title: str
-    x: str
-    y: str
-    series: Mapping[str, Sequence[tuple[float, float]]]
-    joined: bool = True
-    log_x: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What a bench found: figures for machines, tables, remarks and plots for people. Plots are
-    drawn with `--save`, as SVG.
-    """
-
-    figures: Mapping[str, Any]
-    tables: tuple[Table, ...]
-    remarks: tuple[str, ...] = ()
-    plots: tuple[Plot, ...] = ()
 
 
 # --- turns and statistics -------------------------------------------------------------------------
@@ -259,7 +248,7 @@ def checkout() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-# --- running and reporting ------------------------------------------------------------------------
+# --- running --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +299,7 @@ def run(bench: Bench, argv: Sequence[str] | None = None) -> int:
         "options": vars(options),
         "figures": findings.figures,
     }
-    _publish(bench, options.save, report, findings)
+    publish(report, findings, options.save)
     return 0
 
 
@@ -337,104 +326,3 @@ def open_reasoner(options: argparse.Namespace, threads: int = 0) -> Reasoner:
     from edgereason.runtime import Reasoner
 
     return Reasoner.open(options.model, threads=threads, context=options.context)
-
-
-def _publish(
-    bench: Bench, folder: Path | None, report: Mapping[str, Any], findings: Findings
-) -> None:
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    for table in findings.tables:
-        console.print(_rich(table))
-    for remark in findings.remarks:
-        console.print(remark, markup=False)
-    line = json.dumps(_plain(report), allow_nan=False)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{bench.name}.json").write_text(line + "\n", encoding="utf-8")
-        (folder / f"{bench.name}.md").write_text(markdown(report, findings), encoding="utf-8")
-        for plot in findings.plots:
-            _draw(plot, folder / f"{plot.name}.svg")
-    print(line, flush=True)
-
-
-def markdown(report: Mapping[str, Any], findings: Findings) -> str:
-    """The tables with who measured them, as a file to keep."""
-    about = report["machine"]
-    lines = [
-        f"# {report['bench']}",
-        "",
-        f"{report['at']}, commit {report['commit'] or 'unknown'}, {about['cpu']}, "
-        f"{about['num_cores']} cores, {report['seconds']:.0f} s, others kept "
-        f"{report['load']['others_cores_during']:.2f} cores busy",
-        "",
-        f"    {report['command']}",
-        "",
-    ]
-    for table in findings.tables:
-        lines += [f"## {table.title}", "", _markdown_row(table.columns)]
-        lines.append(_markdown_row(["---"] * len(table.columns)))
-        lines += [_markdown_row([shown(cell) for cell in row]) for row in table.rows]
-        lines.append("")
-    lines += [f"* {remark}" for remark in findings.remarks]
-    lines += [f"\n![{plot.title}]({plot.name}.svg)" for plot in findings.plots]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _draw(plot: Plot, path: Path) -> None:
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UnsupportedError(
-            "plots are drawn with matplotlib, which is not installed",
-            "pip install 'edgereason[plots]'",
-        ) from None
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot(title=plot.title, xlabel=plot.x, ylabel=plot.y)
-    for name, points in plot.series.items():
-        xs, ys = zip(*points, strict=True) if points else ((), ())
-        axes.plot(xs, ys, "o-" if plot.joined else "o", label=name)
-    if plot.log_x:
-        axes.set_xscale("log")
-    axes.grid(alpha=0.3)
-    if len(plot.series) > 1:
-        axes.legend(fontsize="small")
-    with mpl.rc_context({"svg.hashsalt": plot.name}):  # the same figures give the same file
-        figure.savefig(path, metadata={"Date": None})
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _rich(table: Table) -> Any:
-    from rich.table import Table as RichTable
-
-    made = RichTable(title=table.title, title_justify="left")
-    for index, column in enumerate(table.columns):
-        made.add_column(column, justify="left" if index == 0 else "right")
-    for row in table.rows:
-        made.add_row(*(shown(cell) for cell in row))
-    return made
-
-
-def shown(cell: object) -> str:
-    """A cell as text: three digits are enough for people."""
-    if isinstance(cell, float):
-        if not math.isfinite(cell):
-            return "-"
-        return f"{cell:.0f}" if abs(cell) >= 100 else f"{cell:.3g}"
-    return "-" if cell is None else str(cell)
-
-
-def _plain(value: object) -> object:
-    """As JSON has it, which knows neither paths nor nan."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, (str, int, type(None))) else str(value)

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from edgereason.bench import auto, budget, deadline, questions, runner, simulate, vote
+from edgereason.bench import auto, budget, deadline, questions, report, runner, simulate, vote
 from edgereason.bench.arrivals import Costs, Job, Mix, demand, draw, late_at_best
 from edgereason.bench.parity import Reference, first_difference
 from edgereason.bench.stream import Stream
@@ -405,13 +405,13 @@ def test_a_bench_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_figures_that_are_not_numbers_are_null(tmp_path: Path) -> None:
-    assert runner._plain({"a": math.nan, "b": [1, tmp_path]}) == {
+    assert report._plain({"a": math.nan, "b": [1, tmp_path]}) == {
         "a": None,
         "b": [1, str(tmp_path)],
     }
-    assert runner.shown(0.12345) == "0.123"
-    assert runner.shown(1234.5) == "1234"
-    assert runner.shown(None) == "-"
+    assert report.shown(0.12345) == "0.123"
+    assert report.shown(1234.5) == "1234"
+    assert report.shown(None) == "-"
 
 
 def test_wilsons_interval() -> None:

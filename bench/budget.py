@@ -80,33 +80,58 @@ def cases(budgets: Sequence[int]) -> Iterator[Case]:
 
 
 def count_thinking(
-    pieces: Sequence[bytes], opens: Sequence[str], shuts: Sequence[str], *, inside: bool
+    pieces: Sequence[bytes],
+    opens: Sequence[str],
+    shuts: Sequence[str],
+    *,
+    inside: bool,
+    told: str | None = None,
+    left: int = 0,
 ) -> int:
     """How many of these tokens were thoughts, from their bytes alone.
 
-    A token that completes a mark, of either kind, is none.
+    A token that completes a mark, of either kind, is none. A block that was opened again may be
+    closed by force, by tokens that are not among these: where all that was `told` as thought has
+    been seen, and `left` tokens were thought or no mark follows.
     """
     total = 0
-    text = b""
-    for piece in pieces:
+    thought = text = b""  # of blocks that have ended; since the last mark
+    for number, piece in enumerate(pieces, 1):
         text += piece
         marks = [mark.encode() for mark in (shuts if inside else opens) if mark.encode() in text]
         if marks:
+            before, _, text = text.partition(marks[0])
+            thought += before if inside else b""
             inside = not inside
-            text = b""
         else:
             total += inside
+        if inside and told is not None and _shown(thought + text, opens) == told:
+            follows = b"".join(pieces[number:]).startswith(tuple(mark.encode() for mark in shuts))
+            if total >= left or not follows:
+                inside, thought, text = False, thought + text, b""
     return total
 
 
-def count_chain(chain: Sequence[PhaseResult], tokenizer: Any, reasoning: Reasoning) -> int:
+def _shown(thought: bytes, opens: Sequence[str]) -> str:
+    """As a phase tells it: a mark that opens an open block is no text."""
+    for mark in opens:
+        thought = thought.replace(mark.encode(), b"")
+    return thought.decode("utf-8", "replace")
+
+
+def count_chain(
+    chain: Sequence[PhaseResult], tokenizer: Any, reasoning: Reasoning, budget: int
+) -> int:
     """Thinking tokens of one chain of thought. A thought ends once, by what its phase says."""
     total = 0
     for result in chain:
         thought = result.channel is Channel.REASONING
         shuts = ([result.mark] if result.mark else []) if thought else reasoning.shuts
         pieces = [tokenizer.piece(token) for token in result.tokens]
-        total += count_thinking(pieces, reasoning.opens, shuts, inside=thought)
+        told = None if thought else result.reasoning
+        total += count_thinking(
+            pieces, reasoning.opens, shuts, inside=thought, told=told, left=budget - total
+        )
     return total
 
 
@@ -135,7 +160,7 @@ def _wave(reasoner: Reasoner, case: Case, seeds: Sequence[int], count: Count) ->
     reasoning = reasoner.bundle.reasoning
     for handle, answer in zip(handles, answers, strict=True):
         chains = handle.chains
-        counted = [count_chain(chain, reasoner.engine, reasoning) for chain in chains]
+        counted = [count_chain(chain, reasoner.engine, reasoning, case.budget) for chain in chains]
         check(count, case.budget, answer, counted)
         drawn -= sum(_num_drawn(result) for chain in chains for result in chain)
     count.undeclared += drawn

@@ -136,6 +136,7 @@ from latent_pair import (  # noqa: E402
 @pytest.fixture(
     scope="module",
     params=[(kind, name) for kind in ("llama", "gpt2") for name in ("gguf", "onnx", "tensorrt-B")],
+    ids=" ".join,
 )
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -18,9 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from edgereason.export._frame import Job
-from edgereason.export._frame import run as export
-from edgereason.export._open import open_source
+from edgereason.export._frame import Job, export
 from numpy.typing import NDArray
 
 from edgereason.chat import thinking_prompt
@@ -67,9 +65,8 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     for target, quant in FORMS.items():
         form = f"{target} {quant}"
         say(form)
-        with tempfile.TemporaryDirectory() as out, open_source(source) as opened:
-            job = Job(target, Path(out) / "bundle", {"quant": quant})
-            bundle = export(job, opened, lambda stage, done, total: None).bundle
+        with tempfile.TemporaryDirectory() as out:
+            bundle = export(source, Job(target, Path(out) / "bundle", {"quant": quant})).bundle
             engine = open_engine(bundle)
             engine.set_threads(1)
             prompts = _prompts(bundle, engine, options)

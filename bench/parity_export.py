@@ -19,9 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from edgereason.export._frame import Job
-from edgereason.export._frame import run as export
-from edgereason.export._open import open_source
+from edgereason.export._frame import Job, export
 from numpy.typing import NDArray
 
 from edgereason import engines
@@ -234,8 +232,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             for target in options.targets:
                 say(f"{name}: {target}")
                 out = Path(folder) / target
-                with open_source(source) as opened:
-                    bundle = export(Job(target, out, {"quant": "f32"}), opened, _silent).bundle
+                bundle = export(source, Job(target, out, {"quant": "f32"})).bundle
                 engine = open_engine(bundle)
                 found.setdefault(name, {})[target] = differences(engine, model, options.seed)
                 del engine
@@ -275,10 +272,6 @@ def in_torch(model: str) -> tuple[Path, Torch]:
 
 def _real(name: str, folder: Path) -> tuple[Path, Torch]:
     return in_torch(name)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Exports here take a second."""
 
 
 def _findings(found: Mapping[str, Mapping[str, Differences]]) -> Findings:

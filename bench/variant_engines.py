@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from edgereason.export._frame import Job
-from edgereason.export._frame import run as export
+from edgereason.export._frame import Job, export
 from edgereason.export._open import open_source
 from numpy.typing import NDArray
 
@@ -175,9 +174,7 @@ def _prefix(model: str, name: str) -> Path | None:
 def exported(model: str, folder: Path, quant: str) -> dict[str, Bundle]:
     forms = {}
     for engine, target, precision in ((LLAMA, "gguf", quant), (ORT, "onnx", "f32")):
-        with open_source(model) as source:
-            job = Job(target, folder / target, {"quant": precision})
-            forms[engine] = export(job, source, lambda stage, done, total: None).bundle
+        forms[engine] = export(model, Job(target, folder / target, {"quant": precision})).bundle
     return forms
 
 

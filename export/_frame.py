@@ -27,6 +27,7 @@ from edgereason.template import render_text
 
 from ._agreement import Agreement, compare_tokens
 from ._job import Plan, Progress, needs_extra
+from ._open import open_source
 from ._prefixes import check_prefixes, copy_prefixes
 from ._source import Source
 
@@ -61,6 +62,12 @@ def plan(job: Job, source: Source) -> Plan:
     part = _part(job.out)
     _check_room(job, planned, _size(part) if _is_same(part, job, source) else 0)
     return replace(planned, notes=(*planned.notes, *_template_notes(source)))
+
+
+def export(text: str | Path, job: Job) -> Result:
+    """The job for a model that `open_source` opens; nobody looks at its progress."""
+    with open_source(text) as source:
+        return run(job, source, lambda stage, done, total: None)
 
 
 def run(job: Job, source: Source, progress: Progress) -> Result:

@@ -41,16 +41,16 @@ class Progress(Protocol):
 
 
 @contextmanager
-def needs_extra() -> Iterator[None]:
-    """A package of the extra `export` that is not there is said to be missing, not a bug."""
+def needs_extra(doing: str = "exporting", extras: str = "export") -> Iterator[None]:
+    """A package of these extras that is not there is said to be missing, not a bug."""
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("edgereason"):
             raise
         raise UsageError(
-            f"exporting needs the package {error.name}, which is not installed",
-            "pip install 'edgereason[export]'",
+            f"{doing} needs the package {error.name}, which is not installed",
+            f"pip install 'edgereason[{extras}]'",
         ) from None
 
 

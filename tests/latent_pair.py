@@ -14,8 +14,7 @@ import hf_models
 import torch
 import transformers
 import trt_twin
-from edgereason.export._frame import Job, run
-from edgereason.export._open import open_source
+from edgereason.export._frame import Job, export
 
 from edgereason.chat import thinking_prompt
 from edgereason.lowering import prompt_tokens
@@ -140,8 +139,7 @@ def open_pair(name: str, kind: str, tmp: Path, context: int = 0) -> Iterator[Pai
     if context:
         config["max_position_embeddings"] = context
     (folder / "config.json").write_text(json.dumps(config))
-    with open_source(folder) as source:
-        run(Job(form.target, tmp / "out", form.options), source, lambda *_: None)
+    export(folder, Job(form.target, tmp / "out", form.options))
     model = hf_models.build_model(kind)
     if form.dtype == "float16":
         model = model.half().float()  # the weights as they were saved

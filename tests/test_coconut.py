@@ -119,8 +119,7 @@ pytest.importorskip("gguf", reason="writes with the extra `export`")
 pytest.importorskip("onnxruntime", reason="runs an ONNX model")
 
 import hf_models  # noqa: E402  # needs torch
-from edgereason.export._frame import Job, run  # noqa: E402
-from edgereason.export._open import open_source  # noqa: E402
+from edgereason.export._frame import Job, export  # noqa: E402
 from latent_pair import (  # noqa: E402
     END,
     FORMS,
@@ -219,8 +218,7 @@ def test_votes_sample_after_the_same_thought(pair: Pair) -> None:
 
 def test_a_plain_bundle_needs_to_be_told(tmp_path: Path) -> None:
     folder = hf_models.save_model(tmp_path / "hf", "llama")
-    with open_source(folder) as source:
-        run(Job("gguf", tmp_path / "out", {"quant": "f16"}), source, lambda *_: None)
+    export(folder, Job("gguf", tmp_path / "out", {"quant": "f16"}))
     with (
         Reasoner.open(str(tmp_path / "out"), threads=1) as reasoner,
         pytest.raises(UnsupportedError, match="hidden_out"),
@@ -324,8 +322,7 @@ def test_the_bench_finds_a_step_like_torchs(
     model = hf_models.save_model(tmp_path / "hf", "llama")
     if form == "gguf":
         pytest.importorskip("accelerate", reason="transformers reads a GGUF with it")
-        with open_source(model) as source:
-            run(Job("gguf", tmp_path / "out", {"quant": "f16"}), source, lambda *_: None)
+        export(model, Job("gguf", tmp_path / "out", {"quant": "f16"}))
         model = tmp_path / "out"
     asked = ["--question", "What is?", "--latents", "2", "--steps", "10"]
     asked += ["--wait-idle", "0", "--quiet"]

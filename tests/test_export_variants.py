@@ -14,6 +14,7 @@ pytest.importorskip("onnx", reason="the extra `export`")
 
 from edgereason.export import _frame
 from edgereason.export._frame import Job, plan, run
+from edgereason.export._frame import export as export_model
 from edgereason.export._open import open_source
 
 from edgereason import hub
@@ -30,8 +31,7 @@ PREFIXES = [f"prefixes/operator-{slots}.safetensors" for slots in (128, 32, 8)]
 
 
 def export(model: str | Path, target: str, out: Path) -> Bundle:
-    with open_source(model) as source:
-        return run(Job(target, out, TARGETS[target]), source, lambda *_: None).bundle
+    return export_model(model, Job(target, out, TARGETS[target])).bundle
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -18,7 +18,8 @@ pytest.importorskip("gguf", reason="writes with the extra `export`")
 
 import hf_models
 import llama_cpp as lib
-from edgereason.export._frame import Job, Result, run
+from edgereason.export._frame import Job, Result
+from edgereason.export._frame import export as export_model
 from edgereason.export._imatrix import Imatrix
 from edgereason.export._imatrix import write as write_imatrix
 from edgereason.export._open import open_source
@@ -33,8 +34,7 @@ _SILENT = lib.llama_log_callback(lambda level, text, data: None)
 
 
 def export(source: Path, out: Path, quant: str) -> Result:
-    with open_source(source) as opened:
-        return run(Job("gguf", out, {"quant": quant}), opened, lambda stage, done, total: None)
+    return export_model(source, Job("gguf", out, {"quant": quant}))
 
 
 def prompts() -> list[list[int]]:
@@ -179,8 +179,7 @@ def test_an_importance_matrix_reaches_the_quantizer(tmp_path: Path) -> None:
         matrix = Imatrix(sums, {each: np.ones(1, np.int64) for each in sums}, {})
         write_imatrix(matrix, tmp_path / "imatrix.gguf")
         options = {"quant": "q4_0", "imatrix": tmp_path / "imatrix.gguf"}
-        with open_source(folder) as source:
-            made = run(Job("gguf", tmp_path / way, options), source, lambda *progress: None)
+        made = export_model(folder, Job("gguf", tmp_path / way, options))
         with open_source(made.bundle.path) as back:
             errors[way] = float(np.square(back.tensor(name) - exact)[:, :8].mean())
     assert errors["first columns"] < 0.9 * errors["even"]

@@ -18,8 +18,7 @@ pytest.importorskip("onnxruntime", reason="one of the engines")
 
 import trt_twin
 from cli_runner import Cli
-from edgereason.export._frame import Job, run
-from edgereason.export._open import open_source
+from edgereason.export._frame import Job, export
 from hf_models import build_model, save_tokenizer
 from numpy.typing import NDArray
 
@@ -58,9 +57,7 @@ def wide_llama() -> Any:
 def exported(model: Any, kind: str, folder: Path, target: str) -> Bundle:
     model.save_pretrained(folder / "hf")
     save_tokenizer(folder / "hf", kind)
-    with open_source(folder / "hf") as source:
-        job = Job(target, folder / target, {"quant": "f32"})
-        return run(job, source, lambda stage, done, total: None).bundle
+    return export(folder / "hf", Job(target, folder / target, {"quant": "f32"})).bundle
 
 
 def made_up(model: Any, slots: int, seed: int = 0) -> tuple[Floats, Floats]:

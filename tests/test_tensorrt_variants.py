@@ -16,7 +16,7 @@ pytest.importorskip("onnxruntime", reason="runs the graph")
 
 import trt_twin
 from edgereason.bench.variants import problems
-from edgereason.export._frame import Job, run
+from edgereason.export._frame import Job, export, run
 from edgereason.export._open import open_source
 
 from edgereason.bundle import verify
@@ -40,9 +40,8 @@ def twins(
     opened: dict[str, Reasoner] = {}
     with trt_twin.in_its_place():
         for model in ("nano", "nano-infty"):
-            with open_source(model) as source:
-                job = Job("tensorrt", folder / model, {"graph_only": True, "form": request.param})
-                run(job, source, lambda *_: None)
+            options = {"graph_only": True, "form": request.param}
+            export(model, Job("tensorrt", folder / model, options))
             opened[model] = Reasoner.open(str(folder / model))
         yield opened
         for reasoner in opened.values():

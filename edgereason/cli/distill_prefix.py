@@ -8,7 +8,6 @@ from typing import Annotated
 
 from edgereason.cli._options import Debug, Json, flag
 from edgereason.cli._stages import stages
-from edgereason.errors import UsageError
 
 
 def command(
@@ -39,21 +38,15 @@ def command(
     Beside --out lie a log and a plot of the loss. The same command goes on with a training that was
     stopped.
     """
-    try:
-        from edgereason.export._distill import Options, distill
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("edgereason"):
-            raise
-        raise UsageError(
-            f"training needs the package {error.name}, which is not installed",
-            "pip install 'edgereason[export,recipes]'",
-        ) from None
     from edgereason.export._job import needs_extra
-    from edgereason.export._open import open_source
 
-    options = Options(slots, steps, lr, batch, seed, threads, thinking, task)
-    with needs_extra(), open_source(base) as source, stages() as progress:
-        made = distill(source, demos, out, options, progress, force=force)
+    with needs_extra("training", "export,recipes"):
+        from edgereason.export._distill import Options, distill
+        from edgereason.export._open import open_source
+
+        options = Options(slots, steps, lr, batch, seed, threads, thinking, task)
+        with open_source(base) as source, stages() as progress:
+            made = distill(source, demos, out, options, progress, force=force)
     told = {
         "path": str(out),
         "name": made.name,

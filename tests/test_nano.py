@@ -29,20 +29,11 @@ from edgereason.export.recipes.nano import (
 )
 from edgereason.export.recipes.nano import tokenizer as vocabulary
 from edgereason.export.recipes.nano.model import Nano, Shape
-from typer.testing import CliRunner
+from tiny_nano import TINY, WORDS, one_thread, run  # noqa: F401  # a fixture
 
 from edgereason.errors import BundleError, UsageError
 from edgereason.reasoning import detect_reasoning
 from edgereason.template import render_text
-
-TINY = Shape(num_embd=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, num_ff=64)
-WORDS = vocabulary.build()
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
 
 
 def tiny(**changes: int) -> Nano:
@@ -339,14 +330,12 @@ def test_a_foreign_tokenizer_is_refused() -> None:
 def test_the_base_is_trained_and_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "Shape", lambda: replace(TINY, context=330))
 
-    def run(*args: str) -> str:
-        result = CliRunner().invoke(commands.app, [*args, "--threads", "1"])
-        assert result.exit_code == 0, result.output
-        return result.output
-
     base = str(tmp_path / "base")
-    run("base", "--out", base, "--steps", "1", "--examples", "2", "--tasks", "chain=2,reach")
-    output = run("evaluate", "--model", base, "--tasks", "chain", "--modes", "think", "--num", "2")
+    threads = ("--threads", "1")
+    few = ("--steps", "1", "--examples", "2", "--tasks", "chain=2,reach")
+    run("base", "--out", base, *few, *threads)
+    judged = ("--tasks", "chain", "--modes", "think", "--num", "2")
+    output = run("evaluate", "--model", base, *judged, *threads)
     score = json.loads(output.splitlines()[-1])["scores"][0]
     assert (score["task"], score["mode"], score["num"]) == ("chain", "think", 2)
 

@@ -17,21 +17,11 @@ pytest.importorskip("safetensors", reason="the recipes save safetensors")
 
 from edgereason.bench.tasks import reach
 from edgereason.bench.tasks.base import split_of
-from edgereason.export.recipes.nano import __main__ as commands
 from edgereason.export.recipes.nano import coconut, folder, latent
-from edgereason.export.recipes.nano import tokenizer as vocabulary
-from edgereason.export.recipes.nano.model import Nano, Shape
-from typer.testing import CliRunner
+from edgereason.export.recipes.nano.model import Nano
+from tiny_nano import TINY, WORDS, one_thread, run  # noqa: F401  # a fixture
 
-TINY = Shape(num_embd=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, num_ff=64)
-WORDS = vocabulary.build()
 MIXTURE = coconut.Mixture(latent=2, think=1, none=1)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
 
 
 def text_of(ids: Sequence[int]) -> str:
@@ -165,17 +155,13 @@ def test_the_words_begin_as_different_as_digits_are() -> None:
 
 
 def test_every_stage_is_trained_and_the_last_is_judged(tmp_path: Path) -> None:
-    def run(*args: str) -> str:
-        result = CliRunner().invoke(commands.app, [*args, "--threads", "1"])
-        assert result.exit_code == 0, result.output
-        return result.output
-
     folder.save(Nano(replace(TINY, context=330)), WORDS, tmp_path / "base")
+    threads = ("--threads", "1")
     few = ("--facts", "1", "--first", "1", "--steps", "1", "--last", "1", "--examples", "2")
-    run("coconut", "--start", str(tmp_path / "base"), "--out", str(tmp_path), *few)
+    run("coconut", "--start", str(tmp_path / "base"), "--out", str(tmp_path), *few, *threads)
     log = (tmp_path / "stage-7" / "log.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["step"] for line in log] == [1]
     judged = ("--tasks", "reach", "--modes", "latent:6", "--num", "2")
-    output = run("evaluate", "--model", str(tmp_path), *judged)
+    output = run("evaluate", "--model", str(tmp_path), *judged, *threads)
     score = json.loads(output.splitlines()[-1])["scores"][0]
     assert (score["task"], score["mode"], score["num"]) == ("reach", "latent:6", 2)

@@ -15,14 +15,11 @@ pytest.importorskip("safetensors", reason="the recipes save safetensors")
 
 from edgereason.bench.tasks import iterate
 from edgereason.bench.tasks.base import split_of
-from edgereason.export.recipes.nano import __main__ as commands
 from edgereason.export.recipes.nano import folder, infty
 from edgereason.export.recipes.nano import tokenizer as vocabulary
 from edgereason.export.recipes.nano.model import Nano, Shape
-from typer.testing import CliRunner
+from tiny_nano import TINY, WORDS, one_thread, run  # noqa: F401  # a fixture
 
-TINY = Shape(num_embd=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, num_ff=64)
-WORDS = vocabulary.build()
 ROUND = re.compile(
     r"<\|im_start\|>user\n(?P<question>.*?)(\n<history>\n(?P<left>\d+):(?P<x>\d+)\n</history>)?"
     r"<\|im_end\|>\n<\|im_start\|>assistant\n<think>\n(?P<thought>.*)\n</think>\n\n"
@@ -94,7 +91,6 @@ def test_rounds_are_learned_from_a_base(tmp_path: Path) -> None:
     folder.save(Nano(replace(TINY, context=330)), WORDS, tmp_path / "base")
     args = ("--start", str(tmp_path / "base"), "--out", str(tmp_path / "out"))
     few = ("--steps", "1", "--examples", "2", "--threads", "1")
-    result = CliRunner().invoke(commands.app, ["infty", *args, *few])
-    assert result.exit_code == 0, result.output
+    run("infty", *args, *few)
     config = json.loads((tmp_path / "out" / "config.json").read_text("utf-8"))
     assert config["edgereason"]["variant"]["kind"] == "infty_think"

@@ -12,21 +12,11 @@ torch = pytest.importorskip("torch", reason="the recipes train with torch")
 pytest.importorskip("tokenizers", reason="the recipes learn their tokenizer with tokenizers")
 pytest.importorskip("safetensors", reason="the recipes save safetensors")
 
-from edgereason.export.recipes.nano import __main__ as commands
 from edgereason.export.recipes.nano import folder, lora
-from edgereason.export.recipes.nano import tokenizer as vocabulary
-from edgereason.export.recipes.nano.model import Nano, Shape
-from typer.testing import CliRunner
+from edgereason.export.recipes.nano.model import Nano
+from tiny_nano import TINY, WORDS, one_thread, run  # noqa: F401  # a fixture
 
 from edgereason.errors import UsageError
-
-TINY = Shape(num_embd=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, num_ff=64)
-WORDS = vocabulary.build()
-
-
-def run(*args: str) -> None:
-    result = CliRunner().invoke(commands.app, args)
-    assert result.exit_code == 0, result.output
 
 
 def test_demonstrations_are_problems_of_their_split_with_a_way(tmp_path: Path) -> None:

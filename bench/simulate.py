@@ -1,14 +1,15 @@
-"""Deadlines in virtual time: the scheduler's policy without a model, without noise, in seconds.
+"""Deadlines in virtual time: the scheduler's policy without a model, in seconds.
 
 The native scheduler on the scripted engine and a clock that only steps move: a step takes a fixed
-time, and more for each row. The same requests as in `deadline.py`, thinking for a random while;
-all chance comes from the seed. For trying out the scheduler's own figures: `--margin`,
-`--chunk-ms`.
+time, and more for each row; `--noise` and `--slow-share` make it uncertain. The same requests as in
+`deadline.py`, thinking for a random while; all chance comes from the seed. For trying out the
+scheduler's own figures: `--margin`, `--chunk-ms`.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ _SHARED: Final = 27  # tokens that all prompts begin with, as chat templates wri
 _INSTRUCTION: Final = 25  # tokens that tell a model to think
 _CHARACTERS: Final = 4  # a token, about
 _CLOSE: Final = (10, 11, 12, 13)
+_PACES: Final = 9973
 _WAIT_MS: Final = 5.0  # with nothing to do time goes on by so much
 _REASONS: Final = tuple(StopReason)
 
@@ -49,7 +51,12 @@ class Machine:
         self._options = options
         self._clock = _core.ManualClock()
         self._engine = _core.ScriptedEngine(
-            (), clock=self._clock, step_ms=options.step_ms, row_ms=options.row_ms, context=8192
+            (),
+            clock=self._clock,
+            step_ms=options.step_ms,
+            row_ms=options.row_ms,
+            pace=_pace(options, random.Random(seed)),
+            context=8192,
         )
         self._core = _core.Scheduler(
             self._engine, clock=self._clock, margin=options.margin, chunk_ms=options.chunk_ms
@@ -139,6 +146,15 @@ class Machine:
         )
 
 
+def _pace(options: argparse.Namespace, generator: random.Random) -> list[float]:
+    """How much longer or shorter than usual steps take, in turn."""
+    return [
+        math.exp(generator.gauss(0, options.noise))
+        * (options.slow if generator.random() < options.slow_share else 1.0)
+        for _ in range(_PACES)
+    ]
+
+
 def prompt_tokens(question: str) -> int:
     return _SHARED + _INSTRUCTION + len(question) // _CHARACTERS
 
@@ -165,7 +181,8 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             jobs = draw(options.requests, rate, Mix(), seed, owed_s)
             ended += Machine(options, seed).play(jobs)
             at_best += late_at_best(jobs, owed_s)
-        rows.append((owed, *summary(ended, options.answer_tokens), at_best))
+        step_ms = options.step_ms + options.row_ms
+        rows.append((owed, *summary(ended, options.answer_tokens, step_ms), at_best))
     figures = {"costs": asdict(costs), "loads": [dict(zip(_COLUMNS, r, strict=True)) for r in rows]}
     return Findings(figures, (Table("In virtual time", _COLUMNS, rows),))
 
@@ -174,20 +191,24 @@ _COLUMNS: Final = (
     "owed share",
     "requests",
     "late",
+    "late by over a step",
     "most ms late",
     "answer cut",
+    "no token",
     "under 4 tokens",
     "mean thinking",
     "late in sequence",
 )
 
 
-def summary(ended: Sequence[Ended], answer_tokens: int) -> tuple[float, ...]:
+def summary(ended: Sequence[Ended], answer_tokens: int, step_ms: float) -> tuple[float, ...]:
     return (
         len(ended),
         sum(one.late_ms > 0 for one in ended),
+        sum(one.late_ms > step_ms for one in ended),
         max(0.0, *(one.late_ms for one in ended)),
         sum(one.answer_tokens < answer_tokens for one in ended),
+        sum(one.answer_tokens == 0 for one in ended),
         sum(one.answer_tokens < 4 for one in ended),
         mean(one.thinking_tokens for one in ended),
     )
@@ -197,6 +218,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     # SmolLM2-135M in Q4_1 on two cores of an x86-64 server.
     parser.add_argument("--step-ms", type=float, default=4.4, help="of a step without rows")
     parser.add_argument("--row-ms", type=float, default=2.9, help="of each row")
+    parser.add_argument("--noise", type=float, default=0.0, help="spread of a step's logarithm")
+    parser.add_argument("--slow", type=float, default=2.0, help="times as long as usual")
+    parser.add_argument("--slow-share", type=float, default=0.0, help="of steps that are slow")
     parser.add_argument("--owed", type=float, nargs="+", default=[0.3, 0.55, 0.8])
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=6, help="runs of that many requests")

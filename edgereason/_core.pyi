@@ -154,6 +154,7 @@ class ScriptedEngine(Engine):
         step_ms: float = 0,
         cell_ms: float = 0,
         row_ms: float = 0,
+        pace: Iterable[float] = (),
         sleep_ms: float = 0,
         fail_at_step: int = -1,
     ) -> None: ...

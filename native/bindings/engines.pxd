@@ -55,6 +55,7 @@ cdef extern from "edgereason/scripted.h" namespace "edgereason":
         double step_ms
         double cell_ms
         double row_ms
+        vector[double] pace
         double sleep_ms
         int64_t fail_at_step
 

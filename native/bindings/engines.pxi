@@ -213,7 +213,7 @@ cdef class ScriptedEngine(Engine):
         self, rules=(), *, words=(), control=("<|im_start|>",), str end="<|im_end|>",
         uint32_t caps=63, int32_t context=4096, int32_t max_rows=512, int32_t max_seqs=16,
         int32_t max_threads=1, int32_t num_embd=8, ManualClock clock=None, double step_ms=0,
-        double cell_ms=0, double row_ms=0, double sleep_ms=0, int64_t fail_at_step=-1,
+        double cell_ms=0, double row_ms=0, pace=(), double sleep_ms=0, int64_t fail_at_step=-1,
     ):
         cdef ScriptedOptions options
         cdef ScriptedRule rule
@@ -234,6 +234,7 @@ cdef class ScriptedEngine(Engine):
         options.step_ms = step_ms
         options.cell_ms = cell_ms
         options.row_ms = row_ms
+        options.pace = pace
         options.sleep_ms = sleep_ms
         options.fail_at_step = fail_at_step
         self.scripted.reset(new CScriptedEngine(options))

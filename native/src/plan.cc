@@ -64,7 +64,9 @@ bool YieldsToMoreUrgent(const PlanSeq& seq, std::span<const PlanSeq> seqs,
   return false;
 }
 
-// Puts one step together, never at the cost of those that are in it already.
+// Puts one step together, never at the cost of those that are in it already. It takes at most half
+// of the time until the earliest deadline, where there is a choice: a step twice as slow as
+// expected makes nobody late.
 struct StepBuilder {
   std::span<const PlanSeq> seqs;
   const CostModel& cost;
@@ -72,6 +74,7 @@ struct StepBuilder {
   std::span<std::int32_t> rows;
   std::int32_t num_seqs = 0;
   std::int32_t total = 0;
+  double due_ms = std::numeric_limits<double>::infinity();  // until the earliest deadline
   bool alone = true;  // nobody else waits, so a prompt need not be cut
 
   // The longest this step may take for `seq` to be in time, if later steps take `later_ms`.
@@ -83,17 +86,18 @@ struct StepBuilder {
 
   // How long the prompt of the first in a step may make it. Alone it is not cut for others, but
   // under a deadline the clock must be looked at in between: the load may change, and where one
-  // request has a deadline, the next may arrive with an earlier one.
+  // request has a deadline, the next may arrive with an earlier one. What is left of a prompt may
+  // take all the time that is left: read in halves it would come to nothing.
   double FirstChunkMs(const PlanSeq& seq) const noexcept {
-    if (!alone) return limits.chunk_ms;
-    if (!std::isfinite(seq.deadline_ms)) return std::numeric_limits<double>::infinity();
-    const double quarter_ms = (seq.deadline_ms - limits.now_ms) / 4;
-    return std::clamp(quarter_ms, limits.chunk_ms, kAloneChunks * limits.chunk_ms);
+    const bool is_rest = cost.StepMs(seq.pending) <= std::min(due_ms, limits.chunk_ms);
+    const double most_ms = is_rest ? due_ms : due_ms / 2;
+    if (seq.pending <= kShortRows || (alone && !std::isfinite(seq.deadline_ms))) return most_ms;
+    return std::min(most_ms, (alone ? kAloneChunks : 1.0) * limits.chunk_ms);
   }
 
   double AllowedWith(const PlanSeq& added) const noexcept {
     const double later_ms = cost.StepMs(num_seqs + 1);
-    double allowed_ms = AllowedMs(added, later_ms);
+    double allowed_ms = std::min(due_ms / 2, AllowedMs(added, later_ms));
     for (std::size_t i = 0; i < seqs.size(); ++i) {
       if (rows[i] > 0) allowed_ms = std::min(allowed_ms, AllowedMs(seqs[i], later_ms));
     }
@@ -111,7 +115,7 @@ struct StepBuilder {
         const double target_ms = is_short ? allowed_ms : std::min(allowed_ms, limits.chunk_ms);
         room = std::min(room, cost.RowsWithin(target_ms, limits.max_rows) - total);
       }
-    } else if (seq.pending > kShortRows) {
+    } else if (seq.pending > 1) {
       room = std::min(room, cost.RowsWithin(FirstChunkMs(seq), limits.max_rows));
     }
     const std::int32_t granted = std::min(seq.pending, room);
@@ -152,6 +156,9 @@ std::int32_t PlanStep(std::span<const PlanSeq> seqs, std::span<const std::int32_
                       std::span<std::int32_t> rows) noexcept {
   std::fill(rows.begin(), rows.end(), 0);
   StepBuilder step{seqs, cost, limits, rows};
+  if (!by_deadline.empty()) {
+    step.due_ms = seqs[static_cast<std::size_t>(by_deadline.front())].deadline_ms - limits.now_ms;
+  }
   std::int32_t num_ready = 0;
   std::int32_t top = std::numeric_limits<std::int32_t>::min();
   for (const PlanSeq& seq : seqs) {

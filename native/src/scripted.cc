@@ -210,8 +210,11 @@ void ScriptedEngine::Take(std::span<const Row> rows) noexcept {
   if (options_.clock) {
     double cells = 0;
     for (const Row& row : rows) cells += row.pos;
-    options_.clock->Advance(options_.step_ms + options_.cell_ms * cells +
-                            options_.row_ms * static_cast<double>(rows.size()));
+    const auto& pace = options_.pace;
+    const auto turn = static_cast<std::size_t>(num_steps_ - 1);
+    options_.clock->Advance((pace.empty() ? 1.0 : pace[turn % pace.size()]) *
+                            (options_.step_ms + options_.cell_ms * cells +
+                             options_.row_ms * static_cast<double>(rows.size())));
   }
   if (options_.sleep_ms > 0) {
     std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(options_.sleep_ms));

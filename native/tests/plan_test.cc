@@ -89,7 +89,7 @@ TEST(LonePromptIsNotCut) {
   CHECK_EQ(Rows({prompt}, {.max_rows = 128}), (Ints{128}));
 }
 
-TEST(LonePromptUnderADeadlineIsReadInQuarters) {
+TEST(LonePromptUnderADeadlineIsReadInChunks) {
   PlanSeq prompt = Answering(400);
   prompt.pending = 300;
   const auto rows = Rows({prompt});
@@ -101,6 +101,32 @@ TEST(LonePromptWithALateDeadlineLetsOthersIn) {
   prompt.pending = 300;
   const auto rows = Rows({prompt}, {.chunk_ms = 60});
   CHECK(rows[0] >= 105 && rows[0] <= 111);  // 9 + 111 = 120 ms
+}
+
+TEST(PromptTakesHalfOfTheTimeLeft) {
+  PlanSeq prompt = Answering(80);
+  prompt.pending = 300;
+  const auto rows = Rows({prompt});
+  CHECK(rows[0] >= 25 && rows[0] <= 31);  // 9 + 31 = 40 ms
+  prompt.pending = 16;
+  prompt.deadline_ms = 30;
+  CHECK_EQ(Rows({prompt}, {.chunk_ms = 20}), (Ints{6}));  // 9 + 6 = 15 ms
+}
+
+TEST(RestOfAPromptTakesAllTheTimeLeft) {
+  PlanSeq prompt = Answering(60);
+  prompt.pending = 40;
+  CHECK_EQ(Rows({prompt}), (Ints{40}));  // 9 + 40 = 49 ms
+}
+
+TEST(LastTokenIsNotHeldUpByOthersPrompts) {
+  PlanSeq last = Answering(40);
+  last.owed_steps = 1;
+  PlanSeq prompt = Answering(5000);
+  for (const std::int32_t pending : {300, 40, 16}) {
+    prompt.pending = pending;
+    CHECK_EQ(Rows({last, prompt}), (Ints{1, 10}));  // 9 + 11 = 20 ms
+  }
 }
 
 TEST(PromptIsCutWhileOthersDecode) {

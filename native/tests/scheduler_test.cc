@@ -146,6 +146,31 @@ TEST(OverloadIsAnsweredInTime) {
   }
 }
 
+// One step in a while takes twice as long as expected.
+TEST(ASlowStepMakesNoAnswerLateByMoreThanAToken) {
+  for (double deadline_ms = 150; deadline_ms < 400; deadline_ms += 7) {
+    for (std::size_t slow = 0; slow < 19; ++slow) {
+      ScriptedOptions model = Endless();
+      model.step_ms = 4;
+      model.row_ms = 5;
+      model.pace.assign(19, 1);
+      model.pace[slow] = 2;
+      Harness harness(model);
+      const double due_ms = harness.clock->NowMs() + deadline_ms;
+      const RequestId id =
+          harness.Ask({Think(harness), Answer(harness, 4)}, {.deadline_ms = deadline_ms});
+      for (const char letter : {'a', 'b', 'c'}) {
+        Phase think = Think(harness);
+        think.fresh = harness.Ids(std::string(300, letter) + "Q?");
+        harness.Ask({think, Answer(harness)}, {.deadline_ms = 9000});
+      }
+      const Outcome& outcome = harness.Finish(id);
+      CHECK(!outcome.last().text.empty());
+      CHECK(outcome.end_ms - due_ms <= 9);
+    }
+  }
+}
+
 TEST(CancelFreesCellsWithinOneStep) {
   Harness harness(Endless());
   const std::int32_t before = harness.num_free_cells();

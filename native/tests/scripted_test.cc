@@ -187,6 +187,13 @@ TEST(TimePassesOnItsClock) {
   ScriptedEngine engine({.clock = clock, .step_ms = 10, .cell_ms = 1, .row_ms = 2});
   CHECK_EQ(Feed(&engine, 0, "abc"), Status::kOk);  // reads 0 + 1 + 2 cells
   CHECK_NEAR(clock->NowMs(), 10 + 3 + 6, 1e-9);
+
+  ScriptedEngine uneven({.clock = clock, .step_ms = 10, .pace = {1, 3}});
+  for (const double ms : {10, 30, 10}) {
+    const double begin_ms = clock->NowMs();
+    CHECK_EQ(Feed(&uneven, 0, "a"), Status::kOk);
+    CHECK_NEAR(clock->NowMs() - begin_ms, ms, 1e-9);
+  }
 }
 
 TEST(FailsWhenTheScriptSaysSo) {

@@ -96,6 +96,7 @@ def plan_step(
     rows = [0] * len(seqs)
     ready = [seq for seq in seqs if not seq.blocked]
     top = max((seq.priority for seq in ready), default=0)
+    left = min((seq.deadline_ms for seq in seqs), default=math.inf) - limits.now_ms
 
     def allowed(seq: Seq, later: float) -> float:
         if not math.isfinite(seq.deadline_ms):
@@ -109,20 +110,21 @@ def plan_step(
         if total > 0:
             inside = [j for j, num in enumerate(rows) if num > 0]
             later = cost.step_ms(len(inside) + 1)
-            most = min(allowed(seqs[j], later) for j in [*inside, i])
+            most = min(left / 2, *(allowed(seqs[j], later) for j in [*inside, i]))
             if cost.step_ms(total + 1) > most:
                 return
             if seqs[i].pending > 1:
                 short = seqs[i].pending <= SHORT_ROWS and total + seqs[i].pending <= PREFILL_ROWS
                 target = most if short else min(most, limits.chunk_ms)
                 room = min(room, cost.rows_within(target, limits.max_rows) - total)
-        elif seqs[i].pending > SHORT_ROWS:
-            chunk = limits.chunk_ms
-            if len(ready) == 1 and math.isfinite(seqs[i].deadline_ms):
-                chunk = min(max(chunk, (seqs[i].deadline_ms - limits.now_ms) / 4), 2 * chunk)
-            elif len(ready) == 1:
-                chunk = math.inf
-            room = min(room, cost.rows_within(chunk, limits.max_rows))
+        elif seqs[i].pending > 1:
+            is_rest = cost.step_ms(seqs[i].pending) <= min(left, limits.chunk_ms)
+            most = left if is_rest else left / 2
+            alone = len(ready) == 1
+            free = alone and math.isinf(seqs[i].deadline_ms)
+            if seqs[i].pending > SHORT_ROWS and not free:
+                most = min(most, (2 if alone else 1) * limits.chunk_ms)
+            room = min(room, cost.rows_within(most, limits.max_rows))
         rows[i] = max(0, min(seqs[i].pending, room))
 
     owed = [i for i in by_deadline if not seqs[i].blocked and seqs[i].owed]

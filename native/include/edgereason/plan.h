@@ -4,9 +4,10 @@
 // Two kinds of work compete. *Owed*: the prompt and the answer of a request with a deadline, once
 // its thinking is over. *Optional*: thinking, and everything without a deadline. Owed work goes
 // first, the earliest deadline first whatever its priority, except that none takes the time that a
-// request of higher priority needs to be in time. Optional work runs only in the highest priority
-// class that is present, so a more urgent request pauses a less urgent one between two tokens;
-// inside the class the earliest deadline goes first, then the earliest arrival.
+// request of higher priority needs to be in time. Where it can be cut, a step takes no more than
+// half of the time until the earliest deadline: expectations may be wrong. Optional work runs only
+// in the highest priority class that is present, so a more urgent request pauses a less urgent one
+// between two tokens; inside the class the earliest deadline goes first, then the earliest arrival.
 #pragma once
 
 #include <cstdint>

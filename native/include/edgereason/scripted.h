@@ -47,6 +47,7 @@ struct ScriptedOptions {
   double step_ms = 0;
   double cell_ms = 0;
   double row_ms = 0;
+  std::vector<double> pace = {};   // times what each step takes, in turn, over and over; none: 1
   double sleep_ms = 0;             // real time that each step takes
   std::int64_t fail_at_step = -1;  // this Decode and all later ones fail; -1: never
 };

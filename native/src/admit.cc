@@ -7,6 +7,7 @@ namespace edgereason {
 namespace {
 
 constexpr std::int32_t kWorthWaiting = 32;  // tokens
+constexpr std::int32_t kWorthKeeping = 8;   // tokens
 
 }  // namespace
 
@@ -75,6 +76,21 @@ bool Scheduler::Admit(Sequence* sequence) {
   if (sequence->num_decoded >= sequence->num_slots()) return true;
   ReleaseKv(sequence);  // slots of a prefix are never decoded
   return false;
+}
+
+// Requests with deadlines leave behind what the prompts of two in a row began with, such as a
+// system prompt, for all that follow: where time is short, reading it anew may be all of it.
+void Scheduler::ParkBeginning(Sequence* sequence) {
+  const auto decoded = sequence->tokens().first(static_cast<std::size_t>(sequence->num_decoded));
+  const std::int32_t common = CommonPrefix(last_begun_, decoded);
+  if (!decoded.empty()) last_begun_.assign(decoded.begin(), decoded.end());
+  if (common < kWorthKeeping || kv_.FindParked(decoded).len >= common) return;
+  if (kv_.Trim(sequence->slot, common) == common) {
+    kv_.Park(sequence->slot, decoded.first(static_cast<std::size_t>(common)));
+  } else {
+    kv_.Release(sequence->slot);
+  }
+  sequence->slot = -1;
 }
 
 // Takes back rows for which no cell is left. Prompts and answers have their cells claimed; each

@@ -414,6 +414,7 @@ void Scheduler::Forget(Sequence* sequence, bool park) {
     kv_.Park(sequence->slot,
              sequence->tokens().first(static_cast<std::size_t>(sequence->num_decoded)));
   } else {
+    if (std::isfinite(sequence->options().deadline_ms)) ParkBeginning(sequence);
     ReleaseKv(sequence);
   }
   sequences_.erase(sequence->id());

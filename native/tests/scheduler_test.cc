@@ -223,6 +223,23 @@ TEST(CommonPrefixIsDecodedOnce) {
   CHECK_EQ(harness.Finish(first).phases[0].num_cached, 0);
 }
 
+TEST(BeginningOfPromptsIsKeptForDeadlines) {
+  for (const double deadline_ms : {kNever, 3000.0}) {
+    Harness harness(Model());
+    std::vector<std::int32_t> cached;
+    for (const char letter : {'a', 'b', 'c', 'd'}) {
+      Phase think = Think(harness, 10);
+      think.fresh = harness.Ids(std::string(40, 'p') + letter + "Q?");
+      const RequestId id = harness.Ask({think, Answer(harness)}, {.deadline_ms = deadline_ms});
+      cached.push_back(harness.Finish(id).phases[0].num_cached);
+      harness.scheduler->Close(id, false);
+    }
+    const std::int32_t kept = deadline_ms < kNever ? 40 : 0;
+    CHECK_EQ(cached, (std::vector<std::int32_t>{0, 0, kept, kept}));
+    CHECK_EQ(harness.num_free_cells(), harness.engine->info().num_cells - kept);
+  }
+}
+
 TEST(EqualPromptsAtOnceAreReadOnce) {
   Harness harness(Model());
   Phase think = Think(harness, 10);

@@ -147,6 +147,7 @@ class Scheduler {
   bool Admit(Sequence* sequence);
   bool PrefixIsComing(const Sequence& sequence) const noexcept;
   bool EvictOne();
+  void ParkBeginning(Sequence* sequence);
   void CloseThinkingInTime(double now_ms);
   PlanSeq View(const Sequence& sequence) const noexcept;
   void CountArrival(const Sequence& sequence, double now_ms) noexcept;
@@ -202,6 +203,7 @@ class Scheduler {
   std::vector<Event> ended_;      // results that the ring had no room for
   SchedulerStats counters_;       // the sums; Publish copies them
   bool made_room_ = false;
+  std::vector<Token> last_begun_;      // what the last request with a deadline held when it ended
   Token next_slot_ = kFirstSlotToken;  // of the next prefix
   double arriving_share_ = 0;          // of the time, taken by owed work that arrived lately
   double arriving_at_ms_ = 0;          // when that was true

@@ -57,7 +57,8 @@ class Scheduler:
 LLAMA_CPP_PYTHON: str
 
 # A row of a step: sequence, position, a token or an embedding [num_embd], is output wanted.
-_Row = tuple[int, int, int | NDArray[np.float32], bool]
+# Sequence, position, token or embedding, output: "hidden" where no logits are read.
+_Row = tuple[int, int, int | NDArray[np.float32], bool | Literal["hidden"]]
 
 @disjoint_base
 class ManualClock:

@@ -179,6 +179,39 @@ def test_every_latent_step_says_what_torch_says(pair: Pair) -> None:
             engine.drop(0)
 
 
+def test_a_row_may_want_its_state_alone(pair: Pair) -> None:
+    """libllama then leaves the head out, unless another row of the pass is sampled from."""
+    with pair.open() as alone:
+        engine = alone.engine
+        tokens = pair.prompt(QUESTIONS[0])
+        last = len(tokens) - 1
+
+        def thought(output: Any, beside: bool) -> tuple[list[Any], Any]:
+            """States of three steps, and the logits of a token behind them."""
+            rows: list[Any] = [(0, i, token, i == last) for i, token in enumerate(tokens)]
+            engine.decode(rows)
+            states = [engine.hidden(last).copy()]
+            for step in range(1, 4):
+                rows = [(0, last + step, states[-1], output)]
+                rows += [(1, step - 1, tokens[step], True)] * beside
+                engine.decode(rows)
+                states.append(engine.hidden(0).copy())
+                assert engine.logits(0) is not None or output == "hidden"
+                if output == "hidden" and pair.form.target == "gguf":
+                    assert engine.logits(0) is None
+                assert not beside or engine.logits(1) is not None
+            engine.decode([(0, last + 4, tokens[0], True)])
+            logits = engine.logits(0).copy()
+            engine.drop(0)
+            engine.drop(1)
+            return states, logits
+
+        for beside in (False, True):
+            (states, logits), (others, same) = thought(True, beside), thought("hidden", beside)
+            np.testing.assert_array_equal(states, others)
+            np.testing.assert_array_equal(logits, same)
+
+
 def test_beside_others_as_alone(pair: Pair) -> None:
     """Latent and ordinary requests in the same steps, their rows in the same decode."""
     asked = [

@@ -53,6 +53,7 @@ cdef extern from "edgereason/engine.h" namespace "edgereason":
         int32_t token
         const float* embedding
         cbool output
+        cbool logits
 
     cdef enum class Status(uint8_t):
         kOk

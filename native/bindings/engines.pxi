@@ -94,7 +94,7 @@ cdef class Engine:
         cdef Status status
         keep = []
         for seq, pos, token, output in rows:
-            row.seq, row.pos, row.output = seq, pos, output
+            row.seq, row.pos, row.output, row.logits = seq, pos, output, output != "hidden"
             row.token, row.embedding = -1, <const float*>NULL
             if isinstance(token, int):
                 row.token = token

@@ -195,6 +195,7 @@ void LlamaEngine::Reserve() {
   seqs_.resize(rows);
   for (SeqId& seq : seqs_) seq_ptrs_.push_back(&seq);
   outputs_.resize(rows);
+  sampled_.resize(rows);
   row_of_.resize(rows);
   done_.resize(rows);
   results_.resize(rows);
@@ -219,6 +220,7 @@ bool LlamaEngine::OnTensor(ggml_tensor* tensor, bool ask, void* self) noexcept {
       engine->activations_ && Activations::OnTensor(tensor, true, engine->activations_.get());
   if (ask) return states || activations;
   if (states) engine->KeepStates(tensor);
+  if (states && engine->skips_head_) return false;
   return !activations || Activations::OnTensor(tensor, false, engine->activations_.get());
 }
 
@@ -267,6 +269,7 @@ std::int32_t LlamaEngine::TakePass(std::span<const Row> rows, Kind kind) {
     positions_[num] = row.pos;
     seqs_[num] = row.seq;
     outputs_[num] = row.output;
+    sampled_[num] = row.output && (row.logits || (info_.caps & kHiddenOut) == 0);
     ++num;
   }
   return static_cast<std::int32_t>(num);
@@ -281,6 +284,10 @@ Status LlamaEngine::RunPass(std::int32_t num_rows, Kind kind) {
                           .n_seq_id = num_seqs_.data(),
                           .seq_id = seq_ptrs_.data(),
                           .logits = outputs_.data()};
+  const auto any = [num_rows](const auto& flags) {
+    return std::any_of(flags.begin(), flags.begin() + num_rows, [](auto set) { return set != 0; });
+  };
+  skips_head_ = any(outputs_) && !any(sampled_);
   const LogCapture log;
   const std::int32_t code = llama_decode(context_.get(), batch);
   if (activations_ && activations_->failed()) return Fail("out of memory for activations");
@@ -297,9 +304,10 @@ bool LlamaEngine::Collect(std::int32_t num_rows, std::int32_t first_state, bool 
   for (std::int32_t i = 0; i < num_rows; ++i) {
     if (outputs_[static_cast<std::size_t>(i)] == 0) continue;
     Result result;
-    result.logits = llama_get_logits_ith(context_.get(), i);
+    const bool sampled = sampled_[static_cast<std::size_t>(i)] != 0;
+    if (sampled) result.logits = llama_get_logits_ith(context_.get(), i);
     if (hidden) result.hidden = states_.get() + std::ptrdiff_t{state++} * info_.num_embd;
-    if (copy) {
+    if (copy && sampled) {
       float* logits = kept_logits_.get() + static_cast<std::size_t>(num_kept_++) * vocab;
       std::copy_n(result.logits, vocab, logits);
       result.logits = logits;

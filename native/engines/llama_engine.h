@@ -6,8 +6,8 @@
 // A step is one llama_decode wherever it can be. libllama takes tokens or embeddings, so a step
 // that mixes them looks the tokens' embeddings up itself; where the model does more to a token than
 // that, it takes two. libllama's own hidden states want output of every row, a prompt's as well:
-// they are copied while the graph runs instead. Opening takes over libllama's log and abort
-// handlers for the whole process.
+// they are copied while the graph runs instead, which ends there where nobody reads logits. Opening
+// takes over libllama's log and abort handlers for the whole process.
 #pragma once
 
 #include <cstdint>
@@ -132,10 +132,12 @@ class LlamaEngine final : public Engine {
   std::vector<SeqId*> seq_ptrs_;
   std::vector<std::int8_t> outputs_;
 
-  std::vector<std::int32_t> row_of_;  // [max_rows], row of the step behind each row of the pass
-  std::vector<std::uint8_t> done_;    // [max_rows]
-  std::vector<Result> results_;       // [max_rows]
-  bool look_up_ = false;              // this step feeds tokens as embeddings
+  std::vector<std::uint8_t> sampled_;  // [max_rows], logits of this row of the pass are read
+  bool skips_head_ = false;            // nobody reads logits of this pass: it ends with the states
+  std::vector<std::int32_t> row_of_;   // [max_rows], row of the step behind each row of the pass
+  std::vector<std::uint8_t> done_;     // [max_rows]
+  std::vector<Result> results_;        // [max_rows]
+  bool look_up_ = false;               // this step feeds tokens as embeddings
   // Logits of all passes but the last, [max_seqs, num_vocab], touched when used.
   std::unique_ptr<float[]> kept_logits_;
   std::int32_t num_kept_ = 0;

@@ -207,7 +207,8 @@ void Scheduler::BuildRows() {
                        .pos = base + at,
                        .token = tokens[static_cast<std::size_t>(at)],
                        .embedding = embedding,
-                       .output = last});
+                       .output = last,
+                       .logits = owner.sequence == nullptr || !owner.sequence->latent()});
       owners_.push_back(i + 1 == num ? owner : RowOwner{});
     }
   };

@@ -46,6 +46,7 @@ struct Row {
   Token token = kNoToken;
   const float* embedding = nullptr;  // [num_embd]; taken instead of `token`; needs kEmbedIn
   bool output = false;               // logits (and hidden state, with kHiddenOut) wanted
+  bool logits = true;                // false: of an output the hidden state is enough
 };
 
 // KV from outside. Keys are rotated to positions 0 .. num_slots - 1, in halves (NEOX), whatever
@@ -122,7 +123,7 @@ class Engine {
   virtual Status Decode(std::span<const Row> rows) noexcept = 0;
 
   // Results of row `row` of the last Decode, valid until the next one. Empty when the row asked for
-  // no output.
+  // no output; logits also may be where it asked for none.
   virtual std::span<const float> Logits(std::int32_t row) const noexcept = 0;  // [num_vocab]
   virtual std::span<const float> Hidden(
       std::int32_t row) const noexcept = 0;  // [num_embd], after the final norm

@@ -17,7 +17,7 @@ pytest.importorskip("safetensors", reason="the recipes save safetensors")
 
 from edgereason.bench.tasks import reach
 from edgereason.bench.tasks.base import split_of
-from edgereason.export.recipes.nano import coconut, folder, latent
+from edgereason.export.recipes.nano import coconut, folder, latent, thoughts
 from edgereason.export.recipes.nano.model import Nano
 from tiny_nano import TINY, WORDS, one_thread, run  # noqa: F401  # a fixture
 
@@ -30,7 +30,19 @@ def text_of(ids: Sequence[int]) -> str:
 
 
 def sheets(stage: int, num: int) -> list[coconut.Sheet]:
-    return coconut.draw(0, seed=0, stage=stage, num=num, tokenizer=WORDS, mixture=MIXTURE)
+    if stage == 0:
+        return coconut.draw_written(0, seed=0, num=num, tokenizer=WORDS)
+    rng = random.Random(stage)
+    drawn = [reach.sheet(rng, 4) for _ in range(num)]
+    return [coconut.sheet_of(facts, asked, stage, WORDS, MIXTURE) for facts, asked in drawn]
+
+
+def drawn(step: int, num: int = 8) -> list[coconut.Sheet]:
+    return coconut.draw_latent(step, seed=0, num=num, tokenizer=WORDS, steps=1000)
+
+
+def names(ids: Sequence[int]) -> set[str]:
+    return {text_of([token]) for token in ids}
 
 
 def whole(model: Nano, sheet: coconut.Sheet, one: coconut.Asked, num_latents: int) -> torch.Tensor:
@@ -57,7 +69,7 @@ def test_latent_steps_on_a_shared_cache_are_those_of_the_slow_way() -> None:
         assert torch.allclose(state[row], model(rows)[0][0, -1:], atol=1e-4)
 
 
-@pytest.mark.parametrize("stage", [0, 2, 7])
+@pytest.mark.parametrize("stage", [0, 2, 6])
 def test_the_loss_of_a_sheet_is_that_of_its_questions_one_by_one(stage: int) -> None:
     model = Nano(TINY)
     batch = sheets(stage, num=3)
@@ -74,15 +86,15 @@ def test_the_loss_of_a_sheet_is_that_of_its_questions_one_by_one(stage: int) -> 
 
 def test_a_stage_replaces_the_first_steps_and_the_last_stage_all() -> None:
     problem = reach.generate(random.Random(0))
-    for stage in range(1, coconut.MAX_STAGE + 2):
-        kept = problem.steps[stage:] if stage <= coconut.MAX_STAGE else ()
-        want = "".join(f"{step}\n" for step in kept) + f"# {problem.answer}<|im_end|>"
-        assert coconut.remaining(problem, stage) == want
+    for stage in range(1, coconut.MAX_STAGE + 1):
+        want = "".join(f"{step}\n" for step in problem.steps[stage:])
+        assert coconut.remaining(problem, stage) == f"{want}# {problem.answer}<|im_end|>"
         sheet = sheets(stage, num=1)[0]
-        assert sheet.num_latents == min(stage, 6)
+        assert sheet.num_latents == stage
         assert len(sheet.latent) == 2
         assert text_of(sheet.latent[0].question).endswith("<|start-latent|>")
         assert text_of(sheet.latent[0].given) == "<|end-latent|>"
+    assert len(problem.steps) <= coconut.MAX_STAGE
     assert sheets(0, num=1)[0].latent == ()
 
 
@@ -154,13 +166,89 @@ def test_the_words_begin_as_different_as_digits_are() -> None:
     assert found == pytest.approx(spread.item(), rel=0.1)
 
 
-def test_every_stage_is_trained_and_the_last_is_judged(tmp_path: Path) -> None:
+def test_a_thought_is_told_what_is_so_many_steps_away() -> None:
+    facts = (
+        "Every rempus is a kerpus. Sally is a rempus. Every lempus is a kerpus. "
+        "Sally is a lempus. Every kerpus is a rempus. Every kerpus is a wumpus."
+    )
+    follows = thoughts.followers(facts)
+    assert follows["kerpus"] == ["rempus", "wumpus"]
+    found = [names(ids) for ids in thoughts.near(follows, "Sally", 4, WORDS)]
+    assert found == [{"rempus", "lempus"}, {"kerpus"}, {"wumpus"}, set()]
+    for nodes, kinds in thoughts.hops(random.Random(0), follows, 20, WORDS):
+        assert names(kinds) == {kind for name in names(nodes) for kind in follows[name]}
+
+
+def test_a_shown_thought_is_the_middle_of_what_it_is_to_name() -> None:
+    model = Nano(TINY)
+    near = (((20, 21), (22,), ()), ())
+    guide = thoughts.Guide(model, near, ((False, True, True), ()), lambda state: 2 * state)
+    states = [torch.randn(2, 1, TINY.num_embd) for _ in range(3)]
+    fed = [guide(state) for state in states]
+    assert torch.equal(fed[0], 2 * states[0])
+    shown = fed[1][0, 0].detach()
+    assert torch.cosine_similarity(shown, model.embed(torch.tensor(22)), dim=0) > 0.999
+    assert shown.square().mean().item() == pytest.approx(
+        states[1][0].square().mean().item(), rel=1e-3
+    )
+    assert torch.equal(fed[1][1], 2 * states[1][1])
+    assert torch.equal(fed[2], 2 * states[2])  # nothing is so far away
+
+    told = [model.logits(state[0, 0]).log_softmax(-1) for state in states]
+    want = -thoughts.NAMING * ((told[0][20] + told[0][21]) / 2 + told[1][22])
+    assert guide.loss().item() == pytest.approx(want.item(), rel=1e-4)
+
+
+def test_a_hop_goes_on_from_all_nodes_at_once() -> None:
+    model = Nano(TINY)
+    hop = ((20, 21), (30, 31, 32))
+    rows = model.embed(torch.tensor([[5, 6, 7]]))
+    _, cache = model(rows)
+    real = torch.ones(1, 3, dtype=torch.bool)
+    loss = thoughts.hop_loss(model, 9, [hop], (cache, real))
+
+    middle = model.embed(torch.tensor([20, 21])).mean(0)
+    middle = middle / (middle.square().mean() + 1e-8).sqrt()
+    start = model.embed(torch.tensor([9]))
+    whole_rows = torch.cat((rows[0], start, middle[None]))[None]
+    told = model.logits(model(whole_rows)[0][0, -1]).log_softmax(-1)
+    want = -thoughts.HOPPING * told[[30, 31, 32]].mean()
+    assert loss.item() == pytest.approx(want.item(), rel=1e-3)
+
+
+def test_graphs_grow_thoughts_are_shown_less_and_at_last_are_told_nothing() -> None:
+    first, middle, last = drawn(0), drawn(300), drawn(999)
+    assert {sheet.num_latents for sheet in first} == {1}
+    assert len(first[0].facts) < len(last[0].facts)
+    assert all(all(asked.shown) for sheet in first for asked in sheet.latent)
+    shown = [one for sheet in middle for asked in sheet.latent for one in asked.shown]
+    assert 0.3 < sum(shown) / len(shown) < 0.7
+    for sheet in last:
+        assert not sheet.hops
+        assert not any(asked.near or asked.shown for asked in sheet.latent)
+    stages = [drawn(step, num=1)[0].num_latents for step in range(900, 960)]
+    assert set(stages) == set(range(1, 7))
+    assert stages.count(6) > 20
+
+
+def test_questions_are_about_persons_and_species_and_all_are_for_training() -> None:
+    asked = []
+    for sheet in drawn(500, num=30):
+        for one in sheet.latent:
+            prompt = text_of(sheet.facts + one.question)
+            question = prompt.split("user\n")[1].split("<|im_end|>")[0]
+            assert split_of(question) == "train"
+            asked.append(re.search(r"Is (\w+) a \w+ or \w+\?", question)[1])  # type: ignore[index]
+    assert 0.5 < sum(who in reach.PERSONS for who in asked) / len(asked) < 0.8
+
+
+def test_facts_writing_and_latents_are_trained_and_then_judged(tmp_path: Path) -> None:
     folder.save(Nano(replace(TINY, context=330)), WORDS, tmp_path / "base")
     threads = ("--threads", "1")
-    few = ("--facts", "1", "--first", "1", "--steps", "1", "--last", "1", "--examples", "2")
+    few = ("--facts", "1", "--first", "1", "--steps", "2", "--examples", "2")
     run("coconut", "--start", str(tmp_path / "base"), "--out", str(tmp_path), *few, *threads)
-    log = (tmp_path / "stage-7" / "log.jsonl").read_text("utf-8").splitlines()
-    assert [json.loads(line)["step"] for line in log] == [1]
+    log = (tmp_path / "latents" / "log.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in log] == [1, 2]
     judged = ("--tasks", "reach", "--modes", "latent:6", "--num", "2")
     output = run("evaluate", "--model", str(tmp_path), *judged, *threads)
     score = json.loads(output.splitlines()[-1])["scores"][0]

@@ -134,12 +134,14 @@ def _question(
     )
 
 
-def sheet(rng: random.Random, num: int, share: float = 1.0) -> tuple[str, list[Problem]]:
+def sheet(
+    rng: random.Random, num: int, share: float = 1.0, persons: float = 1.0
+) -> tuple[str, list[Problem]]:
     """One graph's facts and `num` questions for training that all begin with them.
 
-    A question may ask for any node that a person can reach, near ones too: easier than ProsQA's
-    own, which ask for the farthest leaf. `share`: of ProsQA's size, at least six nodes; the whole
-    of it is a graph of which ProsQA could ask.
+    A question may ask for any node that can be reached, near ones too: easier than ProsQA's own,
+    which ask for the farthest leaf. `share`: of ProsQA's size, at least six nodes; the whole of it
+    is a graph of which ProsQA could ask. `persons`: of the questions; the others ask about anyone.
     """
     while True:
         num_nodes = max(6, round(share * max(17, min(28, round(rng.gauss(23.2, 1.95))))))
@@ -148,23 +150,25 @@ def sheet(rng: random.Random, num: int, share: float = 1.0) -> tuple[str, list[P
             continue
         names = _name(rng, edges, num_nodes)
         facts = _facts(rng, edges, names)
-        ways = _persons_ways(edges, names)
-        if not ways:
+        ways = _ways(edges)
+        people = [found for node, found in ways.items() if names[node] in PERSONS]
+        if not people:
             continue
         problems: list[Problem] = []
         while len(problems) < num:
-            way, wrong = _any_question(rng, edges, names, rng.choice(list(ways.values())))
+            asked = people if persons >= 1 or rng.random() < persons else list(ways.values())
+            way, wrong = _any_question(rng, edges, names, rng.choice(asked))
             problem = _question(rng, facts, names, way, wrong)
             if split_of(problem.question) == "train":
                 problems.append(problem)
         return facts, problems
 
 
-def _persons_ways(edges: Sequence[Edge], names: Sequence[str]) -> dict[int, dict[int, list[int]]]:
-    """Of every person who is something, but not everything: the shortest ways."""
+def _ways(edges: Sequence[Edge]) -> dict[int, dict[int, list[int]]]:
+    """Of every node that is something, but not everything: the shortest ways."""
     children = {b for _, b in edges}
-    ways = {a: shortest_ways(edges, a) for a, _ in edges if names[a] in PERSONS}
-    return {person: found for person, found in ways.items() if children - found.keys()}
+    ways = {a: shortest_ways(edges, a) for a in dict.fromkeys(a for a, _ in edges)}
+    return {node: found for node, found in ways.items() if children - found.keys()}
 
 
 def _any_question(
@@ -173,7 +177,7 @@ def _any_question(
     names: Sequence[str],
     reached: Mapping[int, list[int]],
 ) -> tuple[list[int], int]:
-    """One of the ways of a person, its length drawn first, and a species that the person is not: in
+    """One of the ways of a node, its length drawn first, and a species that the node is not: in
     half of all cases a leaf, as ProsQA has it.
     """
     by_length: dict[int, list[list[int]]] = {}

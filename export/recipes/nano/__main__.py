@@ -8,7 +8,7 @@ import sys
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -26,7 +26,7 @@ from . import tokenizer as vocabulary
 from .examples import OPEN, SHUT, TASKS
 from .examples import draw as base_examples
 from .model import Nano, Shape
-from .train import Schedule, Trainer, loss_of
+from .train import Draw, Loss, Schedule, Trainer, loss_of
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -103,12 +103,11 @@ def coconut(
     *,
     out: Out,
     start: Annotated[str, typer.Option(help="the base: name or path")],
-    facts: Annotated[int, typer.Option(help="optimizer steps of reciting facts")] = 400,
-    first: Annotated[int, typer.Option(help="of stage 0, in which all thought is written")] = 1000,
-    steps: Annotated[int, typer.Option(help="of each stage with latents")] = 200,
-    last: Annotated[int, typer.Option(help="of the last one, in which nothing is written")] = 900,
+    facts: Annotated[int, typer.Option(help="optimizer steps of reciting facts")] = 330,
+    first: Annotated[int, typer.Option(help="of stage 0, in which all thought is written")] = 1500,
+    steps: Annotated[int, typer.Option(help="of the stages with latents")] = 1500,
     examples: Annotated[int, typer.Option(help="graphs a step, ten questions each")] = 8,
-    lr: float = 1e-3,
+    lr: float = 2e-3,
     seed: int = 0,
     device: Device = "",
     threads: Threads = 2,
@@ -121,24 +120,18 @@ def coconut(
     curriculum.begin(model, words)
     model.to(device_of(device))
 
-    def schedule(num: int) -> Schedule:
-        return Schedule(num, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
-
     recite = partial(curriculum.recite, seed=seed, tokens=256 * examples, tokenizer=words)
-    Trainer(model, recite, loss_of, schedule=schedule(facts), out=out / "facts").run()
-    lengths = [first, *[steps] * curriculum.MAX_STAGE, last]
-    for stage, length in enumerate(lengths):
-        draw = partial(
-            curriculum.draw,
-            seed=seed,
-            stage=stage,
-            num=examples,
-            tokenizer=words,
-            mixture=curriculum.Mixture(),
-        )
-        run = out / f"stage-{stage}"
-        Trainer(model, draw, curriculum.loss_of, schedule=schedule(length), out=run).run()
-        folder.save(model, words, run, variant=curriculum.VARIANT)
+    written = partial(curriculum.draw_written, seed=seed, num=examples, tokenizer=words)
+    latent = partial(curriculum.draw_latent, seed=seed, num=examples, tokenizer=words, steps=steps)
+    runs: list[tuple[str, int, Draw[Any], Loss[Any]]] = [
+        ("facts", facts, recite, loss_of),
+        ("stage-0", first, written, curriculum.loss_of),
+        ("latents", steps, latent, curriculum.loss_of),
+    ]
+    for name, length, draw, loss in runs:
+        schedule = Schedule(length, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
+        Trainer(model, draw, loss, schedule=schedule, out=out / name).run()
+        folder.save(model, words, out / name, variant=curriculum.VARIANT)
     folder.save(model, words, out, variant=curriculum.VARIANT)
 
 

@@ -2,18 +2,18 @@
 
 prompt <|start-latent|> k latents <|end-latent|> remaining steps # answer
 
-First the base learns to find facts, then to reason in writing from few and then from many.
-Stage s replaces the first s steps by s latents; after the last stage no step is left. Loss only on
-what is to be written, gradients through every latent step. Each stage begins with a fresh
-optimizer. Beside the latent questions some are answered in writing and some at once, so that one
-model can do all three; the questions about one graph share the pass over its facts.
+The base first learns to find facts, then to reason in writing, then in latents: stage s replaces
+the first s steps by s latents, the last one all. Gradients flow through every latent step. Unlike
+the paper, a step of the training draws its stage, new ones more often; graphs grow; thoughts are
+told at first what to hold (`thoughts.py`); and some questions are answered in writing or at once,
+so that one model can do all three. Questions about one graph share the pass over its facts.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -25,6 +25,7 @@ from torch import Tensor
 from .examples import OPEN, SHUT, Example, Piece, encode, prompt
 from .latent import Feed, feed_back, grow, pad_front, seen
 from .model import Cache, Nano
+from .thoughts import Guide, Hop, Near, followers, hop_loss, hops, near
 from .tokenizer import PHRASES
 from .train import cross_entropy, padded
 
@@ -32,9 +33,16 @@ START: Final = "<|start-latent|>"
 END: Final = "<|end-latent|>"
 CONTROLS: Final = (START, "<|latent|>", END)
 MAX_STAGE: Final = 6
+HOPS: Final = 32  # a sheet
 FEW: Final = 200  # steps of reciting three facts, after which one comes on in every so many:
 ONE_MORE: Final = 4
 GROWING: Final = 300  # steps of stage 0 in which the graphs grow
+# Shares of the steps with latents:
+A_STAGE: Final = 0.025  # after which the next stage comes on
+GROWN: Final = 0.25  # after which graphs are whole
+SHOWN: Final = 0.15  # in which all thoughts are shown
+ALONE: Final = 0.45  # after which none is
+NAMED: Final = 0.85  # in which thoughts are told what to hold
 VARIANT: Final = {"kind": "coconut", "latents": MAX_STAGE, "start": START, "end": END, "mark": "#"}
 
 
@@ -45,6 +53,8 @@ class Asked:
     question: tuple[int, ...]
     given: tuple[int, ...]
     written: tuple[int, ...]
+    near: Near = ()  # what its thoughts are to name; nothing: whatever serves the answer
+    shown: tuple[bool, ...] = ()  # thoughts that are replaced by what they ought to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +65,22 @@ class Sheet:
     plain: tuple[Asked, ...]
     latent: tuple[Asked, ...]
     num_latents: int
+    hops: tuple[Hop, ...] = ()
 
     @property
     def num_tokens(self) -> int:
         asked = (*self.plain, *self.latent)
         rows = sum(len(a.question) + len(a.given) + len(a.written) for a in asked)
-        return len(self.facts) + rows + self.num_latents * len(self.latent)
+        return len(self.facts) + rows + self.num_latents * len(self.latent) + 2 * len(self.hops)
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
     """Questions of a sheet: thought in latents, thought in writing, answered at once."""
 
-    latent: int = 6
-    think: int = 3
-    none: int = 1
+    latent: int
+    think: int
+    none: int
 
 
 def recite(step: int, *, seed: int, tokens: int, tokenizer: Tokenizer) -> list[Example]:
@@ -94,20 +105,58 @@ def recite(step: int, *, seed: int, tokens: int, tokenizer: Tokenizer) -> list[E
 
 
 def remaining(problem: Problem, stage: int) -> str:
-    """Stage `MAX_STAGE + 1` drops every step that is left, however many there were."""
-    kept = () if stage > MAX_STAGE else problem.steps[stage:]
-    return "".join(f"{step}\n" for step in kept) + f"# {problem.answer}<|im_end|>"
+    steps = "".join(f"{step}\n" for step in problem.steps[stage:])
+    return f"{steps}# {problem.answer}<|im_end|>"
 
 
-def draw(
-    step: int, *, seed: int, stage: int, num: int, tokenizer: Tokenizer, mixture: Mixture
-) -> list[Sheet]:
-    """Stage 0 has no latents: its latent questions are thought in writing as well."""
-    rng = random.Random(f"coconut:{seed}:{stage}:{step}")
-    share = min(1.0, step / GROWING) if stage == 0 else 1.0
-    num_questions = mixture.latent + mixture.think + mixture.none
-    drawn = [reach.sheet(rng, num_questions, share) for _ in range(num)]
-    return [sheet_of(facts, asked, stage, tokenizer, mixture) for facts, asked in drawn]
+def draw_written(step: int, *, seed: int, num: int, tokenizer: Tokenizer) -> list[Sheet]:
+    """Stage 0: nine questions of ten are thought in writing; the graphs grow."""
+    rng = random.Random(f"coconut:{seed}:0:{step}")
+    share = min(1.0, step / GROWING)
+    drawn = [reach.sheet(rng, 10, share) for _ in range(num)]
+    return [sheet_of(facts, asked, 0, tokenizer, Mixture(0, 9, 1)) for facts, asked in drawn]
+
+
+def draw_latent(step: int, *, seed: int, num: int, tokenizer: Tokenizer, steps: int) -> list[Sheet]:
+    """Stages 1 to 6 at `step` of `steps`: the graphs grow again, for thoughts have to learn anew to
+    find facts; then fewer thoughts are shown, and at last none is told what to hold.
+    """
+    rng = random.Random(f"coconut:{seed}:latent:{step}")
+    done = step / steps
+    share = min(1.0, 0.3 + 0.7 * done / GROWN)
+    newest = min(MAX_STAGE, 1 + int(done / A_STAGE))
+    stage = newest if rng.random() < 0.5 else rng.randint(1, newest)
+    shown = min(1.0, max(0.0, (ALONE - done) / (ALONE - SHOWN)))
+    mixture = Mixture(7, 1, 1)
+    sheets = []
+    for _ in range(round(num / (0.4 + 0.6 * share))):
+        facts, asked = reach.sheet(rng, 9, share, persons=0.5)
+        sheet = sheet_of(facts, asked, stage, tokenizer, mixture)
+        if done < NAMED:
+            sheet = _told(rng, sheet, followers(facts), asked, shown=shown, tokenizer=tokenizer)
+        sheets.append(sheet)
+    return sheets
+
+
+def _told(
+    rng: random.Random,
+    sheet: Sheet,
+    follows: Mapping[str, Sequence[str]],
+    problems: Sequence[Problem],
+    *,
+    shown: float,
+    tokenizer: Tokenizer,
+) -> Sheet:
+    """What the thoughts are to hold, and exercises in going on from several nodes at once."""
+    latent = [
+        replace(
+            asked,
+            near=near(follows, problem.answer.split()[0], MAX_STAGE, tokenizer),
+            shown=tuple(rng.random() < shown for _ in range(MAX_STAGE)),
+        )
+        for asked, problem in zip(sheet.latent, problems, strict=False)
+    ]
+    return replace(sheet, latent=tuple(latent), hops=hops(rng, follows, HOPS, tokenizer))
 
 
 def sheet_of(
@@ -133,18 +182,24 @@ def sheet_of(
     latent = [next(rest) for _ in range(mixture.latent)]
     plain = [thought(next(rest)) for _ in range(mixture.think)]
     plain += [asked(p, "", OPEN + SHUT, p.answer + "<|im_end|>") for p in rest]
-    if stage == 0:
-        return Sheet(tuple(shared), (*map(thought, latent), *plain), (), 0)
     silent = tuple(asked(p, START, END, remaining(p, stage)) for p in latent)
-    return Sheet(tuple(shared), tuple(plain), silent, min(stage, MAX_STAGE))
+    return Sheet(tuple(shared), tuple(plain), silent, stage)
 
 
 def loss_of(
     model: Nano, batch: Sequence[Sheet], feed: Feed = lambda state: state
 ) -> tuple[Tensor, int]:
-    """Summed over the tokens that are to be written, and their number."""
+    """Summed over the tokens that are to be written, and their number; what thoughts are told to
+    hold is added to the sum.
+    """
     ids, real = (each.to(model.device) for each in pad_front([s.facts for s in batch]))
     _, cache = model(model.embed(ids), mask=seen(real, ids.shape[1]))
+
+    def behind(groups: Sequence[Sequence[object]]) -> tuple[Cache, Tensor]:
+        owner = torch.tensor([i for i, group in enumerate(groups) for _ in group])
+        owner = owner.to(model.device)
+        return [(k[owner], v[owner]) for k, v in cache], real[owner]
+
     total, num = torch.zeros((), device=model.device), 0
     for groups, num_latents in (
         ([s.plain for s in batch], 0),
@@ -152,11 +207,14 @@ def loss_of(
     ):
         rows = [asked for group in groups for asked in group]
         if rows:
-            owner = torch.tensor([i for i, group in enumerate(groups) for _ in group])
-            owner = owner.to(model.device)
-            shared = [(k[owner], v[owner]) for k, v in cache]
-            loss, count = _loss(model, rows, (shared, real[owner]), num_latents, feed)
-            total, num = total + loss, num + count
+            guide = Guide(model, [a.near for a in rows], [a.shown for a in rows], feed)
+            loss, count = _loss(model, rows, behind(groups), num_latents, guide)
+            total, num = total + loss + guide.loss(), num + count
+    all_hops = [s.hops for s in batch]
+    flat = [hop for group in all_hops for hop in group]
+    if flat:
+        start = batch[0].latent[0].question[-1]
+        total = total + hop_loss(model, start, flat, behind(all_hops))
     return total, num
 
 

@@ -142,7 +142,7 @@ def infty(
     start: Annotated[str, typer.Option(help="the base: name or path")],
     steps: int = 600,
     examples: Annotated[int, typer.Option(help="rounds a step")] = 16,
-    hard: Annotated[float, typer.Option(help="share of rounds the start is unsure in")] = 0.0,
+    hard: Annotated[float, typer.Option(help="share of rounds with many close carries")] = 0.0,
     lr: float = 2e-3,
     seed: int = 0,
     device: Device = "",
@@ -154,10 +154,7 @@ def infty(
     torch.manual_seed(seed)
     model, words = folder.load(start)
     model.to(device_of(device))
-    torch.set_num_threads(threads)
-    found = sawtooth.unsure(model, words) if hard else []
-    share = hard if found else 0.0
-    draw = partial(sawtooth.draw, seed=seed, num=examples, tokenizer=words, hard=found, share=share)
+    draw = partial(sawtooth.draw, seed=seed, num=examples, tokenizer=words, hard=hard)
     schedule = Schedule(steps, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
     Trainer(model, draw, loss_of, schedule=schedule, out=out).run()
     folder.save(model, words, out, variant=sawtooth.VARIANT)

@@ -131,6 +131,7 @@ def _systems(options: argparse.Namespace, bare: BareLoop) -> dict[str, Callable[
             threads=threads,
             context=options.context,
             seconds=round(options.seconds + options.skip),
+            skip=options.skip,
         )
         return float(figures["decode_tokens_per_s"])
 
@@ -223,7 +224,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="fixed numbers")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="measured of each turn")
-    parser.add_argument("--skip", type=float, default=1.0, help="seconds of a turn not counted")
+    parser.add_argument("--skip", type=int, default=1, help="seconds of a turn not counted")
     parser.add_argument("--decode-bench", type=Path, help="the built program; default: build it")
 
 

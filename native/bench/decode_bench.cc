@@ -1,12 +1,12 @@
 // A bare loop over libllama: what a model does on this machine with nothing around it.
 //
 //   decode_bench MODEL [--prompt 64] [--decode 256] [--threads 2] [--batch 1]
-//                [--context 4096] [--seconds 0]
+//                [--context 4096] [--seconds 0] [--skip 0]
 //
 // Reads a made-up prompt in steps of at most 512 tokens, then takes the likeliest token `decode`
 // times in each of `batch` sequences that share the prompt, or until `seconds` (0: no limit) are
-// over. Opens the model as engines/llama.cc does. Prints a table, and one JSON object on its last
-// line.
+// over; the first `skip` seconds are not counted. Opens the model as engines/llama.cc does. Prints
+// a table, and one JSON object on its last line.
 #include <ggml.h>
 #include <llama.h>
 
@@ -33,6 +33,7 @@ struct Options {
   std::int32_t batch = 1;
   std::int32_t context = 4096;
   std::int32_t seconds = 0;  // 0: no limit
+  std::int32_t skip = 0;     // seconds
 };
 
 struct Figures {
@@ -84,6 +85,7 @@ Options Parse(int argc, char** argv) {
                           : name == "--batch"   ? &options.batch
                           : name == "--context" ? &options.context
                           : name == "--seconds" ? &options.seconds
+                          : name == "--skip"    ? &options.skip
                                                 : nullptr;
     if (value == nullptr) throw std::runtime_error("unknown option " + std::string(name));
     if (i + 1 == argc) throw std::runtime_error(std::string(name) + " needs a number");
@@ -129,10 +131,22 @@ class Loop {
     begin_ms = NowMs();
     Decode(options_.decode - 1, &figures.step_ms);
     figures.decode_ms = NowMs() - begin_ms;
+    Skip(&figures);
     return figures;
   }
 
  private:
+  // Early steps have fewer tokens before them, and are faster.
+  void Skip(Figures* figures) const {
+    double skipped_ms = 0;
+    auto step = figures->step_ms.begin();
+    while (step != figures->step_ms.end() && skipped_ms < 1000.0 * options_.skip) {
+      skipped_ms += *step++;
+    }
+    figures->step_ms.erase(figures->step_ms.begin(), step);
+    figures->decode_ms -= skipped_ms;
+  }
+
   void Step() {
     if (llama_decode(context_.get(), batch_.rows) != 0) throw std::runtime_error("decoding failed");
   }

@@ -193,7 +193,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--variants",
         nargs="*",
-        default=["nano", "nano-infty"],
+        default=["nano", "nano-infty", "nano-coconut"],
         help="models beside --model: names, bundles or Hugging Face folders",
     )
     parser.add_argument(

@@ -3,15 +3,18 @@
     python examples/nano_family.py      # the models are part of the package: nothing is fetched
 
 nano thinks, or does not, or within a budget, and a prefix teaches it an operator it never saw;
-nano-infty thinks in rounds, so that its way may be longer than its context.
+nano-infty thinks in rounds, so that its way may be longer than its context; nano-coconut thinks
+in six hidden states, which no token can say.
 Not here: how often each is right (python -m edgereason.bench.variants).
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
+from edgereason.bench.tasks import reach
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +23,7 @@ from edgereason import Answer, Reasoner
 SUM = "What is 47+8-23+60-11+94?"
 WALK = "x = 17; apply x -> (3x + 4) mod 97, 100 times"
 OPERATOR = "What is 47@8?"  # a@b is a+b+a
+FACTS = reach.generate(random.Random(SEED), "test")  # some forty facts, then a question
 
 WAYS: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {
     "nano": [
@@ -34,16 +38,22 @@ WAYS: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {
         (WALK, "82", {"strategy": "think"}),
     ],
     "nano-infty": [(WALK, "82", {"strategy": "infty-think"})],
+    "nano-coconut": [
+        (FACTS.question, FACTS.answer, {"strategy": name})
+        for name in ("no-think", "think", "coconut")
+    ],
 }
 
 
 def main() -> None:
-    table = Table("question", "way", "answer", "should be", "tokens", "KV", "ms", box=None)
+    heads = ("question", "way", "answer", "should be", "tokens", "latents", "KV", "ms")
+    table = Table(*heads, box=None)
     for model, ways in WAYS.items():
         with Reasoner.open(model) as reasoner:
             for question, right, way in ways:
                 answer = reasoner.ask(question, answer_budget=24, **way)
-                table.add_row(question, f"{model}: {named(way)}", *told(answer, right))
+                asked = question.rpartition(". ")[2]
+                table.add_row(asked, f"{model}: {named(way)}", *told(answer, right))
     Console(width=120).print(table)
 
 
@@ -56,7 +66,8 @@ def told(answer: Answer, right: str) -> tuple[str, ...]:
     usage = answer.usage
     tokens = usage.reasoning_tokens + usage.answer_tokens
     ms = answer.timings.total_ms
-    return answer.answer.strip(), right, str(tokens), str(usage.peak_cells), f"{ms:.0f}"
+    counts = (tokens, usage.latent_tokens, usage.peak_cells)
+    return answer.answer.strip(), right, *map(str, counts), f"{ms:.0f}"
 
 
 if __name__ == "__main__":

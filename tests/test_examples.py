@@ -96,3 +96,5 @@ def test_the_nano_family_answers_side_by_side() -> None:
     for way in ("auto-think", "think + prefix"):
         answer, right = re.findall(r"  (\S+)(?=  )", answers[way].split(way)[1])[:2]
         assert answer == right
+    latent = next(line for line in lines if "nano-coconut: coconut" in line)
+    assert latent.split()[-3] == "6"  # latents, then KV and milliseconds

@@ -130,7 +130,7 @@ def draw_latent(step: int, *, seed: int, num: int, tokenizer: Tokenizer, steps: 
     mixture = Mixture(7, 1, 1)
     sheets = []
     for _ in range(round(num / (0.4 + 0.6 * share))):
-        facts, asked = reach.sheet(rng, 9, share, persons=0.5)
+        facts, asked = reach.sheet(rng, 9, share, persons=0.5 if done < NAMED else 1.0)
         sheet = sheet_of(facts, asked, stage, tokenizer, mixture)
         if done < NAMED:
             sheet = _told(rng, sheet, followers(facts), asked, shown=shown, tokenizer=tokenizer)

@@ -168,7 +168,7 @@ _COLUMNS: Final = (
     "right %",
     "95 % interval",
     "tokens",
-    "latents",
+    "of them latent",
     "ms",
     "peak KV KiB",
 )

@@ -66,12 +66,16 @@ _SPIN: Final = (
 
 
 def turns(systems: Mapping[str, Callable[[], T]], num: int, say: Say) -> dict[str, list[T]]:
-    """Runs A B A B ...; the results of each system, in order, so that they pair up by turn."""
+    """Runs A B B A A B ..., so that none is always the one that finds the machine warm; the results
+    of each system, in order, so that they pair up by turn.
+    """
     results: dict[str, list[T]] = {name: [] for name in systems}
+    order = list(systems)
     for turn in range(num):
-        for name, system in systems.items():
+        for name in order:
             say(f"turn {turn + 1} of {num}: {name}")
-            results[name].append(system())
+            results[name].append(systems[name]())
+        order.reverse()
     return results
 
 

@@ -52,8 +52,8 @@ def test_turns_alternate_and_pair_up() -> None:
         return len(order)
 
     found = runner.turns({"a": lambda: system("a"), "b": lambda: system("b")}, 3, silent)
-    assert order == ["a", "b"] * 3
-    assert found == {"a": [1, 3, 5], "b": [2, 4, 6]}
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert found == {"a": [1, 4, 5], "b": [2, 3, 6]}
     assert runner.ratios([2.0, 9.0, 1.0], [4.0, 3.0, 0.0]) == [0.5, 3.0]
 
 

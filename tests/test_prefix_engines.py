@@ -157,14 +157,12 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: Any, model: Any) ->
     return open_bundle(made.path)
 
 
-def greedy(model: Any, kv: tuple[Floats, Floats] | None, tokens: list[int], num: int) -> list[int]:
-    tokens = list(tokens)
-    begin = len(tokens)
-    for _ in range(num):
-        with torch.no_grad():
-            logits = expected(model, kv, tokens) if kv else model(torch.tensor([tokens])).logits[0]
-        tokens.append(int(logits[-1].argmax()))
-    return tokens[begin:]
+def shortfall(
+    model: Any, kv: tuple[Floats, Floats], prompt: list[int], found: list[int]
+) -> float:
+    """How far below the best logit the worst token of `found` is; 0 where all are greedy."""
+    logits = expected(model, kv, prompt + found[:-1])[len(prompt) - 1 :]
+    return float((logits.max(1) - logits[np.arange(len(found)), found]).max())
 
 
 def prompt_of(reasoner: Reasoner, question: str) -> list[int]:
@@ -188,8 +186,14 @@ def said(reasoner: Reasoner, question: str, prefix: str, num: int = 8, **more: A
 
 
 def test_requests_choose_their_prefix_and_share_it(bundle: Bundle, model: Any) -> None:
-    """Sixteen at once, four on each of four prefixes, and without any: each as if alone."""
+    """Sixteen at once, four on each of four prefixes, and without any: each as if alone.
+
+    Where cells lie moves logits a little: a token counts as greedy that is as close to the best as
+    engines are to torch. Behind the next prefix it would not be.
+    """
     prefixes = [read_prefix(bundle.path / "prefixes" / f"p{i}.safetensors") for i in range(4)]
+    kvs = [(np.stack(prefix.keys), np.stack(prefix.values)) for prefix in prefixes]
+    close = 2 * CLOSE["onnx" if bundle.engine == "onnxruntime" else "gguf"]
     with Reasoner.open(str(bundle.path), context=1024, sequences=32) as reasoner:
         handles = [said(reasoner, f"{i} + 3", f"p{i % 4}") for i in range(16)]
         plain = said(reasoner, "1 + 3", "").result()
@@ -202,9 +206,9 @@ def test_requests_choose_their_prefix_and_share_it(bundle: Bundle, model: Any) -
         for i, (handle, answer) in enumerate(zip(handles, answers, strict=True)):
             prefix = prefixes[i % 4]
             prompt = prompt_of(reasoner, f"{i} + 3")
-            kv = (np.stack(prefix.keys), np.stack(prefix.values))
             found = list(handle.chains[0][-1].tokens)
-            assert found == greedy(model, kv, prompt, len(found))
+            assert shortfall(model, kvs[i % 4], prompt, found) < close
+            assert shortfall(model, kvs[(i + 1) % 4], prompt, found) > close
             assert answer.usage.prompt_tokens == prefix.num_slots + len(prompt)
             assert answer.usage.cached_tokens >= prefix.num_slots
         assert plain.usage.prompt_tokens == len(prompt_of(reasoner, "1 + 3"))

@@ -12,18 +12,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from edgereason import gguf
-from edgereason.chat import guarded_texts
 from edgereason.config import build, unknown
 from edgereason.errors import BundleError, ModelNotFoundError, UsageError
 from edgereason.reasoning import PLAIN, Kind, Mode, Reasoning, detect_reasoning
 from edgereason.records import Sampling
+from edgereason.template import literals_of
 from edgereason.variants import GGUF_KEY, Variant, from_text, read_variant
 
 __all__ = [
@@ -273,6 +273,20 @@ def _of_gguf(header: gguf.Gguf) -> Bundle:
         base_hash=header.text("edgereason.base"),
         kv_bytes_per_token={kind: header.kv_bytes_per_token(kind) for kind in gguf.KV_BYTES},
     )
+
+
+def guarded_texts(
+    template: str, control: Sequence[str], user_defined: Sequence[str]
+) -> tuple[str, ...]:
+    """Which tokens' texts must not come from users.
+
+    Control tokens always; user-defined ones where the template writes them itself. Others are
+    ordinary words that happen to be one token (runs of spaces, HTML tags): to cut them would change
+    a text's tokens for nothing.
+    """
+    literals = literals_of(template)
+    written = (text for text in user_defined if text.strip() and text in literals)
+    return tuple(dict.fromkeys((*control, *written)))
 
 
 def variant_of(header: gguf.Gguf) -> Variant | None:

@@ -16,18 +16,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from edgereason.errors import UsageError
-from edgereason.reasoning import Kind, Mode, detect_reasoning
+from edgereason.reasoning import Kind, Mode
 from edgereason.records import Message, Segment
-from edgereason.template import literals_of, render_text
+from edgereason.template import render_text
 
 if TYPE_CHECKING:
     from edgereason.bundle import Bundle
 
-__all__ = ["detect_reasoning", "guarded_texts", "render", "thinking_prompt"]
+__all__ = ["render", "thinking_prompt"]
 
-_PRIVATE: Final = range(
-    0xF0000, 0xFFFFE
-)  # characters without a meaning; two that nobody used become guards
+# Characters without a meaning; two that nobody used become guards.
+_PRIVATE: Final = range(0xF0000, 0xFFFFE)
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 
 
@@ -104,20 +103,6 @@ def render(
     }
     pieces = guards.cut(render_text(template, data))
     return tuple(piece for piece in pieces if piece.text) or (Segment(""),)
-
-
-def guarded_texts(
-    template: str, control: Sequence[str], user_defined: Sequence[str]
-) -> tuple[str, ...]:
-    """Which tokens' texts must not come from users.
-
-    Control tokens always; user-defined ones where the template writes them itself. Others are
-    ordinary words that happen to be one token (runs of spaces, HTML tags): to cut them would change
-    a text's tokens for nothing.
-    """
-    literals = literals_of(template)
-    written = (text for text in user_defined if text.strip() and text in literals)
-    return tuple(dict.fromkeys((*control, *written)))
 
 
 def _with_instructions(messages: Sequence[Message], mode: Mode) -> Sequence[Message]:

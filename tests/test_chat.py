@@ -14,7 +14,8 @@ from chat_templates import ALL, CHATML, GEMMA, GPT_OSS, NEMOTRON, QWEN3, R1, SMO
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgereason.chat import _any_of, guarded_texts, render
+from edgereason.bundle import guarded_texts
+from edgereason.chat import _any_of, render
 from edgereason.errors import BundleError, UsageError
 from edgereason.records import Message, Segment
 

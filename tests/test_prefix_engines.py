@@ -157,9 +157,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: Any, model: Any) ->
     return open_bundle(made.path)
 
 
-def shortfall(
-    model: Any, kv: tuple[Floats, Floats], prompt: list[int], found: list[int]
-) -> float:
+def shortfall(model: Any, kv: tuple[Floats, Floats], prompt: list[int], found: list[int]) -> float:
     """How far below the best logit the worst token of `found` is; 0 where all are greedy."""
     logits = expected(model, kv, prompt + found[:-1])[len(prompt) - 1 :]
     return float((logits.max(1) - logits[np.arange(len(found)), found]).max())

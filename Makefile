@@ -45,14 +45,19 @@ bench: .venv/dev
 	python -m edgereason.bench.latency
 	python -m edgereason.bench.deadline
 
-bench-variants: .venv/dev
-	$(NANO) demos --out build/demos.jsonl && $(NANO) demos --split test --out build/tests.jsonl
-	python -m edgereason.bench.variants $(SAVED)
+bench-variants: .venv/dev build/nano-lora
+	$(NANO) demos --split test --out build/tests.jsonl
+	python -m edgereason.bench.variants --trained build/nano-lora $(SAVED)
 	python -m edgereason.bench.variant_engines $(SAVED)
 	python -m edgereason.bench.sawtooth --model nano-infty --plain nano $(SAVED)
 	python -m edgereason.bench.prefix --model nano --strategy think --context 512 $(SAVED) \
 	    --demos build/demos.jsonl --problems build/tests.jsonl $(PREFIXES:%=--prefix %)
 	python -m edgereason.bench.latent --model nano-coconut $(SAVED)
+
+build/nano-lora: | .venv/dev
+	mkdir -p build && $(NANO) demos --out build/demos.jsonl
+	$(NANO) lora --start nano --demos build/demos.jsonl --steps 400 --out build/lora
+	edgereason export build/lora --to gguf --quant f16 --out $@
 
 docs: .venv/dev
 	pytest tests/test_docs.py tests/test_examples.py

@@ -22,13 +22,14 @@ from edgereason.export._open import open_source
 from edgereason.bundle import verify
 from edgereason.records import Sampling
 from edgereason.runtime import Reasoner
-from edgereason.variants import Coconut
 
+MODELS = ("nano", "nano-infty", "nano-coconut")
 WAYS: dict[str, dict[str, Any]] = {
     "chain-no-think": {"model": "nano", "strategy": "no-think"},
     "chain-think": {"model": "nano", "strategy": "think"},
     "operator-think": {"model": "nano", "strategy": "think", "prefix": "operator-32"},
     "iterate-rounds": {"model": "nano-infty", "strategy": "infty-think"},
+    "reach-latent": {"model": "nano-coconut", "strategy": "coconut"},
 }
 
 
@@ -39,7 +40,7 @@ def twins(
     folder = tmp_path_factory.mktemp(request.param)
     opened: dict[str, Reasoner] = {}
     with trt_twin.in_its_place():
-        for model in ("nano", "nano-infty"):
+        for model in MODELS:
             options = {"graph_only": True, "form": request.param}
             export(model, Job("tensorrt", folder / model, options))
             opened[model] = Reasoner.open(str(folder / model))
@@ -63,12 +64,10 @@ def test_the_same_tokens_as_llamacpp(way: str, twins: Mapping[str, Reasoner]) ->
             assert told[0].usage == told[1].usage
 
 
-@pytest.mark.parametrize("model", ["nano", "nano-infty", "coconut"])
+@pytest.mark.parametrize("model", MODELS)
 def test_it_compiles_ahead_of_time(model: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="it builds without a GPU: pip install '.[parity]'")
-    with open_source("nano" if model == "coconut" else model) as source:
-        if model == "coconut":  # of that form: what it was trained for changes no graph
-            source.variant = Coconut(latents=6)
+    with open_source(model) as source:
         job = Job("tensorrt", tmp_path / model, {"capability": ("8.6", "12.0")})
         bundle = run(job, source, lambda *_: None).bundle
         assert bundle.variant == source.variant

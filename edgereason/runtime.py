@@ -140,7 +140,7 @@ class Reasoner:
         bundle = open_bundle(resolve(model))
         module = load(engines, engine or bundle.engine)
         if threads and any(option.name == "threads" for option in fields_of(module.Config)):
-            options["threads"] = threads  # fixed while it is open, whatever the scheduler says
+            options["threads"], threads = threads, 0  # fixed while it is open; none to choose
         config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
         opened = module.open(bundle, None, config)
         made = cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)

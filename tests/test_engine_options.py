@@ -9,7 +9,7 @@ import pytest
 from engine_cases import open_case
 from tiny_models import write_model
 
-from edgereason import engines
+from edgereason import Reasoner, device, engines
 from edgereason.bundle import open_bundle
 from edgereason.errors import (
     BundleError,
@@ -53,6 +53,19 @@ def test_values_that_cannot_be(model: Path, options: dict[str, Any], message: st
     error = refusal(model, **options)
     assert type(error) is UsageError
     assert message in error.message
+
+
+def test_threads_are_for_the_cores_that_this_process_may_use(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "num_cores", lambda: 3)  # of a container with a quota, say
+    with Reasoner.open(str(model), threads=3) as reasoner:
+        assert reasoner.engine.info["max_threads"] == 3
+    with pytest.raises(UsageError) as caught:
+        Reasoner.open(str(model), threads=4)
+    assert caught.value.message == (
+        "threads must be 0 (follow the load) to 3, the cores this process may use, got 4"
+    )
 
 
 def test_more_memory_than_there_is(model: Path) -> None:

@@ -66,7 +66,7 @@ class Config:
 def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
     """Opens the bundle's GGUF. The profile is not needed: step costs are measured while running."""
     from edgereason.bundle import model_file
-    from edgereason.device import calm_threads
+    from edgereason.device import calm_threads, num_cores
 
     calm_threads()
     from edgereason import _core  # loads the native library
@@ -84,6 +84,7 @@ def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
         gpu_layers=config.gpu_layers,
         max_seqs=config.sequences,
         max_rows=config.batch,
+        max_threads=num_cores(),
         hidden=isinstance(bundle.variant, Coconut) if config.hidden is None else config.hidden,
         activations=config.activations,
         mmap=config.mmap,

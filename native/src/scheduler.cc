@@ -92,9 +92,9 @@ Scheduler::Scheduler(std::shared_ptr<Engine> engine, std::shared_ptr<const Clock
       kv_(engine_.get(), ParkCells(options, info_)),
       governor_(info_.max_threads, options.num_threads),
       sampler_(info_.num_vocab) {
-  if (options.num_threads < 0) {
-    ThrowUsage("threads must be 0 (follow the load) or more, got " +
-               std::to_string(options.num_threads));
+  if (options.num_threads < 0 || options.num_threads > info_.max_threads) {
+    ThrowUsage("threads must be 0 (follow the load) to " + std::to_string(info_.max_threads) +
+               ", the cores this process may use, got " + std::to_string(options.num_threads));
   }
   engine_->SetThreads(governor_.num_threads());
   rows_.reserve(static_cast<std::size_t>(info_.max_rows));

@@ -199,24 +199,18 @@ def _findings(
     }
     tables = [Table("Tokens a second", ("", *(f"{busy} busy" for busy in rates)), rows)]
     if adapted:
-        tables.append(
-            Table(
-                f"After a change of load; goal: {_GOAL} of the best fixed number, in windows of "
-                f"{_WINDOW_S} s",
-                (
-                    "change",
-                    "goal",
-                    "before",
-                    "after",
-                    "adapted s",
-                    "below later",
-                    "lowest",
-                    "threads",
-                ),
-                [tuple(asdict(one).values()) for one in adapted],
-            )
-        )
+        tables.append(_adaptations(adapted))
     return Findings(figures, tuple(tables))
+
+
+def _adaptations(adapted: Sequence[Adaptation]) -> Table:
+    columns = ("change", "goal", "before", "after", "adapted s", "below later", "lowest", "threads")
+    return Table(
+        f"After a change of load; goal: {_GOAL} of the best fixed number, in windows of "
+        f"{_WINDOW_S} s",
+        columns,
+        [tuple(asdict(one).values()) for one in adapted],
+    )
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

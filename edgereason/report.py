@@ -83,18 +83,7 @@ def final_answer(
     queue_ms = results[0].queue_ms if results else 0.0
     return replace(
         answer,
-        usage=Usage(
-            prompt_tokens=sum(result.num_prompt for result in results[:num_root]),
-            cached_tokens=sum(result.num_cached for result in results[:num_root]),
-            reasoning_tokens=sum(result.num_reasoning for result in results),
-            latent_tokens=sum(result.num_latent for result in results),
-            answer_tokens=sum(
-                result.num_tokens - result.num_reasoning
-                for result in results
-                if result.channel is Channel.ANSWER
-            ),
-            peak_cells=max((result.num_cells for result in results), default=0),
-        ),
+        usage=_usage(results, num_root),
         budget=BudgetReport(
             ThinkReport(
                 asked=budget.think_tokens,
@@ -105,16 +94,28 @@ def final_answer(
             DeadlineReport(budget.deadline_ms, used_ms, late_ms),
         ),
         timings=_timings(results, queue_ms, used_ms),
-        phases=tuple(
-            PhaseReport(
-                result.name,
-                result.num_tokens,
-                result.reason.value,
-                result.prefill_ms + result.decode_ms,
-            )
-            for result in results
-        ),
+        phases=tuple(_phase(result) for result in results),
     )
+
+
+def _usage(results: Sequence[PhaseResult], num_root: int) -> Usage:
+    return Usage(
+        prompt_tokens=sum(result.num_prompt for result in results[:num_root]),
+        cached_tokens=sum(result.num_cached for result in results[:num_root]),
+        reasoning_tokens=sum(result.num_reasoning for result in results),
+        latent_tokens=sum(result.num_latent for result in results),
+        answer_tokens=sum(
+            result.num_tokens - result.num_reasoning
+            for result in results
+            if result.channel is Channel.ANSWER
+        ),
+        peak_cells=max((result.num_cells for result in results), default=0),
+    )
+
+
+def _phase(result: PhaseResult) -> PhaseReport:
+    took_ms = result.prefill_ms + result.decode_ms
+    return PhaseReport(result.name, result.num_tokens, result.reason.value, took_ms)
 
 
 def _timings(results: Sequence[PhaseResult], queue_ms: float, used_ms: float) -> Timings:

@@ -231,6 +231,14 @@ def test_graphs_grow_thoughts_are_shown_less_and_at_last_are_told_nothing() -> N
     assert stages.count(6) > 20
 
 
+def test_the_last_run_asks_more_about_each_graph_and_tells_nothing() -> None:
+    batches = [coconut.draw_alone(step, seed=0, num=2, tokenizer=WORDS) for step in range(30)]
+    for sheet in batches[0]:
+        assert (len(sheet.latent), len(sheet.plain), sheet.hops) == (11, 2, ())
+        assert not any(asked.near or asked.shown for asked in sheet.latent)
+    assert {sheet.num_latents for sheets in batches for sheet in sheets} == set(range(1, 7))
+
+
 def test_questions_are_about_persons_and_species_and_all_are_for_training() -> None:
     asked = []
     for sheet in drawn(500, num=30):
@@ -245,7 +253,7 @@ def test_questions_are_about_persons_and_species_and_all_are_for_training() -> N
 def test_facts_writing_and_latents_are_trained_and_then_judged(tmp_path: Path) -> None:
     folder.save(Nano(replace(TINY, context=330)), WORDS, tmp_path / "base")
     threads = ("--threads", "1")
-    few = ("--facts", "1", "--first", "1", "--steps", "2", "--examples", "2")
+    few = ("--facts", "1", "--first", "1", "--steps", "2", "--alone", "1", "--examples", "2")
     run("coconut", "--start", str(tmp_path / "base"), "--out", str(tmp_path), *few, *threads)
     log = (tmp_path / "latents" / "log.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2]

@@ -239,6 +239,14 @@ def test_the_last_run_asks_more_about_each_graph_and_tells_nothing() -> None:
     assert {sheet.num_latents for sheets in batches for sheet in sheets} == set(range(1, 7))
 
 
+def test_the_last_run_and_what_was_before_meet_halfway() -> None:
+    before, after = Nano(TINY).state_dict(), Nano(TINY)
+    last = {name: weight.clone() for name, weight in after.state_dict().items()}
+    coconut.meet(after, before)
+    for name, weight in after.state_dict().items():
+        assert torch.allclose(weight, (before[name] + last[name]) / 2)
+
+
 def test_questions_are_about_persons_and_species_and_all_are_for_training() -> None:
     asked = []
     for sheet in drawn(500, num=30):

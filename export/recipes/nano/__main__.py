@@ -105,7 +105,8 @@ def coconut(
     start: Annotated[str, typer.Option(help="the base: name or path")],
     facts: Annotated[int, typer.Option(help="optimizer steps of reciting facts")] = 330,
     first: Annotated[int, typer.Option(help="of stage 0, in which all thought is written")] = 1500,
-    steps: Annotated[int, typer.Option(help="of the stages with latents")] = 1500,
+    steps: Annotated[int, typer.Option(help="of the stages with latents")] = 2400,
+    alone: Annotated[int, typer.Option(help="more in which thoughts are told nothing")] = 700,
     examples: Annotated[int, typer.Option(help="graphs a step, ten questions each")] = 8,
     lr: float = 2e-3,
     seed: int = 0,
@@ -123,15 +124,21 @@ def coconut(
     recite = partial(curriculum.recite, seed=seed, tokens=256 * examples, tokenizer=words)
     written = partial(curriculum.draw_written, seed=seed, num=examples, tokenizer=words)
     latent = partial(curriculum.draw_latent, seed=seed, num=examples, tokenizer=words, steps=steps)
-    runs: list[tuple[str, int, Draw[Any], Loss[Any]]] = [
-        ("facts", facts, recite, loss_of),
-        ("stage-0", first, written, curriculum.loss_of),
-        ("latents", steps, latent, curriculum.loss_of),
+    last = partial(curriculum.draw_alone, seed=seed, num=examples, tokenizer=words)
+    runs: list[tuple[str, int, float, Draw[Any], Loss[Any]]] = [
+        ("facts", facts, lr, recite, loss_of),
+        ("stage-0", first, lr, written, curriculum.loss_of),
+        ("latents", steps, lr, latent, curriculum.loss_of),
+        ("alone", alone, lr / 2, last, curriculum.loss_of),
     ]
-    for name, length, draw, loss in runs:
-        schedule = Schedule(length, lr, threads=threads, workers=workers, micro_tokens=micro_tokens)
+    for name, length, rate, draw, loss in runs:
+        schedule = Schedule(
+            length, rate, threads=threads, workers=workers, micro_tokens=micro_tokens
+        )
+        before = {key: weight.clone() for key, weight in model.state_dict().items()}
         Trainer(model, draw, loss, schedule=schedule, out=out / name).run()
         folder.save(model, words, out / name, variant=curriculum.VARIANT)
+    curriculum.meet(model, before)
     folder.save(model, words, out, variant=curriculum.VARIANT)
 
 

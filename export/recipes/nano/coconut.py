@@ -138,6 +138,14 @@ def draw_latent(step: int, *, seed: int, num: int, tokenizer: Tokenizer, steps: 
     return sheets
 
 
+def draw_alone(step: int, *, seed: int, num: int, tokenizer: Tokenizer) -> list[Sheet]:
+    """Nothing but answers and remaining steps, of more questions about each graph."""
+    rng = random.Random(f"coconut:{seed}:alone:{step}")
+    stage = MAX_STAGE if rng.random() < 0.65 else rng.randint(1, MAX_STAGE)
+    drawn = [reach.sheet(rng, 13) for _ in range(num)]
+    return [sheet_of(facts, asked, stage, tokenizer, Mixture(11, 1, 1)) for facts, asked in drawn]
+
+
 def _told(
     rng: random.Random,
     sheet: Sheet,
@@ -260,3 +268,12 @@ def begin(model: Nano, tokenizer: Tokenizer) -> None:
         middle = rows[digits].mean(0)
         spread = (rows[digits] - middle).square().mean().sqrt()
         rows[new] = middle + spread * torch.randn(len(new), rows.shape[1])
+
+
+def meet(model: Nano, before: Mapping[str, Tensor]) -> None:
+    """Halfway between the weights `before` the last run and after it, which is better than both:
+    what each happened to learn last cancels out (1803.05407, stochastic weight averaging).
+    """
+    with torch.no_grad():
+        for name, weight in model.state_dict().items():
+            weight.lerp_(before[name], 0.5)

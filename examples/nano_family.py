@@ -23,7 +23,7 @@ from edgereason import Answer, Reasoner
 SUM = "What is 47+8-23+60-11+94?"
 WALK = "x = 17; apply x -> (3x + 4) mod 97, 100 times"
 OPERATOR = "What is 47@8?"  # a@b is a+b+a
-FACTS = reach.generate(random.Random(9), "test")  # some forty facts, then a question
+FACTS = reach.generate(random.Random(2), "test")  # some forty facts, then a question
 
 WAYS: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {
     "nano": [

@@ -38,7 +38,7 @@ struct LlamaOptions {
   std::int32_t gpu_layers = -1;  // -1: all where the library has a GPU; 0: CPU only
   std::int32_t max_seqs = 16;    // at most 64
   std::int32_t max_rows = 512;
-  std::int32_t max_threads = 0;  // 0: the cores this process may use
+  std::int32_t max_threads = 0;  // 0: all cores of the machine
   bool hidden = false;           // give hidden states
   bool activations = false;      // collect what goes into each weight; slower
   bool mmap = true;

@@ -42,7 +42,7 @@ class Stream:
     @property
     def usual_threads(self) -> float:
         """Over the time."""
-        if not self.threads:
+        if not self.threads or not self.times:
             return 0.0
         ends = [*(at for at, _ in self.threads[1:]), self.times[-1]]
         spans = [max(0.0, end - at) for end, (at, _) in zip(ends, self.threads, strict=True)]

@@ -2,17 +2,18 @@
 
 Automatic threads against fixed numbers of ours and of the bare loop over libllama, in turns, each
 turn in a process of its own. Then the load changes in the middle of a stream of short answers: how
-soon is automatic as fast as our best fixed number is on the same stream in the new condition?
+soon is automatic as fast as our best fixed number is, in the same turn, in the new condition?
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -36,16 +37,18 @@ _AUTOMATIC: Final = "ours, automatic"
 class Adaptation:
     """What automatic threads did after the load changed.
 
-    `adapted_s` is when the first window began whose rate reached the goal; None: none did.
-    `share_below` are the windows below it among those that began a second after the change.
+    `adapted_s` is when the first window began whose rate reached the goal; infinite: none did.
+    From a second after the change on, `settled` is the rate to the best fixed number's, and `below`
+    the share of windows below the goal.
     """
 
     change: str
     goal: float  # tokens per second
     before: float
     after: float
-    adapted_s: float | None
-    share_below: float
+    settled: float
+    adapted_s: float
+    below: float
     lowest: float
     threads: float  # in force after the first second, over the time
 
@@ -66,14 +69,17 @@ def adaptation(
     later = [rate for after_s, rate in rates if after_s >= 1.0]
     before = [at for at in found.times if at <= changed_at]
     after = [at for at in found.times if changed_at < at <= until]
-    settled = Stream(after, _since(found.threads, changed_at + 1.0))
+    settled = Stream(
+        [at for at in after if at >= changed_at + 1.0], _since(found.threads, changed_at + 1.0)
+    )
     return Adaptation(
         change=change,
         goal=goal,
         before=Stream(before, []).rate(),
         after=Stream(after, []).rate(),
-        adapted_s=next((max(0.0, after_s) for after_s, rate in rates if rate >= goal), None),
-        share_below=sum(rate < goal for rate in later) / len(later) if later else 0.0,
+        settled=settled.rate() / best_fixed,
+        adapted_s=next((max(0.0, after_s) for after_s, rate in rates if rate >= goal), math.inf),
+        below=sum(rate < goal for rate in later) / len(later) if later else 0.0,
         lowest=min((rate for _, rate in rates), default=0.0),
         threads=settled.usual_threads,
     )
@@ -95,21 +101,21 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 time.sleep(0.5)
                 rates[busy] = turns(_systems(options, bare), options.turns, say)
     best = {busy: max(_fixed(found).values()) for busy, found in rates.items()}
-    adapted: list[Adaptation] = []
+    adapted: list[list[Adaptation]] = []
     if 0 in rates and len(rates) > 1:
-        goals = _goals(options, say)
-        for busy in options.busy:
-            if busy:
-                say(f"0 -> {busy} -> 0 busy cores in the middle of a stream")
-                adapted += _change(options, busy, goals)
+        for turn in range(options.turns):
+            say(f"turn {turn + 1} of {options.turns}: the load changes in the middle of a stream")
+            goals = _goals(options)
+            adapted.append(
+                [one for busy in options.busy if busy for one in _change(options, busy, goals)]
+            )
     return _findings(rates, best, adapted)
 
 
-def _goals(options: argparse.Namespace, say: Say) -> dict[int, float]:
+def _goals(options: argparse.Namespace) -> dict[int, float]:
     """Our best fixed rate by number of busy cores, on the stream that `_change` looks at."""
     goals = {}
     for busy in options.busy:
-        say(f"{busy} busy cores, fixed numbers of threads, answers of {_DEPTH} tokens")
         with BusyCores(busy):
             goals[busy] = max(
                 stream(options, count, 2.0 + options.skip, depth=_DEPTH).rate(options.skip)
@@ -172,7 +178,7 @@ def _change(options: argparse.Namespace, busy: int, best: Mapping[int, float]) -
 def _findings(
     rates: Mapping[int, Mapping[str, Sequence[float]]],
     best: Mapping[int, float],
-    adapted: Sequence[Adaptation],
+    adapted: Sequence[Sequence[Adaptation]],
 ) -> Findings:
     names = list(next(iter(rates.values())))
     rows = [(name, *(median(found[name]) for found in rates.values())) for name in names]
@@ -195,7 +201,7 @@ def _findings(
         "tokens_per_s": rates,
         "automatic_to_best_fixed": share,
         "automatic_to": against,
-        "adaptation": [asdict(one) for one in adapted],
+        "adaptation": [[asdict(one) for one in turn] for turn in adapted],
     }
     tables = [Table("Tokens a second", ("", *(f"{busy} busy" for busy in rates)), rows)]
     if adapted:
@@ -203,14 +209,21 @@ def _findings(
     return Findings(figures, tuple(tables))
 
 
-def _adaptations(adapted: Sequence[Adaptation]) -> Table:
-    columns = ("change", "goal", "before", "after", "adapted s", "below later", "lowest", "threads")
+def _adaptations(adapted: Sequence[Sequence[Adaptation]]) -> Table:
+    columns = ("change", *(field.name.replace("_", " ") for field in fields(Adaptation)[1:]))
     return Table(
         f"After a change of load; goal: {_GOAL} of the best fixed number, in windows of "
-        f"{_WINDOW_S} s",
+        f"{_WINDOW_S} s; medians of the turns",
         columns,
-        [tuple(asdict(one).values()) for one in adapted],
+        [
+            (same[0].change, *(median(column) for column in zip(*map(_figures, same), strict=True)))
+            for same in zip(*adapted, strict=True)
+        ],
     )
+
+
+def _figures(one: Adaptation) -> tuple[float, ...]:
+    return tuple(asdict(one).values())[1:]
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

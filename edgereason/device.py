@@ -172,9 +172,10 @@ def calm_threads() -> None:
     """Lets OpenMP's threads spin only briefly; works before the native library is first loaded.
 
     By default they spin for milliseconds at each barrier: where another process has taken a core, a
-    step on two threads then takes up to a second instead of 0.05.
+    step on two threads then takes up to a second instead of 0.1. With much less than this they
+    sleep at most barriers, and waking them costs an idle machine 7 % (docs/log.md).
     """
-    preset_environment("GOMP_SPINCOUNT", "1000")
+    preset_environment("GOMP_SPINCOUNT", "5000")
 
 
 def memory_now(root: Path = Path("/")) -> Memory:

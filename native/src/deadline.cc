@@ -99,8 +99,9 @@ void CostModel::LearnCurve(const Place& place, double rows, double ms) noexcept 
   for (const std::size_t knot : {place.low, place.low + 1}) {
     const double share = knot == place.low ? 1.0 - place.high_share : place.high_share;
     if (share <= 0) continue;
-    // What this step alone would say about the knot.
-    const double told = ms * std::sqrt(KnotRows(knot) / rows);
+    // What this step alone would say about the knot: of more rows the worst, in proportion.
+    const double more = KnotRows(knot) / rows;
+    const double told = ms * (more > 1 ? more : std::sqrt(more));
     if (weight_[knot] == 0) {
       knot_ms_[knot] = told;
     } else if (weight_[knot] < kMature) {

@@ -16,7 +16,10 @@ constexpr std::int32_t kPrefillRows = 64;
 constexpr std::int32_t kShortRows = 16;
 constexpr double kAloneChunks = 2;  // times a chunk: a step for a prompt that nobody waits behind
 
-bool IsOwed(const PlanSeq& seq) noexcept { return !seq.thinking && std::isfinite(seq.deadline_ms); }
+// The prompt is owed though thinking follows: left to the end it meets all that came since.
+bool IsOwed(const PlanSeq& seq) noexcept {
+  return std::isfinite(seq.deadline_ms) && (!seq.thinking || seq.pending > 1);
+}
 
 double PrefillMs(std::int64_t rows, const CostModel& cost) noexcept {
   if (rows <= 0) return 0;

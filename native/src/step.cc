@@ -92,7 +92,7 @@ Status Scheduler::DecodeRows() noexcept {
 
 // Ends what cannot wait for a step of `num_rows` rows. True: there was such a request.
 bool Scheduler::Expire(double now_ms, std::int32_t num_rows) {
-  const double step_ms = cost_.known() ? cost_.StepMs(num_rows) : 0;
+  const double step_ms = cost_.known() ? options_.margin * cost_.StepMs(num_rows) : 0;
   bool any = false;
   for (std::size_t i = 0; i < by_deadline_.size();) {
     Sequence* sequence = by_deadline_[i];

@@ -42,6 +42,13 @@ TEST(BelowTheFewestRowsSeenThereIsLittleToGain) {
   CHECK_NEAR(cost.StepMs(128), 120.0, 1e-6);
 }
 
+TEST(MoreRowsThanSeenAreNotTakenToBeCheap) {
+  CostModel cost;
+  for (int i = 0; i < 8; ++i) cost.Observe(40, 0, 160.0);
+  CHECK_NEAR(cost.StepMs(40), 160.0, 20.0);
+  CHECK(cost.StepMs(64) > 0.9 * 256);
+}
+
 TEST(ACurveOverRowsIsLearned) {
   CostModel cost;
   for (int round = 0; round < 10; ++round) {

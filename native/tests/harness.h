@@ -85,4 +85,26 @@ struct Harness {
   }
 };
 
+// A model that never stops thinking by itself.
+inline ScriptedOptions Endless() {
+  std::string thoughts;
+  for (int i = 0; i < 500; ++i) thoughts += std::to_string(i * 7919 % 997) + " ";
+  return {.rules = {{.after = "Q?", .reply = thoughts}, {.after = "</think>", .reply = "\n\n42"}}};
+}
+
+inline Phase Think(const Harness& harness, std::int32_t budget = kUnlimited) {
+  return {.channel = Channel::kReasoning,
+          .fresh = harness.Ids("Q?"),
+          .budget = budget,
+          .shut = {"</think>"},
+          .close = harness.Ids("</think>")};
+}
+
+inline Phase Answer(const Harness& harness, std::int32_t budget = 16) {
+  return {.budget = budget,
+          .open = {"<think>"},
+          .shut = {"</think>"},
+          .close = harness.Ids("</think>")};
+}
+
 }  // namespace edgereason::test

@@ -70,6 +70,18 @@ TEST(OwedAnswersGoBeforeMoreUrgentThinking) {
   CHECK_EQ(Rows({urgent, Answering(1000)}), (Ints{1, 1}));
 }
 
+TEST(PromptsUnderADeadlineGoBeforeMoreUrgentThinking) {
+  PlanSeq urgent = Thinking(5000);
+  urgent.priority = 1;
+  PlanSeq prompt = Thinking(4000);
+  prompt.pending = 300;
+  const auto rows = Rows({urgent, prompt});
+  CHECK_EQ(rows[0], 1);
+  CHECK(rows[1] >= 35 && rows[1] <= 41);  // 9 + 41 = 50 ms
+  prompt.deadline_ms = kNever;
+  CHECK_EQ(Rows({urgent, prompt}), (Ints{1, 0}));
+}
+
 TEST(EarlierDeadlineGoesBeforeHigherPriority) {
   PlanSeq urgent = Answering(2000);
   urgent.priority = 1;

@@ -10,8 +10,11 @@
 namespace edgereason {
 namespace {
 
+using test::Answer;
+using test::Endless;
 using test::Harness;
 using test::Outcome;
+using test::Think;
 
 const std::string kThoughts = "one and two and three and four and five and six and seven and eight";
 
@@ -19,28 +22,6 @@ ScriptedOptions Model(std::vector<ScriptedRule> rules = {}) {
   rules.push_back({.after = "Q?", .reply = kThoughts + "</think>\n\n42"});
   rules.push_back({.after = "</think>", .reply = "\n\n42"});
   return {.rules = std::move(rules)};
-}
-
-// A model that never stops thinking by itself.
-ScriptedOptions Endless() {
-  std::string thoughts;
-  for (int i = 0; i < 500; ++i) thoughts += std::to_string(i * 7919 % 997) + " ";
-  return {.rules = {{.after = "Q?", .reply = thoughts}, {.after = "</think>", .reply = "\n\n42"}}};
-}
-
-Phase Think(const Harness& harness, std::int32_t budget = kUnlimited) {
-  return {.channel = Channel::kReasoning,
-          .fresh = harness.Ids("Q?"),
-          .budget = budget,
-          .shut = {"</think>"},
-          .close = harness.Ids("</think>")};
-}
-
-Phase Answer(const Harness& harness, std::int32_t budget = 16) {
-  return {.budget = budget,
-          .open = {"<think>"},
-          .shut = {"</think>"},
-          .close = harness.Ids("</think>")};
 }
 
 }  // namespace
@@ -119,56 +100,15 @@ TEST(ImpossibleDeadlineGivesTheTextSoFarInTime) {
   CHECK_EQ(kThoughts.find(outcome.last().text), 0);
 }
 
-TEST(OverloadIsAnsweredInTime) {
-  ScriptedOptions model = Endless();
-  model.max_seqs = 64;
-  Harness harness(model);
-  std::mt19937 random(7);
-  std::vector<RequestId> ids;
-  std::map<RequestId, double> due_ms;
-  // Each is owed about 60 ms alone and would think for ever; one arrives every 150 ms.
-  double next_ms = harness.clock->NowMs();
-  while (ids.size() < 60) {
-    if (harness.clock->NowMs() >= next_ms) {
-      const double deadline_ms = 300 + static_cast<double>(random() % 2000);
-      ids.push_back(harness.Ask(
-          {Think(harness), Answer(harness, 6)},
-          {.priority = static_cast<std::int32_t>(random() % 3), .deadline_ms = deadline_ms}));
-      due_ms[ids.back()] = harness.clock->NowMs() + deadline_ms;
-      next_ms += 150;
-    }
-    if (!harness.Step()) harness.clock->Advance(1);
-  }
-  for (const RequestId id : ids) {
-    const Outcome& outcome = harness.Finish(id);
-    CHECK_NEAR(std::max(outcome.end_ms - due_ms[id], 0.0), 0, 0);
-    CHECK_EQ(outcome.last().text, "\n\n42");
-  }
-}
-
-// One step in a while takes twice as long as expected.
-TEST(ASlowStepMakesNoAnswerLateByMoreThanAToken) {
-  for (double deadline_ms = 150; deadline_ms < 400; deadline_ms += 7) {
-    for (std::size_t slow = 0; slow < 19; ++slow) {
-      ScriptedOptions model = Endless();
-      model.step_ms = 4;
-      model.row_ms = 5;
-      model.pace.assign(19, 1);
-      model.pace[slow] = 2;
-      Harness harness(model);
-      const double due_ms = harness.clock->NowMs() + deadline_ms;
-      const RequestId id =
-          harness.Ask({Think(harness), Answer(harness, 4)}, {.deadline_ms = deadline_ms});
-      for (const char letter : {'a', 'b', 'c'}) {
-        Phase think = Think(harness);
-        think.fresh = harness.Ids(std::string(300, letter) + "Q?");
-        harness.Ask({think, Answer(harness)}, {.deadline_ms = 9000});
-      }
-      const Outcome& outcome = harness.Finish(id);
-      CHECK(!outcome.last().text.empty());
-      CHECK(outcome.end_ms - due_ms <= 9);
-    }
-  }
+TEST(NoStepIsBegunThatMayEndAfterADeadline) {
+  Harness harness(Endless());
+  const double begin_ms = harness.clock->NowMs();
+  // Tokens of 10 ms: one that begins after 90 ends in time only if it takes no longer than
+  // expected.
+  const Phase answer{.fresh = harness.Ids("Q?"), .budget = 100};
+  const Outcome& outcome = harness.Finish(harness.Ask({answer}, {.deadline_ms = 101}));
+  CHECK_EQ(outcome.last().reason, StopReason::kDeadline);
+  CHECK_NEAR(outcome.end_ms - begin_ms, 91, 1);
 }
 
 TEST(CancelFreesCellsWithinOneStep) {

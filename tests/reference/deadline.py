@@ -87,7 +87,7 @@ class CostModel:
         for knot, share in ((low, 1 - high_share), (2 * low, high_share)):
             if share <= 0:
                 continue
-            told = ms * math.sqrt(knot / rows)
+            told = ms * max(knot / rows, math.sqrt(knot / rows))
             weight = self.weight.get(knot, 0.0)
             if weight == 0:
                 self.knot_ms[knot] = told

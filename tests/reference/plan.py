@@ -24,7 +24,7 @@ class Seq:
 
     @property
     def owed(self) -> bool:
-        return not self.thinking and math.isfinite(self.deadline_ms)
+        return (not self.thinking or self.pending > 1) and math.isfinite(self.deadline_ms)
 
 
 @dataclass(frozen=True)

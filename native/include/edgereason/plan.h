@@ -1,7 +1,7 @@
 // Who gets a row in the next step, and whose thinking must end now. Pure functions over plain
 // structs.
 //
-// Two kinds of work compete. *Owed*: the prompt and the answer of a request with a deadline, once
+// Two kinds of work compete. *Owed*: the prompt of a request with a deadline, and its answer, once
 // its thinking is over. *Optional*: thinking, and everything without a deadline. Owed work goes
 // first, the earliest deadline first whatever its priority, except that none takes the time that a
 // request of higher priority needs to be in time. Where it can be cut, a step takes no more than

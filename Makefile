@@ -27,7 +27,7 @@ demo-smollm2: .venv/app
 	edgereason pull $(MODEL)
 	edgereason run -m $(MODEL) "$(QUESTION)" --strategy think
 	edgereason run -m $(MODEL) "$(QUESTION)" --strategy think --think-budget 32
-	edgereason run -m $(MODEL) "$(QUESTION)" --strategy think --deadline-ms 1500
+	edgereason run -m $(MODEL) "Explain why ships float." --strategy think --deadline-ms 1500 --answer-budget 24
 
 test: .venv/dev
 	$(CONFIGURE) -B build/native && cmake --build build/native

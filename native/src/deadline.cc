@@ -100,8 +100,8 @@ void CostModel::LearnCurve(const Place& place, double rows, double ms) noexcept 
     const double share = knot == place.low ? 1.0 - place.high_share : place.high_share;
     if (share <= 0) continue;
     // What this step alone would say about the knot: of more rows the worst, in proportion.
-    const double more = KnotRows(knot) / rows;
-    const double told = ms * (more > 1 ? more : std::sqrt(more));
+    const double times = KnotRows(knot) / rows;
+    const double told = ms * std::max(times, std::sqrt(times));
     if (weight_[knot] == 0) {
       knot_ms_[knot] = told;
     } else if (weight_[knot] < kMature) {

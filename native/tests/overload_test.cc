@@ -1,7 +1,6 @@
 // Requests with deadlines that ask for more than there is time for, in virtual time.
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -30,32 +29,33 @@ std::vector<double> Noise(std::mt19937* random) {
   return pace;
 }
 
+struct Arrival {
+  Phase think;
+  std::int32_t answer_budget;
+  double deadline_ms;
+  std::int32_t priority;
+  double until_next_ms;
+};
+
 struct Asked {
   RequestId id;
   double deadline_ms;
   double due_ms;
 };
 
-// 63 rows of a prompt and 12 tokens of an answer are owed, about 0.3 s alone; deadlines from 0.3 to
-// 5 s, log-uniform; 1.2 arrive a second, and think as long as they may.
-std::vector<Asked> PlayAll(Harness* harness, std::mt19937* random, int num) {
-  std::exponential_distribution<double> gap_ms(1.2 / 1000);
-  std::uniform_real_distribution<double> log_ms(std::log(300), std::log(5000));
+// Asks `num` requests, each at its moment, and runs until all are over.
+template <typename Next>
+std::vector<Asked> Play(Harness* harness, int num, Next next) {
   std::vector<Asked> asked;
   double next_ms = harness->clock->NowMs();
   while (static_cast<int>(asked.size()) < num) {
     if (harness->clock->NowMs() >= next_ms) {
-      Phase think = Think(*harness);
-      std::string prompt(60, 'p');
-      for (char& letter : prompt) letter = static_cast<char>('a' + (*random)() % 26);
-      think.fresh = harness->Ids(prompt + "Q?");
-      const double deadline_ms = std::exp(log_ms(*random));
-      const double due_ms = harness->clock->NowMs() + deadline_ms;
-      const auto priority = static_cast<std::int32_t>((*random)() % 3);
-      const RequestId id = harness->Ask({think, Answer(*harness, 12)},
-                                        {.priority = priority, .deadline_ms = deadline_ms});
-      asked.push_back({id, deadline_ms, due_ms});
-      next_ms += gap_ms(*random);
+      const Arrival one = next();
+      const double due_ms = harness->clock->NowMs() + one.deadline_ms;
+      const RequestId id = harness->Ask({one.think, Answer(*harness, one.answer_budget)},
+                                        {.priority = one.priority, .deadline_ms = one.deadline_ms});
+      asked.push_back({id, one.deadline_ms, due_ms});
+      next_ms += one.until_next_ms;
     }
     if (!harness->Step()) harness->clock->Advance(1);
   }
@@ -70,24 +70,15 @@ TEST(OverloadIsAnsweredInTime) {
   model.max_seqs = 64;
   Harness harness(model);
   std::mt19937 random(7);
-  std::vector<RequestId> ids;
-  std::map<RequestId, double> due_ms;
   // Each is owed about 60 ms alone and would think for ever; one arrives every 150 ms.
-  double next_ms = harness.clock->NowMs();
-  while (ids.size() < 60) {
-    if (harness.clock->NowMs() >= next_ms) {
-      const double deadline_ms = 300 + static_cast<double>(random() % 2000);
-      ids.push_back(harness.Ask(
-          {Think(harness), Answer(harness, 6)},
-          {.priority = static_cast<std::int32_t>(random() % 3), .deadline_ms = deadline_ms}));
-      due_ms[ids.back()] = harness.clock->NowMs() + deadline_ms;
-      next_ms += 150;
-    }
-    if (!harness.Step()) harness.clock->Advance(1);
-  }
-  for (const RequestId id : ids) {
-    const Outcome& outcome = harness.Finish(id);
-    CHECK_NEAR(std::max(outcome.end_ms - due_ms[id], 0.0), 0, 0);
+  const auto next = [&]() -> Arrival {
+    const double deadline_ms = 300 + static_cast<double>(random() % 2000);
+    const auto priority = static_cast<std::int32_t>(random() % 3);
+    return {Think(harness), 6, deadline_ms, priority, 150};
+  };
+  for (const Asked& one : Play(&harness, 60, next)) {
+    const Outcome& outcome = harness.Finish(one.id);
+    CHECK_NEAR(std::max(outcome.end_ms - one.due_ms, 0.0), 0, 0);
     CHECK_EQ(outcome.last().text, "\n\n42");
   }
 }
@@ -124,10 +115,23 @@ TEST(WhoHasTimeIsAnsweredThoughStepsVary) {
   model.row_ms = 3.5;
   model.pace = Noise(&random);
   Harness harness(model, {});
+  // 63 rows of a prompt and 12 tokens of an answer are owed, about 0.3 s alone; deadlines from 0.3
+  // to 5 s, log-uniform; 1.2 arrive a second, and think as long as they may.
+  std::exponential_distribution<double> gap_ms(1.2 / 1000);
+  std::uniform_real_distribution<double> log_ms(std::log(300), std::log(5000));
+  const auto next = [&]() -> Arrival {
+    std::string prompt(60, 'p');
+    for (char& letter : prompt) letter = static_cast<char>('a' + random() % 26);
+    Phase think = Think(harness);
+    think.fresh = harness.Ids(prompt + "Q?");
+    const double deadline_ms = std::exp(log_ms(random));
+    const auto priority = static_cast<std::int32_t>(random() % 3);
+    return {think, 12, deadline_ms, priority, gap_ms(random)};
+  };
   int num_patient = 0;
   int num_empty = 0;
   int num_late = 0;
-  for (const Asked& one : PlayAll(&harness, &random, 600)) {
+  for (const Asked& one : Play(&harness, 600, next)) {
     const Outcome& outcome = harness.outcomes[one.id];
     CHECK(outcome.over);
     num_late += outcome.end_ms > one.due_ms ? 1 : 0;

@@ -8,7 +8,7 @@ SANITIZE ?= address,undefined
 MODEL := smollm2-135m
 QUESTION := Tom has 3 boxes with 4 apples each. He eats 2 apples. How many apples are left?
 
-NANO := python -m edgereason.export.recipes.nano
+NANO := python -m edgereason.training.nano
 PREFIXES = $(wildcard edgereason/models/nano/prefixes/operator-*.safetensors)
 SAVED := --save bench/results
 
@@ -16,7 +16,7 @@ BIN := $(abspath .venv/bin)
 export PATH := $(BIN):$(PATH)
 SOURCES := pyproject.toml CMakeLists.txt $(shell find native -type f)
 CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(BIN)/python
-FIND := from edgereason import bundle as b, hub; print(b.model_file(b.open_bundle(hub.resolve('$(MODEL)'))))
+FIND := from edgereason.models import bundle as b, hub; print(b.model_file(b.open_bundle(hub.resolve('$(MODEL)'))))
 
 .PHONY: demo demo-smollm2 test lint bench bench-variants docs debug
 
@@ -36,23 +36,23 @@ test: .venv/dev
 
 lint: .venv/dev
 	ruff check && ruff format --check
-	mypy edgereason export bench && lint-imports
+	mypy edgereason export training bench && lint-imports
 	stubtest edgereason._core --allowlist .ci/stubtest.allow
 	git ls-files '*.cc' '*.h' | xargs clang-format --dry-run -Werror
 	python .ci/sizes.py
 
 bench: .venv/dev
-	python -m edgereason.bench.latency
-	python -m edgereason.bench.deadline
+	python -m edgereason.bench latency
+	python -m edgereason.bench deadline
 
 bench-variants: .venv/dev build/nano-lora
 	$(NANO) demos --split test --out build/tests.jsonl
-	python -m edgereason.bench.variants --trained build/nano-lora $(SAVED)
-	python -m edgereason.bench.variant_engines $(SAVED)
-	python -m edgereason.bench.sawtooth --model nano-infty --plain nano $(SAVED)
-	python -m edgereason.bench.prefix --model nano --strategy think --context 512 $(SAVED) \
+	python -m edgereason.bench variants --trained build/nano-lora $(SAVED)
+	python -m edgereason.bench variant_engines $(SAVED)
+	python -m edgereason.bench sawtooth --model nano-infty --plain nano $(SAVED)
+	python -m edgereason.bench prefix --model nano --strategy think --context 512 $(SAVED) \
 	    --demos build/demos.jsonl --problems build/tests.jsonl $(PREFIXES:%=--prefix %)
-	python -m edgereason.bench.latent --model nano-coconut $(SAVED)
+	python -m edgereason.bench latent --model nano-coconut $(SAVED)
 
 build/nano-lora: | .venv/dev
 	mkdir -p build && $(NANO) demos --out build/demos.jsonl

@@ -29,8 +29,8 @@ from edgereason.records import (
 )
 
 if TYPE_CHECKING:
-    from edgereason.aio import AsyncReasoner
-    from edgereason.runtime import Handle, Reasoner
+    from edgereason.runtime.aio import AsyncReasoner
+    from edgereason.runtime.reasoner import Handle, Reasoner
 
 __version__ = "0.1.0"
 
@@ -58,9 +58,9 @@ __all__ = [
 ]
 
 _LAZY = {
-    "AsyncReasoner": "edgereason.aio",
-    "Handle": "edgereason.runtime",
-    "Reasoner": "edgereason.runtime",
+    "AsyncReasoner": "edgereason.runtime.aio",
+    "Handle": "edgereason.runtime.reasoner",
+    "Reasoner": "edgereason.runtime.reasoner",
 }
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from edgereason.engines.base import HostModel
-from edgereason.lowering import CorePhase
+from edgereason.prompt.lowering import CorePhase
 from edgereason.records import Sampling
 
 _Event = (

@@ -14,16 +14,23 @@ from typing import Final
 
 from edgereason.config import unknown
 
-_OTHERS: Final = ("base", "recipes", "variants")  # what stands beside plug-ins and is none
-_KINDS: Final = {"strategies": "strategy", "engines": "engine", "export": "export target"}
+_KINDS: Final = {
+    "strategies": "strategy",
+    "engines": "engine",
+    "targets": "export target",
+    "suites": "bench",
+}
 
 
 def names(package: str | ModuleType) -> list[str]:
-    """Sorted names of the plug-ins of a package, as users write them; private files and
-    `_OTHERS` are none."""
-    found = (item.name for item in pkgutil.iter_modules(_module(package).__path__))
-    plugins = (name for name in found if not name.startswith("_") and name not in _OTHERS)
-    return sorted(name.replace("_", "-") for name in plugins)
+    """Sorted names of the plug-ins of a package, as users write them: its files, but for `base` and
+    private ones."""
+    return [name for name in _listed(package, folders=False) if name != "base"]
+
+
+def groups(package: str | ModuleType) -> list[str]:
+    """Sorted names of the folders of plug-ins in a package, as users write them."""
+    return _listed(package, folders=True)
 
 
 def load(package: str | ModuleType, name: str) -> ModuleType:
@@ -35,6 +42,12 @@ def load(package: str | ModuleType, name: str) -> ModuleType:
         kind = parent.rpartition(".")[2]
         raise unknown(f"no {_KINDS.get(kind, kind)} called", name, known)
     return importlib.import_module(f"{parent}.{name.replace('-', '_')}")
+
+
+def _listed(package: str | ModuleType, *, folders: bool) -> list[str]:
+    found = pkgutil.iter_modules(_module(package).__path__)
+    names = (item.name for item in found if item.ispkg is folders)
+    return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
 
 def _module(package: str | ModuleType) -> ModuleType:

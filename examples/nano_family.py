@@ -5,7 +5,7 @@
 nano thinks, or does not, or within a budget, and a prefix teaches it an operator it never saw;
 nano-infty thinks in rounds, so that its way may be longer than its context; nano-coconut thinks
 in six hidden states, which no token can say.
-Not here: how often each is right (python -m edgereason.bench.variants).
+Not here: how often each is right (python -m edgereason.bench suites.variants).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from edgereason.bench.tasks import reach
 from rich.console import Console
 from rich.table import Table
 
 from edgereason import Answer, Reasoner
+from edgereason.bench.tasks import reach
 
 SUM = "What is 47+8-23+60-11+94?"
 WALK = "x = 17; apply x -> (3x + 4) mod 97, 100 times"

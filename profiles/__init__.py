@@ -1,1 +1,1 @@
-"""Devices, one TOML file each: data only. `edgereason.device` reads them."""
+"""Devices, one TOML file each: data only. `edgereason.planning.device` reads them."""

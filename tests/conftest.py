@@ -7,11 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from cli_runner import cli  # noqa: F401 (a fixture)
 
-from edgereason import hub
-from edgereason.bundle import model_file, open_bundle
 from edgereason.errors import ModelNotFoundError
+from edgereason.models import hub
+from edgereason.models.bundle import model_file, open_bundle
+from support.cli_runner import cli  # noqa: F401 (a fixture)
 
 # Started as a background job the suite would ignore Ctrl-C, and so would every child it interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from edgereason import effort, errors
+from edgereason import errors
 from edgereason.cli import _main
 from edgereason.config import env_name
+from edgereason.planning import effort
+from support.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 

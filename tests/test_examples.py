@@ -8,15 +8,15 @@ import runpy
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgereason.bundle import open_bundle, verify
 from edgereason.engines import scripted
+from edgereason.models.bundle import open_bundle, verify
+from support.places import ROOT
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = ROOT / "examples"
 SCRIPTED = EXAMPLES / "scripted"
 
 

@@ -11,7 +11,7 @@ import pytest
 import edgereason
 
 PACKAGE = Path(edgereason.__file__).parent
-OFFLINE = ("edgereason.export", "edgereason.bench")
+OFFLINE = ("edgereason.export", "edgereason.training", "edgereason.bench")
 
 
 # Commands that work offline import what they need when they run.

@@ -25,16 +25,17 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     }.items():
         (folder / f"{name}.py").write_text(text)
     (folder.parent / "__init__.py").write_text("")
-    (folder / "recipes").mkdir()
-    (folder / "recipes" / "__init__.py").write_text("")
+    (folder / "graph").mkdir()
+    (folder / "graph" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     return "plugged.strategies"
 
 
-def test_names_are_files_without_base_recipes_and_private_ones(package: str) -> None:
+def test_names_are_files_without_base_and_private_ones(package: str) -> None:
     assert registry.names(package) == ["broken", "no-think", "vote"]
     assert registry.names(importlib.import_module(package)) == ["broken", "no-think", "vote"]
+    assert registry.groups(package) == ["graph"]
 
 
 def test_dash_and_underscore_are_one(package: str) -> None:

@@ -12,17 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgereason import effort, strategies
+from edgereason import strategies
 from edgereason.cli._options import Asking
 from edgereason.config import assignments, build
 from edgereason.errors import UsageError
+from edgereason.planning import effort
 from edgereason.records import UNLIMITED, Budget, Message, Request, Sampling
 from edgereason.registry import load
 
 if TYPE_CHECKING:
     import typer
 
-    from edgereason.bundle import Bundle
+    from edgereason.models.bundle import Bundle
 
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "seed")
 

@@ -17,9 +17,9 @@ from edgereason.config import assignments
 from edgereason.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgereason.export._frame import Result
-    from edgereason.export._job import Plan
-    from edgereason.export._source import Source
+    from edgereason.export.job import Result
+    from edgereason.export.sources.base import Source
+    from edgereason.export.target import Plan
 
 Out = Annotated[Path | None, flag("--out", "Folder of the bundle.")]
 Imatrix = Annotated[
@@ -42,8 +42,8 @@ def export(
     as_json: bool,
 ) -> None:
     """`given` are options that were typed as flags, None where they were not."""
-    from edgereason.export._frame import Job, plan, run
-    from edgereason.export._open import open_source
+    from edgereason.export.job import Job, plan, run
+    from edgereason.export.sources.open import open_source
 
     options = {**assignments(pairs), **{k: v for k, v in given.items() if v is not None}}
     if out is None and not dry_run:

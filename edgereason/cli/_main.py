@@ -19,7 +19,7 @@ from edgereason import __version__
 from edgereason.cli._interrupt import EXIT_INTERRUPTED
 from edgereason.config import env
 from edgereason.errors import EdgereasonError, UsageError
-from edgereason.registry import names
+from edgereason.registry import groups, load, names
 
 EXIT_NO_READER: Final = 141  # as if by SIGPIPE
 _PACKAGE: Final = "edgereason.cli"
@@ -86,14 +86,13 @@ def _app() -> typer.Typer:
 def _add_commands(app: typer.Typer, package: str) -> None:
     """A file is a command, a folder a group of them."""
     for name in names(package):
+        app.command(name)(load(package, name).command)
+    for name in groups(package):
         module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
-        if hasattr(module, "__path__"):
-            group = typer.Typer(cls=_Group, rich_markup_mode=None)
-            _add_commands(group, module.__name__)
-            help = (module.__doc__ or "").partition("\n")[0]
-            app.add_typer(group, name=name, help=help)
-        else:
-            app.command(name)(module.command)
+        group = typer.Typer(cls=_Group, rich_markup_mode=None)
+        _add_commands(group, module.__name__)
+        help = (module.__doc__ or "").partition("\n")[0]
+        app.add_typer(group, name=name, help=help)
 
 
 class _Group(TyperGroup):

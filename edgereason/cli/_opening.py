@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from edgereason.cli._options import Opening
 from edgereason.config import assignments
 from edgereason.errors import UsageError
-from edgereason.trace import JsonLines
+from edgereason.runtime.trace import JsonLines
 
 if TYPE_CHECKING:
-    from edgereason.runtime import Reasoner
+    from edgereason.runtime.reasoner import Reasoner
 
 
 @contextmanager
 def open_reasoner(opening: Opening) -> Iterator[Reasoner]:
-    from edgereason.runtime import Reasoner
+    from edgereason.runtime.reasoner import Reasoner
 
     options = _engine_options(opening)
     with ExitStack() as stack:

@@ -21,7 +21,7 @@ from edgereason.errors import UsageError
 from edgereason.records import UNLIMITED, Message, Request
 
 if TYPE_CHECKING:
-    from edgereason.runtime import Reasoner
+    from edgereason.runtime.reasoner import Reasoner
 
 _HELP = "/think on|off, /reset, /exit; Ctrl-C ends an answer, Ctrl-D the chat"
 

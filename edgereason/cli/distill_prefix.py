@@ -38,11 +38,11 @@ def command(
     Beside --out lie a log and a plot of the loss. The same command goes on with a training that was
     stopped.
     """
-    from edgereason.export._job import needs_extra
+    from edgereason.export.target import needs_extra
 
     with needs_extra("training", "export,recipes"):
-        from edgereason.export._distill import Options, distill
-        from edgereason.export._open import open_source
+        from edgereason.export.prefixes.distill import Options, distill
+        from edgereason.export.sources.open import open_source
 
         options = Options(slots, steps, lr, batch, seed, threads, thinking, task)
         with open_source(base) as source, stages() as progress:

@@ -10,8 +10,8 @@ from typing import Final
 
 from edgereason import __version__
 from edgereason.cli._options import DEFAULT_MODEL, Debug, Json
-from edgereason.device import calm_threads
 from edgereason.errors import EdgereasonError
+from edgereason.planning.device import calm_threads
 
 _LOW_MEMORY_GIB: Final = 1.0
 _LOW_DISK_GIB: Final = 1.0
@@ -62,7 +62,7 @@ def _guarded(name: str, run: Callable[[], Iterator[Check]]) -> Iterator[Check]:
 def _machine() -> Iterator[Check]:
     import psutil
 
-    from edgereason.device import matching_profile, this_machine
+    from edgereason.planning.device import matching_profile, this_machine
 
     machine = this_machine()
     yield Check("processor", f"{machine.cpu}, {machine.machine}, {machine.num_cores} cores")
@@ -124,7 +124,7 @@ def _onnxruntime() -> Check:
 
 def _cache() -> Iterator[Check]:
     from edgereason.config import cache_dir
-    from edgereason.hub import cached
+    from edgereason.models.hub import cached
 
     folder = cache_dir()
     exists = next(path for path in (folder, *folder.parents) if path.exists())
@@ -142,14 +142,14 @@ def _cache() -> Iterator[Check]:
 
 def _step() -> Iterator[Check]:
     """Times a few tokens with the default model."""
-    from edgereason.hub import cached
+    from edgereason.models.hub import cached
 
     if DEFAULT_MODEL not in cached():
         yield Check(
             "step", f"not measured: {DEFAULT_MODEL} is not here", f"edgereason pull {DEFAULT_MODEL}"
         )
         return
-    from edgereason.runtime import Reasoner
+    from edgereason.runtime.reasoner import Reasoner
 
     with Reasoner.open(DEFAULT_MODEL) as reasoner:
         answer = reasoner.ask("Count from one to twenty.", strategy="no-think", answer_budget=32)

@@ -13,7 +13,7 @@ from edgereason.errors import EdgereasonError
 
 def command(as_json: Json = False, debug: Debug = False) -> None:
     """List models: what can be pulled, and what is here."""
-    from edgereason.hub import cached, catalog
+    from edgereason.models.hub import cached, catalog
 
     here = cached()
     found = [_listed(name, here.get(name)) for name in sorted({*catalog(), *here})]
@@ -37,8 +37,8 @@ def command(as_json: Json = False, debug: Debug = False) -> None:
 
 def _listed(name: str, path: Any) -> dict[str, Any]:
     """What the catalog says of a model; where it is here, what its bundle says."""
-    from edgereason.bundle import open_bundle
-    from edgereason.hub import catalog
+    from edgereason.models.bundle import open_bundle
+    from edgereason.models.hub import catalog
 
     entry = catalog().get(name)
     model = {

@@ -22,8 +22,8 @@ def command(
     """Fetch a model, check it and keep it."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from edgereason.bundle import open_bundle
-    from edgereason.hub import pull
+    from edgereason.models.bundle import open_bundle
+    from edgereason.models.hub import pull
 
     columns = (
         TextColumn("{task.description}"),

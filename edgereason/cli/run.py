@@ -15,7 +15,7 @@ from edgereason.cli._screen import Screen, summary
 
 if TYPE_CHECKING:
     from edgereason.records import Request
-    from edgereason.runtime import Reasoner
+    from edgereason.runtime.reasoner import Reasoner
 
 
 @with_options

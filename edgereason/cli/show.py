@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from edgereason import effort
 from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag
 from edgereason.cli._screen import mib
 from edgereason.config import env_name
+from edgereason.planning import effort
 from edgereason.records import UNLIMITED, Sampling
 
 if TYPE_CHECKING:
-    from edgereason.bundle import Bundle
+    from edgereason.models.bundle import Bundle
 
 # A text that only templates of one family write -> the family's name.
 _TEMPLATES: Final = (
@@ -43,9 +43,9 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Show what is known of a model: size, context, how it thinks, what an effort means."""
-    from edgereason import bundle as bundles
-    from edgereason.hub import resolve
-    from edgereason.prefix import bundled
+    from edgereason.models import bundle as bundles
+    from edgereason.models.hub import resolve
+    from edgereason.models.prefix_file import bundled
 
     bundle = bundles.open_bundle(resolve(model))
     if verify:

@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgereason._core import Engine
-    from edgereason.bundle import Bundle
-    from edgereason.device import Profile
+    from edgereason.models.bundle import Bundle
+    from edgereason.planning.device import Profile
 
 
 class EngineModule(Protocol):

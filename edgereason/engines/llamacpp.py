@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
 from edgereason.errors import EngineError
-from edgereason.variants import Coconut
+from edgereason.models.variants import Coconut
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
-    from edgereason.bundle import Bundle
-    from edgereason.device import Profile
+    from edgereason.models.bundle import Bundle
+    from edgereason.planning.device import Profile
 
 caps = ALL_CAPS
 
@@ -65,8 +65,8 @@ class Config:
 
 def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
     """Opens the bundle's GGUF. The profile is not needed: step costs are measured while running."""
-    from edgereason.bundle import model_file
-    from edgereason.device import calm_threads, num_cores
+    from edgereason.models.bundle import model_file
+    from edgereason.planning.device import calm_threads, num_cores
 
     calm_threads()
     from edgereason import _core  # loads the native library

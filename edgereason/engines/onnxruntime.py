@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from edgereason.engines._graph import (
+from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
+from edgereason.engines.graph.exported import (
     Sizes,
     check_memory,
     check_weights,
@@ -19,15 +20,14 @@ from edgereason.engines._graph import (
     read_info,
     vocabulary,
 )
-from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
 from edgereason.errors import BundleError, UnsupportedError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from edgereason._core import Engine
-    from edgereason.bundle import Bundle
-    from edgereason.device import Profile
+    from edgereason.models.bundle import Bundle
+    from edgereason.planning.device import Profile
 
 caps = ALL_CAPS
 
@@ -71,9 +71,9 @@ class Config:
 
 def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
     """Opens the bundle's graph. The profile is not needed: costs are measured while running."""
-    from edgereason.bundle import model_file
-    from edgereason.device import memory_now
-    from edgereason.engines._ort import make_executor, ports
+    from edgereason.engines.graph.ort import make_executor, ports
+    from edgereason.models.bundle import model_file
+    from edgereason.planning.device import memory_now
 
     path = model_file(bundle)
     vocabulary(bundle)
@@ -100,7 +100,7 @@ def open_session(path: Path, config: Config) -> InferenceSession:
         raise UnsupportedError(
             f"the engine onnxruntime cannot be loaded: {error}", "pip install 'edgereason[onnx]'"
         ) from None
-    from edgereason.device import num_cores
+    from edgereason.planning.device import num_cores
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = config.threads or num_cores()

@@ -25,8 +25,8 @@ from edgereason.records import Capability
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
-    from edgereason.bundle import Bundle
-    from edgereason.device import Profile
+    from edgereason.models.bundle import Bundle
+    from edgereason.planning.device import Profile
 
 caps = ALL_CAPS & ~Capability.PREFIX_KV
 
@@ -67,7 +67,7 @@ class Script:
 def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
     """Reads the script and starts it. The profile is not needed."""
     from edgereason import _core
-    from edgereason.bundle import model_file
+    from edgereason.models.bundle import model_file
 
     path = model_file(bundle)
     try:

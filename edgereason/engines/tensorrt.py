@@ -14,7 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from edgereason.engines._graph import (
+from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
+from edgereason.engines.graph.exported import (
     GraphInfo,
     Port,
     Sizes,
@@ -24,8 +25,7 @@ from edgereason.engines._graph import (
     read_info,
     vocabulary,
 )
-from edgereason.engines._trt import FULL, RTX, import_trt, make_logger, require_gpu
-from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
+from edgereason.engines.graph.trt_library import FULL, RTX, import_trt, make_logger, require_gpu
 from edgereason.errors import (
     BundleError,
     EngineError,
@@ -36,8 +36,8 @@ from edgereason.errors import (
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
-    from edgereason.bundle import Bundle
-    from edgereason.device import Profile
+    from edgereason.models.bundle import Bundle
+    from edgereason.planning.device import Profile
 
 caps = ALL_CAPS
 
@@ -83,15 +83,15 @@ class Facts:
 
 def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
     """Opens the bundle's engine. The profile is not needed: costs are measured while running."""
-    from edgereason.bundle import model_file
+    from edgereason.models.bundle import model_file
 
     path = model_file(bundle)
     vocabulary(bundle)
     facts = read_facts(bundle.path / FACTS, path)
     require_gpu("the engine tensorrt")
     trt = import_trt(facts.builder)
-    from edgereason.engines._cuda import CudaDevice
-    from edgereason.engines._pooled import PooledGraph
+    from edgereason.engines.graph.cuda import CudaDevice
+    from edgereason.engines.graph.pooled import PooledGraph
 
     device = CudaDevice()
     free_bytes = device.free_bytes()

@@ -24,8 +24,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgereason.bundle import Bundle
-from edgereason.chat import thinking_prompt
+from edgereason.models.bundle import Bundle
+from edgereason.prompt.chat import thinking_prompt
 from edgereason.records import (
     Answer,
     Budget,

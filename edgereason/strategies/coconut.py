@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 
 from edgereason.errors import UsageError
+from edgereason.models.variants import Coconut
 from edgereason.records import UNLIMITED, Answer, Capability, Channel, Phase, Probe, Segment
 from edgereason.strategies.base import Steps, Turn
-from edgereason.variants import Coconut
 
 needs = Capability.LOGITS | Capability.EMBED_IN | Capability.HIDDEN_OUT
 

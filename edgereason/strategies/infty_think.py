@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edgereason.errors import ContextFullError, UsageError
-from edgereason.reasoning import FINAL_CUE, Kind
+from edgereason.models.variants import InftyThink
+from edgereason.prompt.reasoning import FINAL_CUE, Kind
 from edgereason.records import (
     Answer,
     Capability,
@@ -26,7 +27,6 @@ from edgereason.records import (
     StopReason,
 )
 from edgereason.strategies.base import Steps, Turn
-from edgereason.variants import InftyThink
 
 needs = Capability.LOGITS
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "edgereason/sampler.h"
+#include "policy/sampler.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 # Every extern of the planner that the twins look at. Included by _core.pyx after policy.pxd.
 
-cdef extern from "edgereason/plan.h" namespace "edgereason":
+cdef extern from "policy/plan.h" namespace "edgereason":
     cdef cppclass PlanSeq:
         int32_t priority
         double deadline_ms
@@ -22,7 +22,7 @@ cdef extern from "edgereason/plan.h" namespace "edgereason":
 
 cdef extern from *:
     """
-    #include "edgereason/plan.h"
+    #include "policy/plan.h"
     using PlanSpan = std::span<const edgereason::PlanSeq>;
     using IndexSpan = std::span<const std::int32_t>;
     using RowsSpan = std::span<std::int32_t>;

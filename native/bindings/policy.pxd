@@ -26,7 +26,7 @@ cdef extern from *:
         LogitSpan(const float*, size_t) noexcept nogil
 
 
-cdef extern from "edgereason/stop.h" namespace "edgereason":
+cdef extern from "policy/stop.h" namespace "edgereason":
     cdef struct TextMatch "edgereason::TextMatcher::Match":
         int32_t pattern
         int32_t num_after
@@ -42,7 +42,7 @@ cdef extern from "edgereason/stop.h" namespace "edgereason":
     int32_t NumUnfinishedUtf8(StringView) noexcept
 
 
-cdef extern from "edgereason/marker.h" namespace "edgereason":
+cdef extern from "policy/marker.h" namespace "edgereason":
     cdef enum class MarkerEvent "edgereason::MarkerTracker::Event"(uint8_t):
         kNone "edgereason::MarkerTracker::Event::kNone"
 
@@ -58,14 +58,14 @@ cdef extern from "edgereason/marker.h" namespace "edgereason":
         int32_t num_held() noexcept
 
 
-cdef extern from "edgereason/loop.h" namespace "edgereason":
+cdef extern from "policy/loop.h" namespace "edgereason":
     cdef cppclass CLoopDetector "edgereason::LoopDetector":
         CLoopDetector() noexcept
         CLoopDetector(const Loop&) except +translate_error
         cbool Push(TokenSpan) noexcept
 
 
-cdef extern from "edgereason/budget.h" namespace "edgereason":
+cdef extern from "policy/budget.h" namespace "edgereason":
     cdef cppclass CTokenBudget "edgereason::TokenBudget":
         CTokenBudget() noexcept
         CTokenBudget(int32_t) noexcept
@@ -79,7 +79,7 @@ cdef extern from "edgereason/budget.h" namespace "edgereason":
     cbool EndsSentence(StringView) noexcept
 
 
-cdef extern from "edgereason/sampler.h" namespace "edgereason":
+cdef extern from "policy/sampler.h" namespace "edgereason":
     cdef struct Sampled:
         int32_t token
         float logprob
@@ -95,7 +95,7 @@ cdef extern from "edgereason/sampler.h" namespace "edgereason":
     double CounterUniform(uint64_t, uint64_t) noexcept
 
 
-cdef extern from "edgereason/deadline.h" namespace "edgereason":
+cdef extern from "policy/cost.h" namespace "edgereason":
     cdef cppclass CCostModel "edgereason::CostModel":
         CCostModel() noexcept
         void Observe(int32_t, int64_t, double) noexcept
@@ -106,7 +106,7 @@ cdef extern from "edgereason/deadline.h" namespace "edgereason":
         cbool known() noexcept
 
 
-cdef extern from "edgereason/threads.h" namespace "edgereason":
+cdef extern from "policy/threads.h" namespace "edgereason":
     cdef cppclass CThreadGovernor "edgereason::ThreadGovernor":
         CThreadGovernor(int32_t, int32_t) except +translate_error
         int32_t num_threads() noexcept

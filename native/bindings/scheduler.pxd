@@ -94,7 +94,7 @@ cdef extern from "edgereason/event.h" namespace "edgereason":
         char text[48]
 
 
-cdef extern from "edgereason/sequence.h" namespace "edgereason":
+cdef extern from "context/sequence.h" namespace "edgereason":
     cdef cppclass SequenceOptions:
         int32_t priority
         double arrival_ms

@@ -8,7 +8,7 @@
 #include <exception>
 #include <utility>
 
-#include "edgereason/rows.h"
+#include "context/rows.h"
 #include "state.h"
 
 namespace edgereason {

@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-#include "edgereason/cells.h"
+#include "context/cells.h"
 #include "edgereason/engine.h"
 #include "vocab.h"
 

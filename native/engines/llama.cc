@@ -7,7 +7,7 @@
 #include <thread>
 #include <utility>
 
-#include "edgereason/rows.h"
+#include "context/rows.h"
 #include "embedding_table.h"
 #include "guards.h"
 #include "llama_engine.h"

@@ -6,7 +6,7 @@
 #include <exception>
 #include <filesystem>
 
-#include "edgereason/utf8.h"
+#include "policy/utf8.h"
 #include "guards.h"
 
 namespace edgereason {

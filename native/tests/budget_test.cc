@@ -1,4 +1,4 @@
-#include "edgereason/budget.h"
+#include "policy/budget.h"
 
 #include <limits>
 

@@ -1,4 +1,4 @@
-#include "edgereason/cells.h"
+#include "context/cells.h"
 
 #include "check.h"
 

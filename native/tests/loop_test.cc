@@ -1,4 +1,4 @@
-#include "edgereason/loop.h"
+#include "policy/loop.h"
 
 #include <cstddef>
 #include <span>

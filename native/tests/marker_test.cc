@@ -1,4 +1,4 @@
-#include "edgereason/marker.h"
+#include "policy/marker.h"
 
 #include <string>
 #include <string_view>

@@ -1,4 +1,4 @@
-#include "edgereason/plan.h"
+#include "policy/plan.h"
 
 #include <algorithm>
 #include <limits>

@@ -1,4 +1,4 @@
-#include "edgereason/sampler.h"
+#include "policy/sampler.h"
 
 #include <array>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "edgereason/stop.h"
+#include "policy/stop.h"
 
 #include <string>
 #include <string_view>

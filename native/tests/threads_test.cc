@@ -1,4 +1,4 @@
-#include "edgereason/threads.h"
+#include "policy/threads.h"
 
 #include <algorithm>
 #include <array>

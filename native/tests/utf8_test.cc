@@ -1,4 +1,4 @@
-#include "edgereason/utf8.h"
+#include "policy/utf8.h"
 
 #include <string>
 #include <string_view>

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from engine_cases import CASES, STORY, TEXT, Case, feed, fill, fresh, open_case, output
 
 from edgereason import engines
 from edgereason.errors import BundleError, ContextFullError, EngineError, UsageError
 from edgereason.records import Capability
 from edgereason.registry import names
+from support.engine_cases import CASES, STORY, TEXT, Case, feed, fill, fresh, open_case, output
 
 if TYPE_CHECKING:
     from edgereason._core import Engine

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ import pytest
 from edgereason import strategies
 from edgereason.records import Answer, Capability, Sampling, StopReason
 from edgereason.registry import load, names
-from edgereason.runtime import Reasoner
+from edgereason.runtime.reasoner import Reasoner
+from support.places import SCRIPTED
 
-SCRIPTED = str(Path(__file__).parents[2] / "examples" / "scripted")
 QUESTION = "What is 17 * 3?"
 
 every = pytest.mark.parametrize("strategy", names(strategies))

@@ -32,8 +32,8 @@ def command(
     The file is what llama.cpp's tools call an imatrix. A run that is interrupted goes on where it
     was.
     """
-    from edgereason.export._calibrate import Text, calibrate
-    from edgereason.export._traces import Wanted
+    from edgereason.export.weights.calibrate import Text, calibrate
+    from edgereason.export.weights.traces import Wanted
 
     what = Text(questions, text, Wanted(tokens, think_tokens=think_budget, seed=seed))
     with stages() as progress:

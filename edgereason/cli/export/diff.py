@@ -15,7 +15,7 @@ from edgereason.cli._screen import console
 from edgereason.cli._stages import stages
 
 if TYPE_CHECKING:
-    from edgereason.export._compare import Difference
+    from edgereason.export.compare.models import Difference
 
 
 def command(
@@ -28,12 +28,12 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Compare the logits of two models on a text: the second as seen from the first."""
-    from edgereason.bundle import open_bundle
     from edgereason.errors import UsageError
-    from edgereason.export._calibrate import read_text, windows_of
-    from edgereason.export._compare import compare, open_engines
-    from edgereason.export._sample_text import TEXT
-    from edgereason.hub import resolve
+    from edgereason.export.compare.models import compare, open_engines
+    from edgereason.export.compare.sample_text import TEXT
+    from edgereason.export.weights.calibrate import read_text, windows_of
+    from edgereason.models.bundle import open_bundle
+    from edgereason.models.hub import resolve
 
     if tokens < 2:
         raise UsageError(f"tokens must be 2 or more, got {tokens}")

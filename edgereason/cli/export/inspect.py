@@ -23,7 +23,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """List the tensors of a model without reading them."""
-    from edgereason.export._inspect import inspect
+    from edgereason.export.inspection import inspect
 
     found = inspect(path)
     if as_json:

@@ -21,9 +21,9 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Read a PEFT adapter of kind PREFIX_TUNING into a prefix for --prefix."""
-    from edgereason.export._job import needs_extra
-    from edgereason.export._open import open_source
-    from edgereason.export._peft import convert
+    from edgereason.export.prefixes.peft import convert
+    from edgereason.export.sources.open import open_source
+    from edgereason.export.target import needs_extra
 
     with needs_extra(), open_source(base) as source:
         made = convert(adapter, source, out, force=force)

@@ -25,15 +25,15 @@
 #include <vector>
 
 #include "edgereason/clock.h"
-#include "edgereason/deadline.h"
+#include "policy/cost.h"
 #include "edgereason/engine.h"
 #include "edgereason/event.h"
-#include "edgereason/kv.h"
-#include "edgereason/plan.h"
-#include "edgereason/probe.h"
-#include "edgereason/sampler.h"
-#include "edgereason/sequence.h"
-#include "edgereason/threads.h"
+#include "context/kv.h"
+#include "policy/plan.h"
+#include "loop/probes.h"
+#include "policy/sampler.h"
+#include "context/sequence.h"
+#include "policy/threads.h"
 
 namespace edgereason {
 

@@ -1,0 +1,1 @@
+"""What edgereason is measured against, in the same run."""

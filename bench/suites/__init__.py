@@ -1,0 +1,1 @@
+"""One suite a file, one question each: `python -m edgereason.bench NAME`."""

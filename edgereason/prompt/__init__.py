@@ -1,0 +1,3 @@
+"""From a conversation to the tokens a model reads:
+templates, how it reasons, no injected tokens.
+"""

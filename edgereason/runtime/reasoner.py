@@ -1,0 +1,302 @@
+"""Reasoner: an open model that answers. The only place where engines and strategies meet.
+
+with Reasoner.open("smollm2-135m") as reasoner:
+    answer = reasoner.ask("What is 17 * 3?", strategy="think", think_budget=128, deadline_ms=2000)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from edgereason import engines, strategies
+from edgereason.config import build, fields_of
+from edgereason.errors import UnsupportedError, UsageError
+from edgereason.models.bundle import Bundle, open_bundle
+from edgereason.models.hub import resolve
+from edgereason.prompt.lowering import prompt_tokens
+from edgereason.records import (
+    Answer,
+    Budget,
+    Capability,
+    Chunk,
+    Message,
+    PhaseResult,
+    Request,
+    Sampling,
+    messages_of,
+)
+from edgereason.registry import load
+from edgereason.runtime.driver import Driver, Job
+from edgereason.runtime.trace import Sink
+from edgereason.strategies.base import Steps, Turn
+
+_BUDGET_FIELDS = {
+    "think_budget": "think_tokens",
+    "answer_budget": "answer_tokens",
+    "deadline_ms": "deadline_ms",
+    "soft": "soft",
+}
+
+
+_WAYS_OUT = "llamacpp gives hidden states when it is opened with --engine-set hidden=true"
+
+
+class Handle:
+    """A request that is on its way."""
+
+    def __init__(self, driver: Driver, job: Job) -> None:
+        self._driver = driver
+        self._job = job
+
+    def result(self, timeout: float | None = None) -> Answer:
+        """Waits for the answer; `timeout` in seconds, then `TimeoutError`. The request goes on."""
+        return self._job.future.result(timeout)
+
+    @property
+    def future(self) -> Future[Answer]:
+        """For whoever waits in another way: callbacks, asyncio, `concurrent.futures.wait`."""
+        return self._job.future
+
+    @property
+    def chains(self) -> tuple[tuple[PhaseResult, ...], ...]:
+        """The phases so far, tokens included, by chain of thought; the request's own first."""
+        return tuple(tuple(line.results) for line in self._job.lines)
+
+    def cancel(self) -> None:
+        """Ends the request within one step; `result()` gives what was there."""
+        self._driver.cancel(self._job)
+
+    def stop_thinking(self) -> None:
+        """Ends thinking now; the answer follows."""
+        self._driver.stop_thinking(self._job)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """The text as it appears, of a request with `stream=True`. Raises what went wrong."""
+        if not self._job.streams:
+            raise UsageError("this request does not stream", "submit it with stream=True")
+        while (chunk := self._job.chunks.get()) is not None:
+            yield chunk
+        self._job.future.result()
+
+
+class Reasoner:
+    """An open model. Safe to use from several threads: requests run side by side."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Any,
+        *,
+        threads: int = 0,
+        park_tokens: int = -1,
+        trace: Sink | None = None,
+    ) -> None:
+        from edgereason import _core  # loads the native library
+        from edgereason.runtime.prefixes import Prefixes
+
+        self.bundle = bundle
+        self.engine = engine
+        self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
+        self._core.start()
+        self._driver = Driver(self._core, engine, trace)
+        self._prefixes = Prefixes(bundle, self._core)
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        model: str,
+        *,
+        engine: str | None = None,
+        threads: int = 0,
+        park_tokens: int = -1,
+        trace: Sink | None = None,
+        prefixes: Sequence[Path | str] = (),
+        **options: Any,
+    ) -> Reasoner:
+        """Opens a model.
+
+        Args:
+            model: a name from the catalog, a path to a bundle or a `.gguf`, or
+                `hf:owner/repo:QUANT`.
+            engine: a file in `edgereason/engines/`; default: what the bundle was made for.
+            threads: compute threads; 0 follows the load of the machine, where the engine can.
+            park_tokens: how much of the context may hold prefixes of requests that asked to `keep`
+                theirs;
+                default an eighth.
+            trace: is called with what happens to each request, see `trace.py`.
+            prefixes: `.safetensors` files to load now, called what the files are called. Those in
+                the bundle's folder `prefixes` are there without, and loaded when first asked for.
+            options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
+
+        Raises:
+            ModelNotFoundError, BundleError, MemoryLimitError, UsageError
+        """
+        bundle = open_bundle(resolve(model))
+        module = load(engines, engine or bundle.engine)
+        if threads and any(option.name == "threads" for option in fields_of(module.Config)):
+            options["threads"], threads = threads, 0  # fixed while it is open; none to choose
+        config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
+        opened = module.open(bundle, None, config)
+        made = cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)
+        try:
+            made._prefixes.add(prefixes)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def ask(self, prompt: str | Sequence[Message] | Request, **options: Any) -> Answer:
+        """Answers and waits for it. `options`: see `request_of`."""
+        return self.submit(prompt, **options).result()
+
+    def stream(self, prompt: str | Sequence[Message] | Request, **options: Any) -> Handle:
+        """Answers piece by piece: iterate over the handle, then ask it for the `result()`."""
+        return self.submit(prompt, stream=True, **options)
+
+    def submit(
+        self,
+        prompt: str | Sequence[Message] | Request,
+        *,
+        stream: bool = False,
+        on_chunk: Callable[[Chunk | None], None] | None = None,
+        **options: Any,
+    ) -> Handle:
+        """Starts a request and returns at once.
+
+        `on_chunk` is called from the driver's thread with each piece of text, last with None.
+        """
+        arrival_ms = self._core.now_ms()
+        request = prompt if isinstance(prompt, Request) else request_of(prompt, **options)
+        if isinstance(prompt, Request) and options:
+            raise UsageError(f"a Request takes no further options, got {', '.join(options)}")
+        deadline_ms = request.budget.deadline_ms
+        slots = self._prefixes.tokens(request.prefix) if request.prefix else ()
+        job = Job(
+            request=request,
+            strategy=request.strategy.replace("_", "-"),
+            model=self.bundle.name,
+            arrival_ms=arrival_ms,
+            deadline_ms=None if deadline_ms is None else arrival_ms + deadline_ms,
+            streams=stream or on_chunk is not None,
+            slots=slots,
+            on_chunk=on_chunk,
+        )
+        self._driver.submit(job, self._steps(request, len(slots)))
+        return Handle(self._driver, job)
+
+    def _steps(self, request: Request, num_slots: int) -> Steps:
+        module = load(strategies, request.strategy)
+        config = build(module.Config, dict(request.options), what=f"option of {request.strategy}")
+        self._check_needs(getattr(config, "needs", module.needs), request)
+        turn = Turn(
+            bundle=self.bundle,
+            messages=request.messages,
+            budget=request.budget,
+            sampling=request.sampling or self.bundle.sampling,
+            stop=request.stop,
+            probe_every=request.probe_every,
+            context=self._context - num_slots,
+            count=lambda segments: len(prompt_tokens(segments, self.engine)),
+        )
+        steps: Steps = module.run(turn, config)
+        return steps
+
+    def _check_needs(self, needs: Capability, request: Request) -> None:
+        if request.probe_every:
+            needs |= Capability.FORK
+        missing = needs & ~self.caps
+        if missing:
+            names = ", ".join(
+                str(flag.name).lower() for flag in Capability if flag and flag in missing
+            )
+            raise UnsupportedError(
+                f"strategy {request.strategy} needs {names}, "
+                f"which engine {self.bundle.engine} lacks",
+                _WAYS_OUT if missing & Capability.HIDDEN_OUT else "",
+            )
+
+    # -- the rest ----------------------------------------------------------------------------------
+
+    @property
+    def _context(self) -> int:
+        """What the KV holds, or less where the model was trained for less."""
+        cells: int = self.engine.info["num_cells"]
+        return min(cells, self.bundle.context) if self.bundle.context else cells
+
+    @property
+    def caps(self) -> Capability:
+        return Capability(self.engine.info["caps"])
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the scheduler; see `SchedulerStats` in `scheduler.h`."""
+        return self._core.stats()
+
+    def wait_idle(self, timeout: float = 10.0) -> bool:
+        """Waits until nothing runs; False when `timeout` seconds were not enough."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            if self.stats()["num_active"] == 0:
+                return True
+            time.sleep(0.001)
+        return False
+
+    def close(self) -> None:
+        """Ends what runs, with an error for those who wait, and frees the model."""
+        if not self._closed:
+            self._closed = True
+            self._driver.close()
+            self._core.stop()
+
+    def __enter__(self) -> Reasoner:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def request_of(
+    prompt: str | Sequence[Message],
+    *,
+    strategy: str = "auto",
+    options: Mapping[str, Any] | None = None,
+    sampling: Sampling | None = None,
+    priority: int = 0,
+    stop: Sequence[str] = (),
+    probe_every: int = 0,
+    keep: bool = False,
+    prefix: str | None = None,
+    **budget: Any,
+) -> Request:
+    """A `Request` from keywords, think_budget, answer_budget, deadline_ms and soft among them."""
+    unknown = set(budget) - set(_BUDGET_FIELDS)
+    if unknown:
+        raise UsageError(
+            f"unknown option {', '.join(sorted(unknown))}",
+            f"known: {', '.join(_BUDGET_FIELDS)}, strategy, options, sampling, priority, stop, "
+            "probe_every, keep, prefix",
+        )
+    return Request(
+        messages=messages_of(prompt),
+        strategy=strategy,
+        options=dict(options or {}),
+        budget=Budget(**{_BUDGET_FIELDS[key]: value for key, value in budget.items()}),
+        sampling=sampling,
+        priority=priority,
+        stop=tuple(stop),
+        probe_every=probe_every,
+        keep=keep,
+        prefix=prefix,
+    )

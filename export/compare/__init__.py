@@ -1,0 +1,1 @@
+"""How far an export lies from where it came from: tokens, logits, answers."""

@@ -1,0 +1,1 @@
+"""ReasonCACHE prefixes: trained, converted, and carried along with a model."""

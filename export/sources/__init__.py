@@ -1,0 +1,1 @@
+"""What can be exported: models as they come, read one tensor at a time."""

@@ -1,0 +1,1 @@
+"""Builds TensorRT engines, in a process of its own."""

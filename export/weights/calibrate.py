@@ -1,0 +1,133 @@
+"""From a model and texts to an importance matrix: the model's own thinking on given questions, a
+plain text, or both, read by an engine that collects what goes into each weight.
+
+Knows neither quantization nor the command line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edgereason.errors import UnsupportedError, UsageError
+from edgereason.models.bundle import Bundle, open_bundle
+from edgereason.models.hub import resolve
+
+from ..reader import Reader
+from ..target import Progress
+from .imatrix import Imatrix, of_activations, write
+from .traces import Wanted, read_questions, sample
+
+if TYPE_CHECKING:
+    from edgereason._core import Engine
+
+WINDOW: Final = 512  # tokens of a plain text that are read together
+_ROWS: Final = 64  # the engine gives so many rows output; without output the last layer skips them
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What to calibrate on. At least one of the files is given."""
+
+    questions: Path | None
+    plain: Path | None
+    wanted: Wanted
+
+    def __post_init__(self) -> None:
+        if self.questions is None and self.plain is None:
+            raise UsageError(
+                "nothing to calibrate on", "give --questions, and the model thinks, or --text"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        thinking = (f"thinking on {self.questions.name}",) if self.questions else ()
+        return thinking + ((self.plain.name,) if self.plain else ())
+
+
+def calibrate(model: str, text: Text, out: Path, progress: Progress) -> Imatrix:
+    """Writes the importance matrix of a GGUF. An interrupted run goes on with its traces."""
+    bundle = open_bundle(resolve(model))
+    if bundle.engine != "llamacpp":
+        raise UnsupportedError(
+            f"{bundle.name} is a bundle for {bundle.engine}, calibration needs a GGUF",
+            "export SOURCE --to gguf --quant f16, calibrate that; names of weights are the same",
+        )
+    plain = read_text(text.plain) if text.plain else ""
+    _check_writable(out)
+    kept = out.with_name(f".{out.name}.traces")
+    traces = _think(model, text.questions, text.wanted, kept, progress) if text.questions else []
+    imatrix = collect(bundle, traces, plain, text, progress)
+    write(imatrix, out)
+    kept.unlink(missing_ok=True)
+    return imatrix
+
+
+def _check_writable(out: Path) -> None:
+    """Found out now, not after an hour."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}") from None
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        what = "it is a folder" if out.is_dir() else f"{out.parent} cannot be written to"
+        raise UsageError(f"cannot write {out}: {what}", "give --out a file")
+
+
+def _think(
+    model: str, file: Path, wanted: Wanted, kept: Path, progress: Progress
+) -> list[list[int]]:
+    from edgereason.runtime.reasoner import Reasoner
+
+    questions = read_questions(file)
+    with Reasoner.open(model) as reasoner:
+        return sample(reasoner, questions, wanted, progress, kept)
+
+
+def collect(
+    bundle: Bundle, traces: Sequence[list[int]], plain: str, text: Text, progress: Progress
+) -> Imatrix:
+    """Reads traces, and the plain text in windows, each from an empty context."""
+    from edgereason._core import LlamaEngine
+    from edgereason.engines import llamacpp
+
+    longest = max(map(len, traces), default=0)
+    config = llamacpp.Config(
+        context=max(longest, WINDOW), sequences=_ROWS, batch=_ROWS, activations=True
+    )
+    engine = llamacpp.open(bundle, None, config)
+    assert isinstance(engine, LlamaEngine)
+    windows = [*traces, *windows_of(engine, plain, text.wanted.tokens)]
+    reader = Reader(engine)
+    total = sum(map(len, windows))
+    done = 0
+    for window in windows:
+        for begin in range(0, len(window), _ROWS):
+            part = window[begin : begin + _ROWS]
+            reader.read(part, begin)
+            done += len(part)
+            progress("collecting", done, total)
+    return of_activations(engine.activations(), text.names, total, WINDOW)
+
+
+def read_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None
+    if not text.strip():
+        raise UsageError(f"{path} is empty", "give a text of some thousand words")
+    return text
+
+
+def windows_of(engine: Engine, text: str, num_tokens: int, width: int = WINDOW) -> list[list[int]]:
+    """The first tokens of a text as windows, each with the token that every prompt starts with."""
+    start = [engine.bos] if engine.add_bos and engine.bos is not None else []
+    tokens = engine.tokenize(text)[:num_tokens]
+    step = width - len(start)
+    return [start + tokens[begin : begin + step] for begin in range(0, len(tokens), step)]

@@ -1,0 +1,70 @@
+// Which text a token belongs to: thinking or answer. Follows reasoning blocks through one phase.
+//
+//   MarkerTracker tracker({"<think>"}, {"</think>"}, /*stop=*/{}, /*inside=*/true);
+//   tracker.Feed("ok</think>", &answer, &reasoning);  // -> kShut, "ok" went to reasoning
+//
+// A block may be open already (the template opened it), be opened again, be shut twice (the second
+// mark is dropped), and its marks may be spread over tokens.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "edgereason/phase.h"
+#include "policy/stop.h"
+
+namespace edgereason {
+
+class MarkerTracker {
+ public:
+  enum class Event : std::uint8_t {
+    kNone,
+    kOpened,  // a block was opened: from here on, thinking
+    kShut,    // the block was shut by the model
+    kStop,    // one of the stop texts ended the phase; the rest of the piece is dropped
+  };
+
+  MarkerTracker() = default;
+  // Throws kUsage when one of the texts is empty.
+  MarkerTracker(std::vector<std::string> open, std::vector<std::string> shut,
+                std::vector<std::string> stop, bool inside);
+
+  // Takes one token's bytes and appends what can be shown to reasoning or answer text. The last
+  // event of the piece is returned; a piece that both opens and shuts gives kShut. kStop wins over
+  // everything after it. Bytes after a shut mark go to the answer, also where the shut mark ends
+  // the phase: they belong to the phase that follows. A shut mark outside a block, or an open one
+  // inside, is dropped and gives kNone. Stop texts count outside blocks only.
+  Event Feed(std::string_view piece, std::string* answer, std::string* reasoning) noexcept;
+
+  // The block is closed from outside (budget, deadline): bytes held back go to the reasoning text.
+  // Outside a block nothing happens.
+  void ForceShut(std::string* reasoning) noexcept;
+
+  // The phase is over: bytes held back as the possible start of a mark are text after all.
+  void Flush(std::string* answer, std::string* reasoning) noexcept;
+
+  bool inside() const noexcept { return inside_; }
+  // Of the last kShut or kStop: which of the texts in `shut` or `stop` it was; -1 before any.
+  std::int32_t mark() const noexcept { return mark_; }
+  // Bytes that are fed but not shown, because they may be the start of a mark.
+  std::int32_t num_held() const noexcept { return static_cast<std::int32_t>(held_.size()); }
+
+ private:
+  void Take(std::string_view bytes, std::int32_t num_keep, std::string* text) noexcept;
+  void Enter(bool inside) noexcept;
+
+  // Two matchers, so that a stop text cannot hide a mark it overlaps while it does not count. The
+  // mark that changes something comes first: it wins where one text is both.
+  TextMatcher outside_;  // open, then stop, then shut
+  TextMatcher within_;   // shut, then open
+  std::int32_t num_open_ = 0;
+  std::int32_t num_shut_ = 0;
+  std::int32_t num_stop_ = 0;
+  std::string held_;  // shorter than the longest mark
+  std::int32_t mark_ = -1;
+  bool inside_ = false;
+};
+
+}  // namespace edgereason

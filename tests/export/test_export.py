@@ -1,0 +1,327 @@
+"""`edgereason export`: planned, resumable, and whole or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="models are made with torch")
+pytest.importorskip("transformers", reason="models are made with transformers")
+pytest.importorskip("gguf", reason="the extra `export`")
+
+from edgereason import registry
+from edgereason.errors import DiskError, ModelNotFoundError, UsageError
+from edgereason.export import job
+from edgereason.export.job import Job, plan, run
+from edgereason.export.sources.open import open_source
+from edgereason.export.target import Plan
+from edgereason.export.targets import gguf as target
+from edgereason.models.bundle import MANIFEST, open_bundle
+from support import hf_models
+from support.cli_runner import Cli
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hf_models.save_model(tmp_path_factory.mktemp("export") / "tiny", "llama")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_every_target_keeps_the_contract() -> None:
+    for name in registry.names("edgereason.export.targets"):
+        module = registry.load("edgereason.export.targets", name)
+        assert all(callable(getattr(module, part)) for part in ("Config", "check", "write")), name
+
+
+def test_a_dry_run_tells_and_does_nothing(cli: Cli, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ran = cli("export", str(model), "--quant", "q4_0", "--out", str(out), "--dry-run", "--json")
+    assert ran.code == 0
+    assert ran.json["files"]["model.gguf"] > 0
+    assert ran.json["scratch_bytes"] > ran.json["files"]["model.gguf"]
+    assert ran.json["memory_bytes"] > 0
+    assert names(tmp_path) == []
+    told = cli("export", str(model), "--dry-run").out
+    for word in ("model.gguf: about", "memory: about", "time: about", "of disk more"):
+        assert word in told
+
+
+def test_an_export_is_verified_by_show(cli: Cli, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ran = cli("export", str(model), "--quant", "f16", "--out", str(out), "--json")
+    assert ran.code == 0
+    assert ran.json["tokens"]["same"] == ran.json["tokens"]["texts"] > 15
+    assert ran.json["peak_memory_bytes"] > 0
+    assert names(tmp_path) == ["out"]
+    assert names(out) == [MANIFEST, "model.gguf"]
+    assert cli("show", str(out), "--verify").code == 0
+    spoilt = bytearray((out / "model.gguf").read_bytes())
+    spoilt[-1] ^= 1
+    (out / "model.gguf").write_bytes(spoilt)
+    again = cli("show", str(out), "--verify")
+    assert again.code == 3
+    assert "sha256" in again.err
+
+
+def test_a_bundle_is_quantized(cli: Cli, model: Path, tmp_path: Path) -> None:
+    first, second = str(tmp_path / "f16"), str(tmp_path / "small")
+    assert cli("export", str(model), "--quant", "f16", "--out", first).code == 0
+    ran = cli("export", "quantize", first, "--to", "Q8_0", "--out", second, "--json")
+    assert ran.code == 0
+    assert open_bundle(Path(second)).quantization == "Q8_0"
+    kinds = {each["type"] for each in cli("export", "inspect", second, "--json").json["tensors"]}
+    assert kinds == {"F32", "Q8_0"}
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--quant", "q4_k_mm"], "did you mean 'q4_k_m'"),
+        (["--to", "gguff"], "did you mean 'gguf'"),
+        (["--set", "colour=red"], "unknown option 'colour'"),
+        (["--quant", "iq2_xs"], "needs an importance matrix"),
+        (["--quant", "f16", "--imatrix", "x.gguf"], "uses no importance matrix"),
+        (["--quant", "q4_0", "--imatrix", "x.gguf"], "x.gguf"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    cli: Cli, model: Path, tmp_path: Path, args: list[str], words: str
+) -> None:
+    ran = cli("export", str(model), "--out", str(tmp_path / "out"), *args)
+    assert ran.code in (2, 3)
+    assert words in ran.err
+    assert ran.err.count("\n") == 1
+    assert names(tmp_path) == []
+
+
+def test_out_must_be_given_and_empty(cli: Cli, model: Path, tmp_path: Path) -> None:
+    assert "--out must be given" in cli("export", str(model)).err
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine")
+    export = ["export", str(model), "--quant", "f32", "--out", str(out)]
+    assert "is not empty" in cli(*export).err
+    assert "bundles only" in cli(*export, "--force").err
+    assert names(out) == ["thesis.txt"]
+    (out / "thesis.txt").unlink()
+    assert cli(*export).code == 0
+    assert cli(*export).code == 2
+    assert cli(*export[:3], "q8_0", *export[4:], "--force").code == 0
+    assert open_bundle(out).quantization == "Q8_0"
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_missing_package_is_named(
+    cli: Cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    ran = cli("export", str(model), "--quant", "f16", "--out", str(tmp_path / "out"))
+    assert ran.code == 2
+    assert "pip install 'edgereason[export]'" in ran.err
+
+
+def test_a_hostile_template_is_refused_before_any_work(
+    cli: Cli, model: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path / "it ran"
+    folder = shutil.copytree(model, tmp_path / "hostile")
+    escape = "cycler.__init__.__globals__.os.system('touch " + str(mark) + "')"
+    (folder / "chat_template.jinja").write_text("{{ " + escape + " }}")
+    ran = cli("export", str(folder), "--quant", "f32", "--out", str(tmp_path / "out"))
+    assert ran.code == 3
+    assert "template" in ran.err
+    assert names(tmp_path) == ["hostile"]
+
+
+def test_a_model_without_template_says_so(cli: Cli, model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model, tmp_path / "bare")
+    (folder / "chat_template.jinja").unlink()
+    ran = cli("export", str(folder), "--quant", "f32", "--out", str(tmp_path / "out"))
+    assert ran.code == 0
+    assert "no chat template" in ran.err
+    assert open_bundle(tmp_path / "out").chat_template == ""
+
+
+# --- the disk -------------------------------------------------------------------------------------
+
+
+def test_too_small_a_disk_is_told_before_any_work(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: room)
+    with open_source(model) as source, pytest.raises(DiskError, match="not enough disk"):
+        plan(Job("gguf", tmp_path / "out", {"quant": "f16"}), source)
+
+
+def test_a_disk_that_fills_up_leaves_nothing_to_open(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    written = target._encoded
+    calls = []
+
+    def full(name: str, weight: Any, kind: Any) -> Any:
+        calls.append(name)
+        if len(calls) > 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(name, weight, kind)
+
+    monkeypatch.setattr(target, "_encoded", full)
+    with open_source(model) as source, pytest.raises(DiskError, match="disk is full"):
+        run(Job("gguf", out, {"quant": "f16"}), source, quiet)
+    assert names(tmp_path) == []
+
+
+# --- going on -------------------------------------------------------------------------------------
+
+
+def killed_after(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    """As if the process died there: nothing is cleaned up."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(*args: object, **more: object) -> None:
+        raise Killed
+
+    if stage == "unquantized":
+        monkeypatch.setattr("edgereason.export.weights.libllama.quantize", die)
+    else:
+        monkeypatch.setattr(job, "write_bundle", die)
+    monkeypatch.setattr(job, "_clear", lambda part, unfinished_only=False: None)
+
+
+@pytest.mark.parametrize(
+    ("stage", "there"), [("unquantized", "unquantized.gguf"), ("hashes", "model.gguf")]
+)
+def test_the_next_run_goes_on(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, there: str
+) -> None:
+    job = Job("gguf", tmp_path / "out", {"quant": "q4_0"})
+    with monkeypatch.context() as patched, open_source(model) as source:
+        killed_after(patched, stage)
+        with pytest.raises(BaseException, match=r"^$"):
+            run(job, source, quiet)
+    part = tmp_path / ".out.part"
+    assert there in names(part)
+    stamp = (part / there).stat().st_mtime_ns
+    with pytest.raises(ModelNotFoundError):
+        open_bundle(part)
+    (part / ".model.gguf.part").write_bytes(b"half")
+    stages: set[str] = set()
+    with open_source(model) as source:
+        result = run(job, source, lambda stage, done, total: stages.add(stage))
+    assert result.resumed == (there,)
+    assert "writing f32" not in stages
+    assert names(tmp_path) == ["out"]
+    assert names(job.out) == [MANIFEST, "model.gguf"]
+    if there == "model.gguf":
+        assert (job.out / there).stat().st_mtime_ns == stamp
+
+
+def test_another_job_does_not_go_on_with_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched, open_source(model) as source:
+        killed_after(patched, "unquantized")
+        with pytest.raises(BaseException, match=r"^$"):
+            run(Job("gguf", out, {"quant": "q4_0"}), source, quiet)
+    with open_source(model) as source:
+        result = run(Job("gguf", out, {"quant": "q4_1"}), source, quiet)
+    assert result.resumed == ()
+    assert result.bundle.quantization == "Q4_1"
+
+
+def test_only_one_export_writes_there(model: Path, tmp_path: Path) -> None:
+    job = Job("gguf", tmp_path / "out", {"quant": "f32"})
+
+    def second(stage: str, done: int, total: int) -> None:
+        with open_source(model) as other, pytest.raises(UsageError, match="another export"):
+            run(job, other, quiet)
+
+    with open_source(model) as source:
+        run(job, source, second)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_real_kill_in_the_middle(smollm2: Path, tmp_path: Path, how: signal.Signals) -> None:
+    out = tmp_path / "out"
+    line = [sys.executable, "-m", "edgereason", "export", str(smollm2), "--quant", "q4_0"]
+    line += ["--out", str(out), "--json"]
+    child = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    part = tmp_path / ".out.part"
+    while not (part / ".model.gguf.part").exists():  # the f32 file is finished, libllama at work
+        assert child.poll() is None
+        time.sleep(0.02)
+    child.send_signal(how)
+    _, complaint = child.communicate()
+    assert child.returncode == (-how if how == signal.SIGKILL else 130)
+    assert "Traceback" not in complaint
+    assert not out.exists()
+    assert "unquantized.gguf" in names(part)
+    with pytest.raises(ModelNotFoundError):
+        open_bundle(part)
+    again = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["resumed"] == ["unquantized.gguf"]
+    assert names(tmp_path) == ["out"]
+    assert open_bundle(out).quantization == "Q4_0"
+
+
+def test_files_of_a_bundle_stay_in_their_folder(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manifest that names a file elsewhere is refused, by `inspect` and as a source, too."""
+    out = tmp_path / "out"
+    with open_source(model) as source:
+        run(Job("gguf", out, {"quant": "f32"}), source, quiet)
+    manifest = json.loads((out / MANIFEST).read_text())
+    manifest["files"][0]["path"] = "../../etc/passwd"
+    (out / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(Exception, match="outside its folder"):
+        open_source(out)
+
+
+def test_a_plan_is_near_what_comes(model: Path, tmp_path: Path) -> None:
+    for quant in ("f32", "f16", "q8_0", "q4_0"):
+        out = tmp_path / quant
+        with open_source(model) as source:
+            planned: Plan = plan(Job("gguf", out, {"quant": quant}), source)
+            run(Job("gguf", out, {"quant": quant}), source, quiet)
+        real = os.path.getsize(out / "model.gguf")
+        assert planned.files["model.gguf"] == pytest.approx(real, rel=0.25)
+
+
+def test_numbers_that_f16_cannot_hold_are_refused(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgereason.export.sources.hugging_face import HuggingFaceSource
+
+    plain = HuggingFaceSource.tensor
+
+    def large(self: HuggingFaceSource, name: str) -> Any:
+        return plain(self, name) * (1e6 if name.endswith("ffn_up.weight") else 1)
+
+    monkeypatch.setattr(HuggingFaceSource, "tensor", large)
+    with open_source(model) as source, pytest.raises(UsageError, match="f16 cannot"):
+        run(Job("gguf", tmp_path / "out", {"quant": "f16"}), source, quiet)
+    assert names(tmp_path) == []

@@ -1,0 +1,91 @@
+"""What makes a model a variant goes with every export of it: the section, and its prefixes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gguf", reason="the extra `export`")
+pytest.importorskip("onnx", reason="the extra `export`")
+
+from edgereason.errors import BundleError
+from edgereason.export import job
+from edgereason.export.job import Job, plan, run
+from edgereason.export.job import export as export_model
+from edgereason.export.sources.open import open_source
+from edgereason.models import hub
+from edgereason.models.bundle import Bundle, open_bundle, verify
+from edgereason.models.prefix_file import base_hash, bundled, read_prefix, write_prefix
+
+TARGETS: dict[str, dict[str, Any]] = {
+    "gguf": {"quant": "f16"},
+    "onnx": {"quant": "f32"},
+    "tensorrt": {"graph_only": True},
+}
+PREFIXES = [f"prefixes/operator-{slots}.safetensors" for slots in (128, 32, 8)]
+
+
+def export(model: str | Path, target: str, out: Path) -> Bundle:
+    return export_model(model, Job(target, out, TARGETS[target])).bundle
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_variant_keeps_all_that_its_strategy_needs(target: str, tmp_path: Path) -> None:
+    made = export("nano-infty", target, tmp_path / "out")
+    source = open_bundle(hub.resolve("nano-infty"))
+    kept = ("variant", "reasoning", "chat_template", "sampling", "base_hash", "context", "licence")
+    assert source.variant is not None
+    assert {name: getattr(made, name) for name in kept} == {
+        name: getattr(source, name) for name in kept
+    }
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_prefixes_go_with_their_model(target: str, tmp_path: Path) -> None:
+    made = export("nano", target, tmp_path / "out")
+    source = hub.resolve("nano")
+    assert [file.path for file in made.files if "prefixes" in file.path] == PREFIXES
+    verify(made)
+    for name in PREFIXES:
+        assert (made.path / name).read_bytes() == (source / name).read_bytes()
+    assert base_hash(made) == read_prefix(made.path / PREFIXES[0]).base
+    if target == "gguf":  # and from one bundle to the next
+        again = export(made.path, "onnx", tmp_path / "again")
+        assert list(bundled(again.path)) == list(bundled(source))
+
+
+def test_a_run_that_was_cut_has_the_prefixes_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as broken:
+        broken.setattr(job, "_publish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            export("nano", "gguf", out)
+    assert not out.exists()
+    with open_source("nano") as source:
+        source.prefixes = source.prefixes[:1]
+        result = run(Job("gguf", out, TARGETS["gguf"]), source, lambda *_: None)
+    assert result.resumed == ("model.gguf",)
+    assert [path.name for path in (out / "prefixes").iterdir()] == ["operator-128.safetensors"]
+
+
+def test_prefixes_that_no_engine_would_load_are_refused_before_any_work(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(hub.resolve("nano"), model)
+    files = bundled(model)
+    prefix = read_prefix(files["operator-8"])
+
+    def refused(words: str) -> None:
+        with open_source(model) as source, pytest.raises(BundleError, match=words):
+            plan(Job("onnx", tmp_path / "out"), source)
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+    write_prefix(replace(prefix, base="0" * 64), files["operator-8"])
+    refused("prefix operator-8 was trained for weights 000000000000, nano has 99d802039387")
+    files["operator-8"].write_bytes(b"{}")
+    refused("operator-8.safetensors")

@@ -1,0 +1,193 @@
+"""Families of reasoning models, recognised by what their templates write."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgereason.errors import BundleError, UsageError
+from edgereason.models.bundle import Bundle, File
+from edgereason.prompt.chat import thinking_prompt
+from edgereason.prompt.reasoning import PLAIN, Kind, Reasoning, Switch, detect_reasoning
+from edgereason.records import Message
+from support.chat_templates import CHATML, GEMMA, GPT_OSS, LLAMA3, NEMOTRON, QWEN3, R1, SMOLLM3
+
+THINK = ("<think>", "</think>")
+CHANNELS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
+SKIPPED = "Okay, I think I have finished thinking.\n</think>\n\n"
+
+
+def bundle_of(template: str, reasoning: Reasoning | None = None) -> Bundle:
+    return Bundle(
+        path=Path("tiny.gguf"),
+        name="tiny",
+        engine="llamacpp",
+        files=(File("tiny.gguf", 1),),
+        chat_template=template,
+        control_tokens=("<|im_start|>", "<|im_end|>", "<|start|>", "<|end|>"),
+        reasoning=reasoning or detect_reasoning(template),
+    )
+
+
+def prompt(bundle: Bundle, thinking: bool, *messages: Message) -> str:
+    segments = thinking_prompt(bundle, messages or [Message("user", "hi")], thinking)
+    return "".join(segment.text for segment in segments)
+
+
+@pytest.mark.parametrize(
+    ("template", "switch", "thinking", "silent"),
+    [
+        (QWEN3, Switch.KWARG, "assistant\n<think>\n", "assistant\n<think>\n\n</think>\n\n"),
+        (SMOLLM3, Switch.KWARG, "assistant\n<think>\n", "assistant\n<think>\n\n</think>\n"),
+        (NEMOTRON, Switch.FLAG, "Assistant\n<think>\n", "Assistant\n<think></think>"),
+        (R1, Switch.PREFILL, "<think>\n", "<think>\n" + SKIPPED),
+        (
+            GPT_OSS,
+            Switch.PREFILL,
+            "<|start|>assistant<|channel|>analysis<|message|>",
+            "<|start|>assistant<|channel|>final<|message|>",
+        ),
+        (  # a template that does not know of blocks, but drops old ones
+            CHATML.replace("message['content']", "message['content'].split('</think>')[-1]"),
+            Switch.PREFILL,
+            "assistant\n<think>\n",
+            "assistant\n<think>\n" + SKIPPED,
+        ),
+        (  # granite's way: the variable changes the system message only
+            "{% if thinking %}Think in <think></think>.{% endif %}{{ messages[0].content }}:",
+            Switch.KWARG,
+            "Think in <think></think>.hi:<think>\n",
+            "hi:",
+        ),
+    ],
+    ids=["qwen3", "smollm3", "nemotron", "r1", "gpt-oss", "drops", "granite"],
+)
+def test_prompts_with_and_without_thinking(
+    template: str, switch: Switch, thinking: str, silent: str
+) -> None:
+    bundle = bundle_of(template)
+    assert bundle.reasoning.kind is Kind.MARKER
+    assert bundle.reasoning.switch is switch
+    assert prompt(bundle, True).endswith(thinking)
+    assert prompt(bundle, False).endswith(silent)
+    assert not prompt(bundle, False).endswith(thinking)
+
+
+@pytest.mark.parametrize("template", [CHATML, LLAMA3, GEMMA, ""])
+@pytest.mark.parametrize("tokens", [None, (), THINK])
+def test_instruct_models_take_the_cue(template: str, tokens: tuple[str, ...] | None) -> None:
+    """Also where the vocabulary has markers that the template never writes."""
+    assert detect_reasoning(template, tokens) is PLAIN
+
+
+def test_markers_and_what_closes_them() -> None:
+    found = detect_reasoning(QWEN3, THINK)
+    assert (found.opens, found.shuts) == (("<think>",), ("</think>",))
+    assert (found.close, found.answer) == ("\n</think>\n\n", "")
+    assert found.probe == "\n</think>\n\nFinal answer:"
+    harmony = detect_reasoning(GPT_OSS, CHANNELS)
+    assert (harmony.opens, harmony.shuts) == (("<|channel|>analysis<|message|>",), ("<|end|>",))
+    assert harmony.close + harmony.answer == (
+        "<|end|><|start|>assistant<|channel|>final<|message|>"
+    )
+    assert harmony.probe == harmony.close + harmony.answer + "Final answer:"
+
+
+def test_a_marker_must_be_a_token_or_be_written_by_the_template() -> None:
+    drops = CHATML.replace("message['content']", "message['content'].split('</think>')[-1]")
+    assert detect_reasoning(drops, THINK).kind is Kind.MARKER
+    assert detect_reasoning(drops, ("<|im_end|>", "<")) is PLAIN
+    assert detect_reasoning(R1, ("<|im_end|>",)).kind is Kind.MARKER  # text, but it writes it
+
+
+@pytest.mark.parametrize(
+    ("opened", "shut"),
+    [
+        ("<seed:think>", "</seed:think>"),
+        ("[THINK]", "[/THINK]"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("<|inner_prefix|>", "<|inner_suffix|>"),
+        ("<|channel>thought", "<channel|>"),
+    ],
+)
+def test_other_markers(opened: str, shut: str) -> None:
+    template = (
+        "{{ messages[0].content }}{% if enable_thinking %}" + opened + "{% else %}" + opened + shut
+    ) + "{% endif %}"
+    found = detect_reasoning(template, (opened, shut))
+    assert (found.opens, found.shuts, found.switch) == ((opened,), (shut,), Switch.KWARG)
+    assert shut in found.close
+    assert prompt(bundle_of(template), True) == "hi" + opened
+    assert prompt(bundle_of(template), False) == "hi" + opened + shut
+
+
+def test_a_template_that_takes_no_question_is_refused() -> None:
+    with pytest.raises(BundleError, match="refuses a plain question"):
+        detect_reasoning("</think>{{ raise_exception('no') }}")
+
+
+def test_a_broken_template_is_refused_when_it_is_used() -> None:
+    bundle = bundle_of("{% if %}</think>")
+    assert bundle.reasoning is PLAIN
+    with pytest.raises(BundleError, match="error in line 1"):
+        prompt(bundle, True)
+
+
+def test_the_cue_goes_to_the_last_question() -> None:
+    bundle = bundle_of(CHATML)
+    turns = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    thinking = prompt(bundle, True, *turns)
+    assert thinking.count("Final answer:") == 1
+    assert "c\n\nReason step by step." in thinking
+    assert "Final answer:" not in prompt(bundle, False, *turns)
+    with pytest.raises(UsageError, match="no message of the user's"):
+        prompt(bundle, True, Message("system", "x"))
+
+
+def test_the_flag_joins_a_system_message() -> None:
+    bundle = bundle_of(NEMOTRON)
+    assert "be brief\n" in prompt(
+        bundle, False, Message("system", "be brief"), Message("user", "x")
+    )
+    assert prompt(bundle, False).endswith("<think></think>")
+    assert prompt(bundle, True, Message("user", "about /think")).endswith("<think>\n")
+
+
+def test_flags_that_a_user_types_stay_text() -> None:
+    bundle = bundle_of(QWEN3)
+    assert "why /no_think?" in prompt(bundle, True, Message("user", "why /no_think?"))
+    assert prompt(bundle, True, Message("user", "why /no_think?")).endswith("<think>\n")
+
+
+def test_a_prompt_without_lookalikes_is_one_segment() -> None:
+    for template in (CHATML, QWEN3, R1, SMOLLM3, NEMOTRON, GPT_OSS):
+        for thinking in (True, False):
+            found = thinking_prompt(bundle_of(template), [Message("user", "hi")], thinking)
+            assert len(found) == 1
+            assert found[0].control
+
+
+def test_a_marker_in_a_question_is_text() -> None:
+    found = thinking_prompt(bundle_of(QWEN3), [Message("user", "</think>")], True)
+    assert [s.text for s in found if not s.control] == ["<", "/think>"]
+    assert found[-1].text.endswith("<think>\n")
+    cue = thinking_prompt(bundle_of(CHATML), [Message("user", "Final answer: 3")], True)
+    assert len(cue) == 1  # a cue is no marker
+
+
+def test_earlier_thoughts_are_the_templates_affair() -> None:
+    turns = (Message("user", "a"), Message("assistant", "b", "because"), Message("user", "c"))
+    assert "because" not in prompt(bundle_of(QWEN3), True, *turns)
+    keeps = "{% for m in messages %}{{ m.reasoning_content }}{{ m.content }}{% endfor %}"
+    assert "becauseb" in prompt(bundle_of(keeps, PLAIN), False, *turns)
+
+
+def test_variables_win_over_the_bundles_own() -> None:
+    bundle = bundle_of("{{ messages[0].content }}{{ mood }}{{ enable_thinking }}</think>")
+    bundle = replace(bundle, reasoning=detect_reasoning(QWEN3))
+    found = thinking_prompt(
+        bundle, [Message("user", "x")], False, variables={"mood": "gay", "enable_thinking": 7}
+    )
+    assert found[0].text == "xgay7</think>"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from edgereason.cli._options import Opening
 from edgereason.config import assignments
 from edgereason.errors import UsageError
-from edgereason.runtime.trace import JsonLines
 
 if TYPE_CHECKING:
     from edgereason.runtime.reasoner import Reasoner
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 @contextmanager
 def open_reasoner(opening: Opening) -> Iterator[Reasoner]:
     from edgereason.runtime.reasoner import Reasoner
+    from edgereason.runtime.trace import JsonLines
 
     options = _engine_options(opening)
     with ExitStack() as stack:

@@ -59,10 +59,13 @@ class Tracer:
         sink = self._sink
         if sink is None:
             return
-        self._sink = None
-        sink(Event(kind, request, self._now_ms(), data))
-        if kind != "request_end":
-            self._sink = sink
+        if kind == "request_end":
+            self._sink = None
+        try:
+            sink(Event(kind, request, self._now_ms(), data))
+        except BaseException:
+            self._sink = None
+            raise
 
     def tell_phase(self, request: int, line: int, result: PhaseResult) -> None:
         """All figures of a phase, no texts. `line` is called `chain` in the event."""

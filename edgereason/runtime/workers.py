@@ -15,7 +15,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -32,7 +32,8 @@ def contained(work: Callable[..., Any], *args: Any) -> None:
     try:
         work(*args)
     except BaseException:
-        log.exception("%r raised, with nobody left to tell", work)
+        with suppress(BaseException):  # a handler of the log is not ours either
+            log.exception("%r raised, with nobody left to tell", work)
 
 
 class Workers:

@@ -53,6 +53,23 @@ class Channel(Enum):
     REASONING = "reasoning"
 
 
+class Role(Enum):
+    """What the text of a phase is for. A strategy writes it; the runtime acts on it alone."""
+
+    THINK = "think"  # thoughts
+    ANSWER = "answer"  # what the caller gets; streamed as it appears
+    DRAFT = "draft"  # an answer that may be thrown away: never streamed as the answer
+    CARRY = "carry"  # text for the next phase, such as a summary; streamed with the thoughts
+    PREFILL = "prefill"  # no text: the phase only fills the KV
+
+    @property
+    def channel(self) -> Channel:
+        """Where the core counts the tokens: thoughts, and what is carried on from them, spend the
+        thinking budget.
+        """
+        return Channel.REASONING if self in (Role.THINK, Role.CARRY) else Channel.ANSWER
+
+
 def _require(ok: bool, message: str, hint: str = "") -> None:
     if not ok:
         raise UsageError(message, hint)
@@ -112,8 +129,8 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one request may spend. `think_tokens` holds per chain of thought, and is cumulative over
-    blocks that are opened again.
+    """What one request may spend. `think_tokens` holds for each line of thought, and is cumulative
+    over blocks that are opened again.
 
     Attributes:
         think_tokens: thinking tokens at most; -1 no limit, 0 no thinking.
@@ -184,13 +201,14 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One stretch of decoding that the native core runs by itself. Mirrors `Phase` in `phase.h`.
+    """One stretch of decoding that the native core runs by itself. Mirrors `Phase` in `phase.h`,
+    which knows the `channel` only.
 
     Text fields are trusted template text: control tokens in them are parsed.
     """
 
-    name: str  # think, answer, draft, summary, prompt
-    channel: Channel = Channel.ANSWER
+    name: str  # for people, in traces and reports; nothing depends on it
+    role: Role = Role.ANSWER
     # Start again from this prompt; the KV of the common prefix is kept.
     fresh: tuple[Segment, ...] | None = None
     # Steps of thinking without tokens: the last hidden state is the next embedding. A phase with
@@ -210,12 +228,17 @@ class Phase:
     loop: Loop | None = None
     then: Phase | None = None  # follows by itself, without Python
 
+    @property
+    def channel(self) -> Channel:
+        return self.role.channel
+
 
 @dataclass(frozen=True, slots=True)
 class PhaseResult:
     """What one phase did.
 
     Attributes:
+        role, budget: those of the phase.
         num_tokens: tokens sampled in this phase, on either channel.
         num_reasoning: those of them that were thinking, and latent steps.
         num_latent: latent steps; they are no tokens.
@@ -235,7 +258,8 @@ class PhaseResult:
     name: str
     reason: StopReason
     text: str
-    channel: Channel = Channel.ANSWER
+    role: Role = Role.ANSWER
+    budget: int = UNLIMITED
     reasoning: str = ""
     mark: str = ""
     tokens: tuple[int, ...] = ()
@@ -250,10 +274,14 @@ class PhaseResult:
     num_steps: int = 0
     num_prompt: int = 0  # tokens that `fresh` and `force` put into the context
     num_cached: int = 0  # those of them whose KV was already there
-    num_cells: int = 0  # KV cells that the chain held when the phase ended
+    num_cells: int = 0  # KV cells that its line of thought held when the phase ended
     queue_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
+
+    @property
+    def channel(self) -> Channel:
+        return self.role.channel
 
     @property
     def num_tokens(self) -> int:
@@ -282,18 +310,44 @@ class Candidate:
 class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    reasoning_tokens: int = 0  # of all chains together
+    reasoning_tokens: int = 0  # of all lines of thought together
     latent_tokens: int = 0  # those of them that were latent steps
     answer_tokens: int = 0
-    peak_cells: int = 0  # KV cells that one chain held at most
+    peak_cells: int = 0  # KV cells that one line of thought held at most
 
 
 @dataclass(frozen=True, slots=True)
 class ThinkReport:
-    """`used` is the longest single chain: it never exceeds `effective` unless that is -1."""
+    """The thinking budget of a request, and what became of it.
+
+    Attributes:
+        asked: `Budget.think_tokens`.
+        effective: what was in force. The phases that thought had budgets of their own, set by the
+            strategy: their sum, or `asked` where that is tighter, or where no phase thought.
+        used: by the longest line of thought; never more than `effective`, unless that is -1.
+        ended_by: why the last thought ended.
+    """
 
     asked: int = UNLIMITED
     effective: int = UNLIMITED
+    used: int = 0
+    ended_by: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReport:
+    """The answer budget of a request, and what became of it.
+
+    Attributes:
+        asked: `Budget.answer_tokens`.
+        effective: what was in force: the budget of the last phase that answered. A strategy lowers
+            it where the context is short. `asked` where no phase came to answer.
+        used: tokens of the longest answer; of several lines of thought each gives one.
+        ended_by: why the answer ended, or what kept it from being written.
+    """
+
+    asked: int = 256
+    effective: int = 256
     used: int = 0
     ended_by: str = "stop"
 
@@ -309,6 +363,7 @@ class DeadlineReport:
 class BudgetReport:
     think_tokens: ThinkReport = ThinkReport()
     deadline_ms: DeadlineReport = DeadlineReport()
+    answer_tokens: AnswerReport = AnswerReport()
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +373,7 @@ class Timings:
     think_ms: float = 0.0
     answer_ms: float = 0.0
     total_ms: float = 0.0  # from the arrival of the request; the model is already open
-    tokens_per_s: float = 0.0  # sampled tokens of all chains over total_ms less queue and prefill
+    tokens_per_s: float = 0.0  # sampled tokens of all lines over total_ms less queue and prefill
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +382,7 @@ class PhaseReport:
     tokens: int
     reason: str
     ms: float
+    role: str = Role.ANSWER.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import mean, median
 from typing import Final
 
-from edgereason.records import Answer, Sampling, StopReason
+from edgereason.records import Answer, Role, Sampling, StopReason
 from edgereason.runtime.reasoner import Reasoner
 
 from ..harness.runner import Bench, Findings, Plot, Say, Table, wilson
@@ -124,7 +124,7 @@ def _ask(reasoner: Reasoner, way: Way, problem: Problem, options: argparse.Names
 
 def row(name: str, asked: Sequence[Problem], answers: Sequence[Answer], cell_bytes: int) -> Row:
     tokens = [a.usage.reasoning_tokens + a.usage.answer_tokens for a in answers]
-    thoughts = [[phase for phase in a.phases if phase.name == "think"] for a in answers]
+    thoughts = [[phase for phase in a.phases if phase.role == Role.THINK.value] for a in answers]
     pairs = zip(asked, answers, strict=True)
     cells = max(a.usage.peak_cells for a in answers)
     ms = [a.timings.total_ms for a in answers]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, TextIO
 
-from edgereason.records import Answer, Channel, Chunk, StopReason
+from edgereason.records import Answer, Channel, Chunk, Role, StopReason
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,7 +132,7 @@ def _parts(answer: Answer) -> Iterator[str]:
 
 def _cut(answer: Answer) -> str:
     """Says so when the only answer did not end by itself, nor by being cancelled as a whole."""
-    reasons = [phase.reason for phase in answer.phases if phase.name == "answer"]
+    reasons = [phase.reason for phase in answer.phases if phase.role == Role.ANSWER.value]
     return (
         f" (cut by {reasons[0]})"
         if len(reasons) == 1 and reasons[0] not in ("stop", "cancelled")

@@ -1,5 +1,10 @@
-"""The same in asyncio. Nothing blocks the event loop: the native thread computes, the driver's
-thread calls back.
+"""The same in asyncio. Nothing blocks the event loop: prompts are rendered, strategies run and
+tokens are computed on other threads, which wake the loop when there is something to read.
+
+    async with await AsyncReasoner.open("smollm2-135m") as reasoner:
+        handle = reasoner.stream("What is 17 * 3?", think_budget=64)
+        async for chunk in handle: ...
+        answer = await handle.result()
 """
 
 from __future__ import annotations
@@ -13,19 +18,20 @@ from edgereason.runtime.reasoner import Handle, Reasoner
 
 
 class AsyncHandle:
-    """A request that is on its way: await it for the answer, iterate over it for the text."""
+    """A request that is on its way: await its `result()`, iterate over it for the text. Cancelling
+    the task that does so cancels the request.
+    """
 
-    def __init__(self, handle: Handle, chunks: asyncio.Queue[Chunk | None]) -> None:
+    def __init__(self, handle: Handle) -> None:
         self._handle = handle
-        self._chunks = chunks
 
     async def result(self) -> Answer:
-        """The answer. Cancelling the task that waits cancels the request."""
+        """The answer, or what went wrong."""
         future = asyncio.wrap_future(self._handle.future)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            self._handle.cancel()
+            self.cancel()
             raise
 
     def cancel(self) -> None:
@@ -35,8 +41,36 @@ class AsyncHandle:
         self._handle.stop_thinking()
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
-        while (chunk := await self._chunks.get()) is not None:
-            yield chunk
+        outbox = self._handle.readable
+        loop, more = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            try:
+                loop.call_soon_threadsafe(more.set)
+            except RuntimeError:  # the loop is closed: nobody will read on
+                self.cancel()
+
+        def reader_ended(task: asyncio.Task[Any]) -> None:
+            if task.cancelled():
+                self.cancel()
+
+        reader = asyncio.current_task()
+        if reader is not None:
+            reader.add_done_callback(reader_ended)  # it may be cancelled between two pieces
+        outbox.listen(wake)
+        try:
+            while not outbox.drained:
+                more.clear()
+                while (chunk := outbox.poll()) is not None:
+                    yield chunk
+                if not outbox.drained:
+                    await more.wait()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        finally:
+            if reader is not None:
+                reader.remove_done_callback(reader_ended)
         await self.result()
 
 
@@ -60,15 +94,10 @@ class AsyncReasoner:
     def submit(
         self, prompt: str | Sequence[Message] | Request, *, stream: bool = False, **options: Any
     ) -> AsyncHandle:
-        """Starts a request; call it from the event loop's thread."""
-        loop = asyncio.get_running_loop()
-        chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
-
-        def on_chunk(chunk: Chunk | None) -> None:
-            loop.call_soon_threadsafe(chunks.put_nowait, chunk)
-
-        handle = self.reasoner.submit(prompt, on_chunk=on_chunk if stream else None, **options)
-        return AsyncHandle(handle, chunks)
+        """Starts a request and returns at once. Bad values are raised here; what is wrong with the
+        first phase, such as a prompt that is too long, comes out of the handle.
+        """
+        return AsyncHandle(self.reasoner.submit_soon(prompt, stream=stream, **options))
 
     async def close(self) -> None:
         await asyncio.to_thread(self.reasoner.close)

@@ -31,7 +31,9 @@ from edgereason.records import (
     messages_of,
 )
 from edgereason.registry import load
-from edgereason.runtime.driver import Driver, Job
+from edgereason.runtime.driver import Driver
+from edgereason.runtime.lines import Ticket
+from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
 from edgereason.runtime.trace import Sink
 from edgereason.strategies.base import Steps, Turn
 
@@ -49,39 +51,48 @@ _WAYS_OUT = "llamacpp gives hidden states when it is opened with --engine-set hi
 class Handle:
     """A request that is on its way."""
 
-    def __init__(self, driver: Driver, job: Job) -> None:
+    def __init__(self, driver: Driver, ticket: Ticket) -> None:
         self._driver = driver
-        self._job = job
+        self._ticket = ticket
 
     def result(self, timeout: float | None = None) -> Answer:
         """Waits for the answer; `timeout` in seconds, then `TimeoutError`. The request goes on."""
-        return self._job.future.result(timeout)
+        return self.future.result(timeout)
 
     @property
     def future(self) -> Future[Answer]:
         """For whoever waits in another way: callbacks, asyncio, `concurrent.futures.wait`."""
-        return self._job.future
+        return self._ticket.outbox.future
 
     @property
     def chains(self) -> tuple[tuple[PhaseResult, ...], ...]:
-        """The phases so far, tokens included, by chain of thought; the request's own first."""
-        return tuple(tuple(line.results) for line in self._job.lines)
+        """The phases so far, tokens included, by line of thought; the request's own first."""
+        return tuple(tuple(line.results) for line in tuple(self._ticket.lines))
 
     def cancel(self) -> None:
         """Ends the request within one step; `result()` gives what was there."""
-        self._driver.cancel(self._job)
+        self._driver.cancel(self._ticket)
 
     def stop_thinking(self) -> None:
         """Ends thinking now; the answer follows."""
-        self._driver.stop_thinking(self._job)
+        self._driver.stop_thinking(self._ticket)
 
     def __iter__(self) -> Iterator[Chunk]:
         """The text as it appears, of a request with `stream=True`. Raises what went wrong."""
-        if not self._job.streams:
-            raise UsageError("this request does not stream", "submit it with stream=True")
-        while (chunk := self._job.chunks.get()) is not None:
+        outbox = self.readable
+        while (chunk := outbox.get()) is not None:
             yield chunk
-        self._job.future.result()
+        self.future.result()
+
+    @property
+    def readable(self) -> Outbox:
+        """The outbox of a request whose text is to be read from here."""
+        outbox = self._ticket.outbox
+        if not outbox.streams:
+            raise UsageError("this request does not stream", "submit it with stream=True")
+        if isinstance(outbox, CallbackOutbox):
+            raise UsageError("the text of this request goes to its on_chunk", "read it there")
+        return outbox
 
 
 class Reasoner:
@@ -166,31 +177,60 @@ class Reasoner:
         prompt: str | Sequence[Message] | Request,
         *,
         stream: bool = False,
-        on_chunk: Callable[[Chunk | None], None] | None = None,
+        on_chunk: OnChunk | None = None,
         **options: Any,
     ) -> Handle:
-        """Starts a request and returns at once.
+        """Starts a request. Raises what is wrong with its first phase, for which the prompt is
+        rendered and tokenized here; waits for nothing else.
 
-        `on_chunk` is called from the driver's thread with each piece of text, last with None.
+        `on_chunk` is called with each piece of text, last with None, on a thread of its own: it may
+        take long, and nobody else waits for it. If it raises, the request ends with that error.
         """
+        ticket, begin = self._prepare(prompt, stream, on_chunk, options)
+        self._driver.start(ticket, begin)
+        return Handle(self._driver, ticket)
+
+    def submit_soon(
+        self,
+        prompt: str | Sequence[Message] | Request,
+        *,
+        stream: bool = False,
+        on_chunk: OnChunk | None = None,
+        **options: Any,
+    ) -> Handle:
+        """Starts a request without waiting for its prompt to be rendered, for callers that must not
+        block, such as event loops. What is wrong with its first phase comes out of the handle.
+        """
+        ticket, begin = self._prepare(prompt, stream, on_chunk, options)
+        self._driver.start_soon(ticket, begin)
+        return Handle(self._driver, ticket)
+
+    def _prepare(
+        self,
+        prompt: str | Sequence[Message] | Request,
+        stream: bool,
+        on_chunk: OnChunk | None,
+        options: Mapping[str, Any],
+    ) -> tuple[Ticket, Callable[[], Steps]]:
+        """A request that is ready to start, and what makes its strategy's generator."""
         arrival_ms = self._core.now_ms()
         request = prompt if isinstance(prompt, Request) else request_of(prompt, **options)
         if isinstance(prompt, Request) and options:
             raise UsageError(f"a Request takes no further options, got {', '.join(options)}")
-        deadline_ms = request.budget.deadline_ms
-        slots = self._prefixes.tokens(request.prefix) if request.prefix else ()
-        job = Job(
-            request=request,
-            strategy=request.strategy.replace("_", "-"),
+        ticket = self._driver.ticket(
+            request,
             model=self.bundle.name,
             arrival_ms=arrival_ms,
-            deadline_ms=None if deadline_ms is None else arrival_ms + deadline_ms,
-            streams=stream or on_chunk is not None,
-            slots=slots,
+            streams=stream,
             on_chunk=on_chunk,
         )
-        self._driver.submit(job, self._steps(request, len(slots)))
-        return Handle(self._driver, job)
+
+        def begin() -> Steps:
+            if request.prefix:
+                ticket.slots = self._prefixes.tokens(request.prefix)
+            return self._steps(request, len(ticket.slots))
+
+        return ticket, begin
 
     def _steps(self, request: Request, num_slots: int) -> Steps:
         module = load(strategies, request.strategy)

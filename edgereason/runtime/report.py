@@ -7,22 +7,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgereason.records import (
+    UNLIMITED,
     Answer,
+    AnswerReport,
+    Budget,
     BudgetReport,
     Channel,
     DeadlineReport,
     PhaseReport,
     PhaseResult,
     Request,
+    Role,
     StopReason,
     ThinkReport,
     Timings,
     Usage,
 )
 
+Results = Sequence[PhaseResult]  # what the phases of one line of thought did, in order
 
-def line_answer(answer: Answer, results: Sequence[PhaseResult]) -> Answer:
-    """Completes the answer of one chain of thought: its reasoning, and why it ended."""
+
+def line_answer(answer: Answer, results: Results) -> Answer:
+    """Completes the answer of one line of thought: its reasoning, and why it ended."""
     thoughts = [
         result.text if result.channel is Channel.REASONING else result.reasoning
         for result in results
@@ -39,21 +45,29 @@ def line_answer(answer: Answer, results: Sequence[PhaseResult]) -> Answer:
     )
 
 
-def _last_probe(results: Sequence[PhaseResult]) -> str | None:
-    """The best answer so far of a chain that was cut before it could answer."""
+def best_so_far(results: Results) -> str:
+    """What a line that is cancelled leaves: its answer as far as it got, else its draft."""
+    answering = (Role.ANSWER, Role.DRAFT)
+    texts = (result.text for result in reversed(results) if result.role in answering)
+    return next(filter(str.strip, texts), "")
+
+
+def _last_probe(results: Results) -> str | None:
+    """The best answer so far of a line that was cut before it could answer."""
     return next((result.probe for result in reversed(results) if result.probe), None)
 
 
-def _finish(results: Sequence[PhaseResult]) -> StopReason | None:
+def _finish(results: Results) -> StopReason | None:
     """The first thing that ended a phase against the model's will; None when nothing ran.
 
-    A summary makes good for what was cut before it, unless the answer had to follow at once.
+    Text that was carried on makes good for what was cut before it, unless the answer had to follow
+    at once.
     """
-    last = max((i for i, result in enumerate(results) if result.name == "summary"), default=-1)
-    forced = last >= 0 and not any(result.name == "think" for result in results[last:])
+    last = max((i for i, result in enumerate(results) if result.role is Role.CARRY), default=-1)
+    forced = last >= 0 and not any(result.role is Role.THINK for result in results[last:])
     results = results[last if forced else last + 1 :]
-    ran = [result.reason for result in results if result.name not in ("prompt", "draft")]
-    ran = ran or [result.reason for result in results if result.name == "draft"]
+    ran = [r.reason for r in results if r.role not in (Role.PREFILL, Role.DRAFT)]
+    ran = ran or [result.reason for result in results if result.role is Role.DRAFT]
     if not ran:
         return None
     if StopReason.CANCELLED in ran:
@@ -63,45 +77,94 @@ def _finish(results: Sequence[PhaseResult]) -> StopReason | None:
 
 
 def final_answer(
-    answer: Answer,
-    results: Sequence[PhaseResult],
-    *,
-    request: Request,
-    num_root: int,
-    used_ms: float,
-    think_used: int,
+    answer: Answer, lines: Sequence[Results], *, request: Request, used_ms: float
 ) -> Answer:
-    """Adds the figures.
-
-    `results` are the phases of all chains, the first `num_root` of them the request's own: its
-    prompt is counted once, however many chains share it. `think_used` is the thinking of the
-    longest chain.
+    """Adds the figures. `lines` are all lines of thought, the request's own first: its prompt is
+    counted once, however many lines share it.
     """
     budget = request.budget
+    results = [result for line in lines for result in line]
     late_ms = 0.0 if budget.deadline_ms is None else max(0.0, used_ms - budget.deadline_ms)
-    thinking = [result for result in results if result.channel is Channel.REASONING]
     queue_ms = results[0].queue_ms if results else 0.0
     return replace(
         answer,
-        usage=_usage(results, num_root),
+        usage=_usage(results, lines[0]),
         budget=BudgetReport(
-            ThinkReport(
-                asked=budget.think_tokens,
-                effective=budget.think_tokens,
-                used=think_used,
-                ended_by=thinking[-1].reason.value if thinking else "stop",
-            ),
+            _think_report(lines, budget),
             DeadlineReport(budget.deadline_ms, used_ms, late_ms),
+            _answer_report(lines, budget, answer.finish),
         ),
         timings=_timings(results, queue_ms, used_ms),
         phases=tuple(_phase(result) for result in results),
     )
 
 
-def _usage(results: Sequence[PhaseResult], num_root: int) -> Usage:
+# --- budgets --------------------------------------------------------------------------------------
+
+
+def _think_report(lines: Sequence[Results], budget: Budget) -> ThinkReport:
+    asked = budget.think_tokens
+    thinking = [r for line in lines for r in line if r.channel is Channel.REASONING]
+    limits = [_think_limit(limits, asked) for line in lines if (limits := _phase_limits(line))]
+    return ThinkReport(
+        asked=asked,
+        effective=_loosest(limits) if limits else asked,
+        used=max(sum(result.num_reasoning for result in line) for line in lines),
+        ended_by=thinking[-1].reason.value if thinking else "stop",
+    )
+
+
+def _phase_limits(results: Results) -> list[int]:
+    """What the phases of a line that thought were each allowed to think. A block that was opened
+    again in an answer has no limit but the request's.
+    """
+    return [
+        result.budget if result.channel is Channel.REASONING else UNLIMITED
+        for result in results
+        if result.channel is Channel.REASONING or result.num_reasoning
+    ]
+
+
+def _think_limit(limits: Sequence[int], asked: int) -> int:
+    """The tighter of what the phases were allowed together, and what was asked for."""
+    if UNLIMITED in limits:
+        return asked
+    return sum(limits) if asked == UNLIMITED else min(asked, sum(limits))
+
+
+def _answer_report(lines: Sequence[Results], budget: Budget, finish: StopReason) -> AnswerReport:
+    asked = budget.answer_tokens
+    answers = [result for line in lines if (result := _answering(line)) is not None]
+    if not answers:
+        return AnswerReport(asked, asked, ended_by=finish.value)
+    return AnswerReport(
+        asked=asked,
+        effective=_loosest([result.budget for result in answers]),
+        used=max(result.num_tokens - result.num_reasoning for result in answers),
+        ended_by=answers[-1].reason.value,
+    )
+
+
+def _answering(results: Results) -> PhaseResult | None:
+    """The phase that answered last; a draft only where nothing else did."""
+    for role in (Role.ANSWER, Role.DRAFT):
+        for result in reversed(results):
+            if result.role is role:
+                return result
+    return None
+
+
+def _loosest(limits: Sequence[int]) -> int:
+    return UNLIMITED if UNLIMITED in limits else max(limits)
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def _usage(results: Results, root: Results) -> Usage:
     return Usage(
-        prompt_tokens=sum(result.num_prompt for result in results[:num_root]),
-        cached_tokens=sum(result.num_cached for result in results[:num_root]),
+        prompt_tokens=sum(result.num_prompt for result in root),
+        cached_tokens=sum(result.num_cached for result in root),
         reasoning_tokens=sum(result.num_reasoning for result in results),
         latent_tokens=sum(result.num_latent for result in results),
         answer_tokens=sum(
@@ -115,11 +178,13 @@ def _usage(results: Sequence[PhaseResult], num_root: int) -> Usage:
 
 def _phase(result: PhaseResult) -> PhaseReport:
     took_ms = result.prefill_ms + result.decode_ms
-    return PhaseReport(result.name, result.num_tokens, result.reason.value, took_ms)
+    return PhaseReport(
+        result.name, result.num_tokens, result.reason.value, took_ms, result.role.value
+    )
 
 
-def _timings(results: Sequence[PhaseResult], queue_ms: float, used_ms: float) -> Timings:
-    """Sums over phases; where chains ran side by side they exceed `total_ms`."""
+def _timings(results: Results, queue_ms: float, used_ms: float) -> Timings:
+    """Sums over phases; where lines of thought ran side by side they exceed `total_ms`."""
     prefill_ms = math.fsum(result.prefill_ms for result in results)
     think_ms = math.fsum(r.decode_ms for r in results if r.channel is Channel.REASONING)
     answer_ms = math.fsum(r.decode_ms for r in results if r.channel is Channel.ANSWER)

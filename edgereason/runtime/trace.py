@@ -3,8 +3,10 @@
     with JsonLines(path) as sink, Reasoner.open(model, trace=sink) as reasoner:
         reasoner.ask("What is 17 * 3?")     # request_start, phase_end of each phase, request_end
 
-A sink is anything that takes an `Event`; it is called from the driver's threads and must not block
-for long. Texts are not part of events: neither the user's nor the model's.
+A sink is anything that takes an `Event`. It is called from several threads, for one request never
+from two at once and in the order of what happened. The request waits for it; others do not. If it
+raises, its request ends with that error, and the sink hears no more of it: a trace with holes would
+be taken for whole. Texts are not part of events: neither the user's nor the model's.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from edgereason.errors import UsageError
+from edgereason.records import PhaseResult
 
 Kind = Literal["request_start", "phase_end", "request_end"]
 
@@ -39,6 +42,49 @@ class Event:
 
 
 Sink = Callable[[Event], None]
+
+
+class Tracer:
+    """Tells a sink of one request, up to its end or the first error of the sink."""
+
+    def __init__(self, sink: Sink | None, now_ms: Callable[[], float]) -> None:
+        self._sink = sink
+        self._now_ms = now_ms
+
+    @property
+    def is_on(self) -> bool:
+        return self._sink is not None
+
+    def tell(self, kind: Kind, request: int, **data: Any) -> None:
+        sink = self._sink
+        if sink is None:
+            return
+        if kind == "request_end":
+            self._sink = None
+        try:
+            sink(Event(kind, request, self._now_ms(), data))
+        except BaseException:
+            self._sink = None
+            raise
+
+    def tell_phase(self, request: int, line: int, result: PhaseResult) -> None:
+        """All figures of a phase, no texts. `line` is called `chain` in the event."""
+        self.tell(
+            "phase_end",
+            request,
+            chain=line,
+            phase=result.name,
+            reason=result.reason.value,
+            tokens=result.num_tokens,
+            reasoning_tokens=result.num_reasoning,
+            latent_tokens=result.num_latent,
+            prompt_tokens=result.num_prompt,
+            cached_tokens=result.num_cached,
+            cells=result.num_cells,
+            queue_ms=result.queue_ms,
+            prefill_ms=result.prefill_ms,
+            decode_ms=result.decode_ms,
+        )
 
 
 class JsonLines:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from edgereason.errors import UsageError
-from edgereason.records import Answer, Candidate, Capability, StopReason
+from edgereason.records import Answer, Candidate, Capability, Role, StopReason
 from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS
@@ -37,7 +37,7 @@ def run(turn: Turn, config: Config) -> Steps:
     direct = turn.direct()
     length = min(config.draft_tokens, turn.budget.answer_tokens)
     # Should the clock run out after the draft, an answer is still owed: the draft itself.
-    draft = yield replace(direct, name="draft", budget=length)
+    draft = yield replace(direct, name="draft", role=Role.DRAFT, budget=length)
     first = Candidate(draft.text.strip(), votes=1, confidence=draft.confidence)
     complete = draft.reason is StopReason.STOP or length == turn.budget.answer_tokens
     if draft.reason in (StopReason.CANCELLED, StopReason.DEADLINE):

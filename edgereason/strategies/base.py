@@ -29,11 +29,11 @@ from edgereason.prompt.chat import thinking_prompt
 from edgereason.records import (
     Answer,
     Budget,
-    Channel,
     Loop,
     Message,
     Phase,
     Probe,
+    Role,
     Sampling,
     Segment,
 )
@@ -81,7 +81,7 @@ class Turn:
         reasoning = self.bundle.reasoning
         return Phase(
             "think",
-            channel=Channel.REASONING,
+            Role.THINK,
             fresh=self.prompt(thinking=True),
             budget=self.budget.think_tokens,
             soft=self.budget.soft,
@@ -101,6 +101,7 @@ class Turn:
         reasoning = self.bundle.reasoning
         return Phase(
             "answer",
+            Role.ANSWER,
             force=reasoning.answer,
             budget=self.budget.answer_tokens,
             open=reasoning.opens,
@@ -116,7 +117,7 @@ class Turn:
 
     def prefill(self, *, thinking: bool) -> Phase:
         """Only put the prompt into the KV, for children to share."""
-        return Phase("prompt", fresh=self.prompt(thinking=thinking), budget=0)
+        return Phase("prompt", Role.PREFILL, fresh=self.prompt(thinking=thinking), budget=0)
 
     def reseeded(self, index: int) -> Turn:
         """The same question with another stream of random numbers. Index 0 is this one."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from edgereason.errors import UsageError
 from edgereason.models.variants import Coconut
-from edgereason.records import UNLIMITED, Answer, Capability, Channel, Phase, Probe, Segment
+from edgereason.records import UNLIMITED, Answer, Capability, Phase, Probe, Role, Segment
 from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS | Capability.EMBED_IN | Capability.HIDDEN_OUT
@@ -64,7 +64,7 @@ def _chain(turn: Turn, variant: Coconut) -> Phase:
     answer = replace(turn.answer(), force="")
     steps = Phase(
         "think",
-        channel=Channel.REASONING,
+        Role.THINK,
         budget=budget,
         soft=turn.budget.soft,
         shut=(variant.mark,),
@@ -75,7 +75,7 @@ def _chain(turn: Turn, variant: Coconut) -> Phase:
     )
     return Phase(
         "latent",
-        channel=Channel.REASONING,
+        Role.THINK,
         fresh=(*turn.prompt(thinking=None), Segment(variant.start)),
         latent=variant.latents,
         budget=variant.latents if budget == UNLIMITED else min(variant.latents, budget),

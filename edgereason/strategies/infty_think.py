@@ -19,10 +19,10 @@ from edgereason.prompt.reasoning import FINAL_CUE, Kind
 from edgereason.records import (
     Answer,
     Capability,
-    Channel,
     Message,
     Phase,
     PhaseResult,
+    Role,
     Segment,
     StopReason,
 )
@@ -156,7 +156,7 @@ class _Rounds:
         lead = self.turn.bundle.reasoning.answer or ("" if self._marks else "\n\n")
         return Phase(
             "summary",
-            channel=Channel.REASONING,
+            Role.CARRY,
             force="" if opened else lead + self.style.open,
             budget=self.style.summary_tokens,
             soft=self.turn.budget.soft,

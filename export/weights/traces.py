@@ -20,7 +20,7 @@ from edgereason.errors import UnsupportedError, UsageError
 from edgereason.models.bundle import Bundle, model_file
 from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import prompt_tokens
-from edgereason.records import Budget, Request, Sampling, StopReason, messages_of
+from edgereason.records import Budget, Request, Role, Sampling, StopReason, messages_of
 
 from ..target import Progress
 
@@ -129,11 +129,11 @@ def _trace(reasoner: Reasoner, request: Request, handle: Handle) -> tuple[list[i
     tokens = list(prompt_tokens(thinking_prompt(bundle, request.messages, True), engine))
     num_sampled = 0
     for phase in handle.chains[0]:
-        if phase.name == "answer":
+        if phase.role is Role.ANSWER:
             tokens += engine.tokenize(bundle.reasoning.answer, parse_control=True)
         tokens += phase.tokens
         num_sampled += len(phase.tokens)
-        if phase.name == "think" and phase.reason is not StopReason.STOP:
+        if phase.role is Role.THINK and phase.reason is not StopReason.STOP:
             tokens += engine.tokenize(bundle.reasoning.close, parse_control=True)
     return tokens, num_sampled
 

@@ -52,7 +52,7 @@ def test_json_has_the_documented_fields(cli: Cli) -> None:
             "peak_cells",
             "answer_tokens",
         },
-        "budget": {"think_tokens", "deadline_ms"},
+        "budget": {"think_tokens", "deadline_ms", "answer_tokens"},
         "timings": {
             "queue_ms",
             "prefill_ms",
@@ -74,7 +74,16 @@ def test_json_has_the_documented_fields(cli: Cli) -> None:
         "ended_by": "budget",
     }
     assert set(answer["budget"]["deadline_ms"]) == {"asked", "used", "late_ms"}
-    assert [set(phase) for phase in answer["phases"]] == [{"name", "tokens", "reason", "ms"}] * 2
+    assert answer["budget"]["answer_tokens"] == {
+        "asked": 256,
+        "effective": 256,
+        "used": 13,
+        "ended_by": "stop",
+    }
+    assert [list(phase) for phase in answer["phases"]] == [
+        ["name", "tokens", "reason", "ms", "role"]
+    ] * 2
+    assert [phase["role"] for phase in answer["phases"]] == ["think", "answer"]
     assert answer["candidates"] == []
 
 

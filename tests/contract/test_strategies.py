@@ -38,9 +38,11 @@ def slow() -> Iterator[Reasoner]:
 def check_report(answer: Answer, asked: int) -> None:
     """What the answer says of itself adds up."""
     data = answer.to_dict()
-    think = answer.budget.think_tokens
-    assert think.asked == think.effective == asked
-    assert asked < 0 or think.used <= asked
+    think, answered = answer.budget.think_tokens, answer.budget.answer_tokens
+    assert think.asked == asked
+    assert asked < 0 or 0 <= think.effective <= asked
+    assert think.effective < 0 or think.used <= think.effective
+    assert answered.used <= answered.effective <= answered.asked
     assert think.used <= answer.usage.reasoning_tokens
     assert data["finish"] in {reason.value for reason in StopReason}
     assert sum(phase.tokens for phase in answer.phases) >= answer.usage.answer_tokens

@@ -6,6 +6,7 @@ The script counts down: each round takes one off, tells the rest in its summary,
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,16 +241,17 @@ def test_stop_thinking_also_stops_the_rounds_to_come(
     opened: Open, after: str, phases: list[str]
 ) -> None:
     """Also where it comes while Python decides, and no phase runs."""
-    reasoner = opened(ENDLESS)
     handles: list[Handle] = []
+    submitted = threading.Event()
 
     def stop(event: Any) -> None:
         if event.kind == "phase_end" and event.data["phase"] == after:
+            assert submitted.wait(10)
             handles[0].stop_thinking()
 
-    reasoner._driver._sink = stop
-    with reasoner._driver._lock:
-        handles.append(reasoner.submit("Count.", strategy="infty-think"))
+    reasoner = opened(ENDLESS, trace=stop)
+    handles.append(reasoner.submit("Count.", strategy="infty-think"))
+    submitted.set()
     answer = handles[0].result(10)
     assert answer.answer == "7"
     assert names(answer) == phases

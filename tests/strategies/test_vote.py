@@ -87,7 +87,8 @@ class Recorder:
 def test_no_child_gives_its_cells_back_before_the_vote_is_over(early_stop: bool) -> None:
     with Reasoner.open(SCRIPTED, sleep_ms=1) as reasoner:
         core = Recorder(reasoner._core)
-        reasoner._driver._core = core  # type: ignore[assignment]  # stands in for it
+        for part in (reasoner._driver, reasoner._driver._tree):
+            part._core = core  # type: ignore[attr-defined]  # stands in for it
         answer = reasoner.ask(
             "Say anything.",
             strategy="vote",

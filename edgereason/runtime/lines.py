@@ -1,0 +1,282 @@
+"""A request on its way: a ticket, and its tree of lines of thought.
+
+    ticket                      what was asked, who waits for it
+      line 0   the strategy     its generator, and the sequence of the core that runs its phases
+        line 1   a child        one for each child of a `Fork`
+        line 2   a child
+
+A line is either in the core, which runs the chain of phases it was given, or in Python, where its
+strategy decides what comes next. What happens in Python happens on the ticket's lane, one thing
+after another, so that the tree needs no lock. Knows strategies only as generators.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from edgereason.errors import EngineError
+from edgereason.prompt.lowering import CorePhase, Tokenizer, chain_of, lower
+from edgereason.records import Answer, Channel, Phase, PhaseResult, Request, StopReason
+from edgereason.runtime.report import best_so_far, final_answer, line_answer
+from edgereason.runtime.stream import Outbox, Shaper
+from edgereason.runtime.trace import Tracer
+from edgereason.runtime.workers import Lane
+from edgereason.strategies.base import Fork, Steps
+
+if TYPE_CHECKING:
+    from edgereason._core import Scheduler
+
+
+@dataclass(eq=False)
+class Line:
+    """One line of thought. While it is `busy` the driver's thread alone changes `chain`, `results`
+    and `shown`, otherwise the ticket's lane.
+    """
+
+    ticket: Ticket
+    steps: Steps
+    id: int = 0
+    parent: Line | None = None
+    index: int = 0  # among the parent's children
+    chain: list[Phase] = field(default_factory=list)  # phases that the core still runs
+    results: list[PhaseResult] = field(default_factory=list)
+    children: list[Line] = field(default_factory=list)
+    fork: Fork | None = None
+    answers: list[Answer | None] = field(default_factory=list)
+    done: bool = False  # its strategy is over
+    busy: bool = False  # the core runs a chain of it, or the lane has yet to hear how that ended
+    shown: dict[Channel, int] = field(default_factory=dict)  # bytes of the running phase shown
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A request on its way. `lock` guards the three flags and the list of lines. It is held for a
+    moment only, never while a strategy or a callback runs. A signal handler may cancel in the
+    middle of that moment, hence an RLock.
+    """
+
+    request: Request
+    strategy: str
+    model: str
+    arrival_ms: float
+    due_ms: float | None  # when the answer must be there, on the core's clock
+    outbox: Outbox
+    lane: Lane
+    tracer: Tracer
+    slots: tuple[int, ...] = ()  # of the prefix, in front of every prompt
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    lines: list[Line] = field(default_factory=list)
+    cancelled: bool = False
+    interrupted: bool = False  # stop_thinking was called
+    ended: bool = False  # its outcome is settled
+    answer: Answer | None = None  # the strategy's, while lines that it gave up still report
+    starting: list[tuple[Line, list[CorePhase]]] = field(default_factory=list)
+    shaper: Shaper = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shaper = Shaper(self.outbox)
+
+    @property
+    def open_lines(self) -> Iterator[Line]:
+        return (line for line in self.lines if not line.done)
+
+
+class Tree:
+    """Moves tickets on. Every method runs on the ticket's lane, and lets errors of strategies
+    through. `settle` ends a ticket once, whoever comes first; False: it was ended before.
+    """
+
+    def __init__(
+        self,
+        core: Scheduler,
+        tokenizer: Tokenizer,
+        lines: dict[int, Line],
+        settle: Callable[[Ticket], bool],
+    ) -> None:
+        self._core = core
+        self._tokenizer = tokenizer
+        self._lines = lines  # those that the core knows
+        self._settle = settle
+
+    def begin(self, ticket: Ticket, steps: Steps) -> None:
+        line = self._open(ticket, steps)
+        ticket.tracer.tell(
+            "request_start",
+            line.id,
+            strategy=ticket.strategy,
+            priority=ticket.request.priority,
+            arrival_ms=ticket.arrival_ms,
+            deadline_ms=ticket.due_ms,
+        )
+        self._advance(line, None)
+        self._start(ticket)
+
+    def chain_ended(self, line: Line) -> None:
+        """The core has run the chain of `line`, or gave it up."""
+        line.busy = False
+        cut_short, line.chain = line.chain, []
+        result = line.results[-1]
+        if line.done:  # abandoned by its parent: only its figures were awaited
+            self._close(line)
+            self._complete(line.ticket)
+        elif line.ticket.cancelled:
+            self._return(line, Answer(best_so_far(line.results)))
+        elif cut_short:
+            # No time or room was left for the rest of the chain, which had no say.
+            last = cut_short[-1]
+            self._advance(line, replace(result, name=last.name, role=last.role, text=""))
+        else:
+            self._advance(line, result)
+        self._start(line.ticket)
+
+    # -- one line ----------------------------------------------------------------------------------
+
+    def _open(
+        self, ticket: Ticket, steps: Steps, parent: Line | None = None, index: int = 0
+    ) -> Line:
+        line = Line(ticket, steps, parent=parent, index=index)
+        with ticket.lock:
+            if ticket.ended:
+                raise EngineError("the model was closed while this request began")
+            line.id = self._core.open(
+                priority=ticket.request.priority,
+                arrival_ms=ticket.arrival_ms,
+                deadline_ms=float("inf") if ticket.due_ms is None else ticket.due_ms,
+                think_budget=ticket.request.budget.think_tokens,
+                stream=ticket.outbox.streams and parent is None,
+            )
+            self._lines[line.id] = line
+            ticket.lines.append(line)
+            if ticket.interrupted:
+                self._core.stop_thinking(line.id)
+        return line
+
+    def _advance(self, line: Line, value: Any) -> None:
+        """Sends `value` into the strategy and prepares what it yields."""
+        try:
+            step = line.steps.send(value)
+        except StopIteration as stop:
+            self._return(line, stop.value)
+            return
+        if isinstance(step, Phase):
+            line.chain = chain_of(step)
+            phases = lower(step, self._tokenizer, line.ticket.slots)
+            line.ticket.starting.append((line, phases))
+        else:
+            self._fork(line, step)
+
+    def _start(self, ticket: Ticket) -> None:
+        """Hands over what was prepared, at once: children of a fork start in the same step."""
+        runs = [(line, phases) for line, phases in ticket.starting if not line.done]
+        ticket.starting = []
+        if not runs:
+            return
+        with ticket.lock:
+            if ticket.ended:
+                return
+            if not ticket.cancelled:
+                for line, _ in runs:
+                    line.busy = True
+                self._core.run_all([(line.id, phases) for line, phases in runs])
+                return
+        for line, _ in runs:  # cancelled while the strategy was at work
+            line.chain = []
+            self._return(line, Answer(best_so_far(line.results)))
+
+    def _close(self, line: Line) -> None:
+        park = line.ticket.request.keep and line.parent is None
+        self._core.close(line.id, park=park)
+        self._lines.pop(line.id, None)
+
+    # -- the tree ----------------------------------------------------------------------------------
+
+    def _fork(self, line: Line, fork: Fork) -> None:
+        line.fork = fork
+        line.answers = [None] * len(fork.children)
+        line.children = [
+            self._open(line.ticket, steps, line, index) for index, steps in enumerate(fork.children)
+        ]
+        for child in line.children:
+            if not child.done:  # given up already, because enough others answered at once
+                self._advance(child, None)
+        if not line.children:
+            self._advance(line, ())
+
+    def _return(self, line: Line, answer: Answer) -> None:
+        """The strategy of `line` is over."""
+        line.done = True
+        line.steps.close()
+        answer = line_answer(answer, line.results)
+        parent = line.parent
+        if parent is None:
+            self._close(line)
+            line.ticket.answer = answer
+            self._complete(line.ticket)
+        elif parent.done or parent.fork is None:
+            self._close(line)
+        else:
+            # A child keeps its KV until all are over. Cells that came free at a moment of Python's
+            # would be used by the others, and where a token lies in the KV moves its logits.
+            parent.answers[line.index] = answer
+            self._child_returned(parent, parent.fork)
+
+    def _child_returned(self, parent: Line, fork: Fork) -> None:
+        cancelled = parent.ticket.cancelled
+        over = all(child.done for child in parent.children)
+        if not over and not cancelled and fork.enough(tuple(parent.answers)):
+            over = True
+            for child in parent.children:
+                if not child.done:
+                    self._abandon(child)
+        if not over:
+            return
+        parent.fork = None
+        for child in parent.children:
+            if not child.busy:
+                self._close(child)
+        if cancelled:
+            self._return(parent, next((a for a in parent.answers if a is not None), Answer("")))
+        else:
+            self._advance(parent, tuple(parent.answers))
+
+    def _abandon(self, line: Line) -> None:
+        """Cancels a child whose answer is no longer needed; its figures are still counted."""
+        line.done = True
+        line.steps.close()
+        for child in line.children:
+            if child.done:
+                self._close(child)
+            else:
+                self._abandon(child)
+        if line.busy:
+            self._core.cancel(line.id)
+        else:
+            self._close(line)
+
+    def _complete(self, ticket: Ticket) -> None:
+        """Hands the answer out once no line of the ticket runs any more."""
+        if ticket.answer is None or ticket.ended or any(line.busy for line in ticket.lines):
+            return
+        answer = final_answer(
+            ticket.answer,
+            [line.results for line in ticket.lines],
+            request=ticket.request,
+            used_ms=self._core.now_ms() - ticket.arrival_ms,
+        )
+        if ticket.cancelled:
+            answer = replace(answer, finish=StopReason.CANCELLED)
+        ticket.shaper.put_answer(answer.answer)
+        ticket.tracer.tell(
+            "request_end",
+            ticket.lines[0].id,
+            finish=answer.finish.value,
+            reasoning_tokens=answer.usage.reasoning_tokens,
+            answer_tokens=answer.usage.answer_tokens,
+            total_ms=answer.timings.total_ms,
+            late_ms=answer.budget.deadline_ms.late_ms,
+        )
+        if self._settle(ticket):
+            ticket.outbox.end(replace(answer, strategy=ticket.strategy, model=ticket.model))

@@ -1,0 +1,203 @@
+"""What a request gives to its caller: its text in pieces as it appears, then its answer.
+
+    outbox = Outbox(streams=True)
+    outbox.put(Channel.ANSWER, "fifty")     # never waits, whoever reads or does not
+    outbox.end(answer)                      # or an error: resolves the future
+    outbox.get()                            # Chunk, Chunk, ..., then None
+
+There are three ways to read: `get` waits for the next piece, `poll` and `listen` are for an event
+loop, and `on_chunk` is called for each piece, on a lane of its own. Knows no model and no strategy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from io import StringIO
+from typing import Any, Final
+
+from edgereason.records import Answer, Channel, Chunk, Phase, Role
+from edgereason.runtime.workers import Lane, contained
+
+OnChunk = Callable[[Chunk | None], None]
+
+_MOST_PIECES: Final = 256  # unread; what comes then is added to the last piece of its channel
+
+
+class Promise(Future[Answer]):
+    """A future whose callbacks cannot harm the thread that resolves it, nor each other."""
+
+    def add_done_callback(self, fn: Callable[[Future[Answer]], Any]) -> None:
+        super().add_done_callback(lambda future: contained(fn, future))
+
+    def resolve(self, outcome: Answer | BaseException) -> None:
+        if isinstance(outcome, StopIteration):  # asyncio's futures refuse it, and nobody would hear
+            outcome, cause = RuntimeError("a callback raised StopIteration"), outcome
+            outcome.__cause__ = cause
+        if isinstance(outcome, Answer):
+            self.set_result(outcome)
+        else:
+            self.set_exception(outcome)
+
+
+class Outbox:
+    """Text on its way out, and the future of the answer.
+
+    A reader who is slow, or never comes, stops nobody: once many pieces are unread, further text
+    is added to the last one. So nothing is lost, and an outbox is never larger than its text.
+
+    The order is: all pieces, then the future is resolved, then None. Without `on_chunk` the pieces
+    need not have been read by then.
+    """
+
+    def __init__(self, *, streams: bool = False) -> None:
+        self.streams = streams
+        self.future = Promise()
+        self.future.set_running_or_notify_cancel()  # it cannot be cancelled, the request can
+        self._ready = threading.Condition()
+        self._pieces: deque[tuple[Channel, StringIO]] = deque()
+        self._ended = False
+        self._wake: Callable[[], None] | None = None  # called after each change
+
+    # -- the side of the runtime -------------------------------------------------------------------
+
+    def put(self, channel: Channel, text: str) -> None:
+        with self._ready:
+            if self._ended:
+                return
+            if len(self._pieces) < _MOST_PIECES or self._pieces[-1][0] is not channel:
+                self._pieces.append((channel, StringIO()))
+            self._pieces[-1][1].write(text)
+            self._ready.notify()
+        self._tell()
+
+    def end(self, outcome: Answer | BaseException) -> None:
+        """No text follows. Callbacks of the future run here, on the caller's thread."""
+        self._close()
+        self.future.resolve(outcome)
+
+    def _close(self) -> None:
+        with self._ready:
+            self._ended = True
+            self._ready.notify_all()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._wake is not None:
+            self._wake()
+
+    # -- the side of the reader --------------------------------------------------------------------
+
+    def get(self) -> Chunk | None:
+        """Waits for the next piece; None after the last."""
+        with self._ready:
+            while not self._pieces and not self._ended:
+                self._ready.wait()
+            return self._next()
+
+    def poll(self) -> Chunk | None:
+        """The next piece that is there. None: there is none now, or none any more (`drained`)."""
+        with self._ready:
+            return self._next()
+
+    @property
+    def drained(self) -> bool:
+        with self._ready:
+            return self._ended and not self._pieces
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """`wake` is called whenever there may be more. It must neither block nor raise."""
+        self._wake = wake
+        wake()
+
+    def _next(self) -> Chunk | None:
+        if not self._pieces:
+            return None
+        channel, text = self._pieces.popleft()
+        return Chunk(channel, text.getvalue())
+
+
+class CallbackOutbox(Outbox):
+    """An outbox that is read by `on_chunk`, one piece after another.
+
+    Should `on_chunk` raise, it gets no further text, and the request ends with that error. The last
+    call, with None, comes after the future is resolved: what it raises can only be logged.
+    """
+
+    def __init__(
+        self, on_chunk: OnChunk, lane: Lane, on_error: Callable[[BaseException], None]
+    ) -> None:
+        super().__init__(streams=True)
+        self._on_chunk = on_chunk
+        self._lane = lane
+        self._on_error = on_error
+        self._scheduled = False
+        self._error: BaseException | None = None
+        self.listen(self._schedule)
+
+    def end(self, outcome: Answer | BaseException) -> None:
+        self._close()
+        self._lane.add(lambda: self._finish(outcome))
+
+    def _schedule(self) -> None:
+        with self._ready:
+            if self._scheduled or not self._pieces:
+                return
+            self._scheduled = True
+        self._lane.add(self._deliver)
+
+    def _deliver(self) -> None:
+        while True:
+            with self._ready:
+                chunk = self._next()
+                if chunk is None:
+                    self._scheduled = False
+                    return
+            if self._error is None:
+                self._call(chunk)
+
+    def _call(self, chunk: Chunk) -> None:
+        try:
+            self._on_chunk(chunk)
+        except BaseException as error:
+            self._error = error
+            self._on_error(error)
+
+    def _finish(self, outcome: Answer | BaseException) -> None:
+        self.future.resolve(outcome if self._error is None else self._error)
+        contained(self._on_chunk, None)
+
+
+class Shaper:
+    """Makes the text of phases into what a reader sees: the answer without the blanks it begins
+    with, thoughts of several phases as lines of their own, and no draft.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self.has_answered = False  # a piece of the answer was streamed
+        self._thinking: Phase | None = None  # whose thoughts were streamed last
+        self._last = b""  # their last byte
+
+    def put(self, phase: Phase, channel: Channel, text: bytes) -> None:
+        if not self._outbox.streams or phase.role is Role.DRAFT:
+            return
+        if channel is Channel.ANSWER and not self.has_answered:
+            text = text.lstrip()  # what an answer begins with, or a turn that became a summary
+        if not text:
+            return
+        if channel is Channel.ANSWER:
+            self.has_answered = True
+        else:
+            is_next = self._thinking is not None and self._thinking is not phase
+            if is_next and b"\n" not in self._last + text[:1]:
+                text = b"\n" + text
+            self._thinking, self._last = phase, text[-1:]
+        self._outbox.put(channel, text.decode(errors="replace"))
+
+    def put_answer(self, answer: str) -> None:
+        """What was not streamed comes in one piece: a draft that was kept, the winner of a vote."""
+        if self._outbox.streams and answer and not self.has_answered:
+            self._outbox.put(Channel.ANSWER, answer)

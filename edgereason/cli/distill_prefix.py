@@ -38,7 +38,7 @@ def command(
     Beside --out lie a log and a plot of the loss. The same command goes on with a training that was
     stopped.
     """
-    from edgereason.export.target import needs_extra
+    from edgereason.export.offline import needs_extra
 
     with needs_extra("training", "export,recipes"):
         from edgereason.export.prefixes.distill import Options, distill
@@ -51,7 +51,7 @@ def command(
         "path": str(out),
         "name": made.name,
         "base": made.base,
-        "slots": made.num_slots,
+        "slots": made.num_positions,
         "bytes": out.stat().st_size,
         **made.training,
     }
@@ -59,6 +59,6 @@ def command(
         print(json.dumps(told))
     else:
         print(
-            f"{out}: {made.num_slots} slots, loss {told['loss_begin']} -> {told['loss']} in "
+            f"{out}: {made.num_positions} slots, loss {told['loss_begin']} -> {told['loss']} in "
             f"{told['steps']} steps, {told['seconds']} s"
         )

@@ -8,7 +8,7 @@ An engine is a module with three names:
     class Config:                                  # its options; each becomes an option of `open`
         context: int = field(default=0, metadata={"help": "tokens; 0: what the model allows"})
 
-    def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
+    def open(bundle: Bundle, config: Config) -> Engine:
         import heavy_library                       # here, so that listing engines costs nothing
         return ...
 
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
     from edgereason._core import Engine
     from edgereason.models.bundle import Bundle
-    from edgereason.planning.device import Profile
 
 
 class EngineModule(Protocol):
@@ -65,7 +64,7 @@ class EngineModule(Protocol):
     caps: Capability
     Config: type
 
-    def open(self, bundle: Bundle, profile: Profile | None, config: Any) -> Engine: ...
+    def open(self, bundle: Bundle, config: Any) -> Engine: ...
 
 
 class HostModel(Protocol):

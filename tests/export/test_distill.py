@@ -16,7 +16,7 @@ transformers = pytest.importorskip("transformers", reason="the decoder is compar
 pytest.importorskip("gguf", reason="models are read with it")
 
 from edgereason.errors import UnsupportedError, UsageError
-from edgereason.export.job import Job, run
+from edgereason.export.job import Job, export
 from edgereason.export.prefixes.demos import Demo, encode
 from edgereason.export.prefixes.distill import Options, distill, drawn
 from edgereason.export.prefixes.torch_decoder import KNOWN, Decoder
@@ -25,7 +25,7 @@ from edgereason.models.bundle import open_bundle
 from edgereason.models.prefix_file import base_hash, read_prefix
 from edgereason.records import Message
 from support.cli_runner import Cli
-from support.hf_models import KINDS, build_model, save_model
+from support.hf_models import KINDS, build_model, cached, save_model
 
 TRAINABLE = [kind for kind in KINDS if kind.rstrip("3") == "llama" or kind in KNOWN]
 
@@ -66,7 +66,7 @@ def test_a_prefix_means_what_transformers_makes_of_it(kind: str, tmp_path: Path)
         cache.update(*(part.expand(2, -1, -1, -1) for part in pair), i)
     with torch.no_grad():
         found = decoder.logits(decoder.hidden(ids, front, torch.arange(18)))
-        expected = model(ids, past_key_values=cache, attention_mask=torch.ones(2, 14)).logits
+        expected = model(ids, attention_mask=torch.ones(2, 14), **cached(model, cache)).logits
     np.testing.assert_allclose(found.view(2, 9, -1), expected, atol=3e-5)
 
 
@@ -132,11 +132,11 @@ def test_prompts_are_those_of_the_runtime(llama: Path) -> None:
 def test_exports_carry_the_hash_of_what_they_were_made_of(llama: Path, tmp_path: Path) -> None:
     with open_source(llama) as source:
         first = source.base_hash
-        made = run(Job("gguf", tmp_path / "f16", {"quant": "f16"}), source, quiet).bundle
+        made = export(source, Job("gguf", tmp_path / "f16", {"quant": "f16"})).bundle
     assert base_hash(made) == base_hash(open_bundle(tmp_path / "f16" / "model.gguf")) == first
     with open_source(tmp_path / "f16") as source:
         assert source.base_hash == first
-        again = run(Job("gguf", tmp_path / "q8", {"quant": "q8_0"}), source, quiet).bundle
+        again = export(source, Job("gguf", tmp_path / "q8", {"quant": "q8_0"})).bundle
     assert base_hash(again) == first
 
 

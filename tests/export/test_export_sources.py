@@ -17,8 +17,8 @@ pytest.importorskip("transformers", reason="models are made with transformers")
 pytest.importorskip("gguf", reason="the extra `export`")
 
 from edgereason.errors import BundleError, DownloadError, ModelNotFoundError, UnsupportedError
+from edgereason.export.metadata import write_vocabulary
 from edgereason.export.sources.open import open_source
-from edgereason.export.sources.vocabulary import write_vocabulary
 from edgereason.models.bundle import open_bundle
 from edgereason.prompt.reasoning import Kind
 from support import hf_models

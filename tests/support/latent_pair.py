@@ -45,7 +45,7 @@ FORMS: Final = {
 }
 
 KV = tuple[Any, Any]
-"""Keys and values, numpy [layers, kv_heads, slots, head_dim]."""
+"""Keys and values, numpy [layers, kv_heads, num_positions, head_dim]."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Pair:
             cache.update(torch.from_numpy(key)[None], torch.from_numpy(value)[None], i)
         out = self.model(
             inputs_embeds=rows,
-            past_key_values=cache,
+            **hf_models.cached(self.model, cache),
             attention_mask=torch.ones(1, cache.get_seq_length() + rows.shape[1]),
             output_hidden_states=True,
         )

@@ -179,9 +179,9 @@ def test_a_saved_model_is_a_llama_of_transformers(tmp_path: Path) -> None:
 
 def test_the_exported_words_cut_every_piece_as_libllama_does(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="writes GGUF")
+    from edgereason.export.libllama import tokenize
+    from edgereason.export.metadata import write_vocabulary
     from edgereason.export.sources.open import open_source
-    from edgereason.export.sources.vocabulary import write_vocabulary
-    from edgereason.export.weights.libllama import tokenize
 
     folder.save(tiny(), WORDS, tmp_path / "nano")
     with open_source(tmp_path / "nano") as source:

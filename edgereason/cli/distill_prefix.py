@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from edgereason.cli._options import Debug, Json, flag
 from edgereason.cli._stages import stages
+
+if TYPE_CHECKING:
+    from edgereason.models.prefix_file import Prefix
 
 
 def command(
@@ -47,6 +50,10 @@ def command(
         options = Options(slots, steps, lr, batch, seed, threads, thinking, task)
         with open_source(base) as source, stages() as progress:
             made = distill(source, demos, out, options, progress, force=force)
+    _tell(made, out, as_json=as_json)
+
+
+def _tell(made: Prefix, out: Path, *, as_json: bool) -> None:
     told = {
         "path": str(out),
         "name": made.name,

@@ -45,7 +45,7 @@ and `load` with `SAVE_KV`, `set_threads` with `max_threads` above 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edgereason.errors import UsageError
 from edgereason.records import Capability
@@ -53,18 +53,6 @@ from edgereason.records import Capability
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from edgereason._core import Engine
-    from edgereason.models.bundle import Bundle
-
-
-class EngineModule(Protocol):
-    """What `registry.load(engines, name)` returns."""
-
-    caps: Capability
-    Config: type
-
-    def open(self, bundle: Bundle, config: Any) -> Engine: ...
 
 
 class HostModel(Protocol):

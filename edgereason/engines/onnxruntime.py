@@ -1,4 +1,4 @@
-"""Decoder graphs that `edgereason export --to onnx` writes, on the CPU or a GPU of ONNX Runtime.
+"""Runs decoder graphs that `edgereason export --to onnx` writes, on a CPU or GPU of ONNX Runtime.
 
 Threads are fixed when the model is opened: they do not follow the load of the machine as those of
 `llamacpp` do. Knows nothing of chat or reasoning. GPU providers have run on no GPU yet.

@@ -1,4 +1,4 @@
-"""The dialect of ONNX Runtime's own providers: its contrib operators.
+"""Graphs for ONNX Runtime's own providers: the dialect of its contrib operators.
 
 Attention keeps the cache in place (past and present are one buffer); weights of 4 or 8 bits are
 multiplied as they are stored. Token embeddings that are also the head are stored once.

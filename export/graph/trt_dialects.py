@@ -1,4 +1,4 @@
-"""The dialects of TensorRT: standard operators, and the type of each number in the graph.
+"""Graphs for TensorRT: two dialects of standard operators, with the type of each number.
 
     A  opset 19: new keys and values are appended to the past    TensorRT 10.3 and later
     B  opset 24: TensorScatter into a cache of fixed size, Attention    10.16 and later, RTX

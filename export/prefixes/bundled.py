@@ -1,4 +1,4 @@
-"""The prefixes that come with a model go with every export of it, as they are.
+"""Prefixes that come with a model go with every export of it, as they are.
 
 They are trained for weights, not for a format. Knows no target.
 """

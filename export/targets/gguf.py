@@ -1,4 +1,4 @@
-"""GGUF for llama.cpp and the engine `llamacpp`.
+"""GGUF for llama.cpp and the engine `llamacpp`, the writing side.
 
 f32, f16, bf16 and q8_0 are written here, tensor by tensor; every other format by libllama's
 quantizer from a file that loses nothing of the source. Knows no graph.

@@ -1,4 +1,4 @@
-"""ONNX for onnxruntime and the engine `onnxruntime`: float32, or weights in blocks of few bits.
+"""ONNX for onnxruntime, the writing side: float32, or weights in blocks of few bits.
 
 The graph is built here, tensor by tensor; see docs/onnx.md for its inputs and outputs. Knows no
 TensorRT, which takes none of the operators that make onnxruntime fast.

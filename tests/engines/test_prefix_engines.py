@@ -24,7 +24,7 @@ from edgereason.models.prefix_file import base_hash, read_prefix
 from edgereason.records import Sampling
 from support import trt_twin
 from support.cli_runner import Cli
-from support.hf_models import build_model, cached, save_tokenizer
+from support.hf_models import build_model, save_tokenizer
 from support.prefix_rows import Floats, made_up, save
 
 POSITIONS = 7
@@ -64,7 +64,7 @@ def expected(model: Any, kv: tuple[Floats, Floats], tokens: list[int]) -> Floats
         cache.update(torch.from_numpy(key)[None], torch.from_numpy(value)[None], i)
     with torch.no_grad():
         mask = torch.ones(1, kv[0].shape[2] + len(tokens))
-        found = model(torch.tensor([tokens]), attention_mask=mask, **cached(model, cache))
+        found = model(torch.tensor([tokens]), past_key_values=cache, attention_mask=mask)
     logits: Floats = found.logits[0].numpy()
     return logits
 

@@ -25,7 +25,7 @@ from edgereason.models.bundle import open_bundle
 from edgereason.models.prefix_file import base_hash, read_prefix
 from edgereason.records import Message
 from support.cli_runner import Cli
-from support.hf_models import KINDS, build_model, cached, save_model
+from support.hf_models import KINDS, build_model, save_model
 
 TRAINABLE = [kind for kind in KINDS if kind.rstrip("3") == "llama" or kind in KNOWN]
 
@@ -66,7 +66,7 @@ def test_a_prefix_means_what_transformers_makes_of_it(kind: str, tmp_path: Path)
         cache.update(*(part.expand(2, -1, -1, -1) for part in pair), i)
     with torch.no_grad():
         found = decoder.logits(decoder.hidden(ids, front, torch.arange(18)))
-        expected = model(ids, attention_mask=torch.ones(2, 14), **cached(model, cache)).logits
+        expected = model(ids, past_key_values=cache, attention_mask=torch.ones(2, 14)).logits
     np.testing.assert_allclose(found.view(2, 9, -1), expected, atol=3e-5)
 
 

@@ -7,7 +7,6 @@ call `pytest.importorskip` first.
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,12 +37,6 @@ _TEXT: Final = (
     "If the answer is not there in time, it says what it knows so far: that is better than "
     "nothing.\n\nBäume, Größe, naïve café; 12 + 30 = 42. The thinking is the thing.\n"
 ) * 3
-
-
-def cached(model: Any, cache: Any) -> dict[str, Any]:
-    """The cache as an argument of a model: `transformers` has renamed it."""
-    taken = inspect.signature(model.forward).parameters
-    return {"cache" if "cache" in taken else "past_key_values": cache}
 
 
 def _standard(**more: Any) -> dict[str, Any]:

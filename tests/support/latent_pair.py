@@ -86,7 +86,7 @@ class Pair:
             cache.update(torch.from_numpy(key)[None], torch.from_numpy(value)[None], i)
         out = self.model(
             inputs_embeds=rows,
-            **hf_models.cached(self.model, cache),
+            past_key_values=cache,
             attention_mask=torch.ones(1, cache.get_seq_length() + rows.shape[1]),
             output_hidden_states=True,
         )

@@ -53,9 +53,9 @@ class DeviceExecutor:
         self._graph, self._device, self._info = graph, device, info
         self._row = info.head_dim * info.kv_dtype.itemsize
         self._pitch = sizes.context * self._row  # from one head to the next
-        self._seat = info.num_kv_heads * self._pitch
+        self._seat_bytes = info.num_kv_heads * self._pitch
         device.enter()
-        self._pool = [device.allocate(sizes.sequences * self._seat) for _ in info.kv_names]
+        self._pool = [device.allocate(sizes.sequences * self._seat_bytes) for _ in info.kv_names]
         rows = max(sizes.batch, sizes.sequences)
         widths = {
             "input_ids": 8 * rows,
@@ -97,7 +97,9 @@ class DeviceExecutor:
     def copy(self, source: int, target: int, length: int) -> None:
         self._device.enter()
         for address in self._pool:
-            of, to = (Place(address + seat * self._seat, self._pitch) for seat in (source, target))
+            of, to = (
+                Place(address + seat * self._seat_bytes, self._pitch) for seat in (source, target)
+            )
             self._device.copy(to, of, length * self._row, self._info.num_kv_heads)
         self._device.synchronize()
 
@@ -105,7 +107,7 @@ class DeviceExecutor:
         data = np.empty((len(self._pool), self._info.num_kv_heads, length * self._row), np.uint8)
         self._device.enter()
         for address, part in zip(self._pool, data, strict=True):
-            there = Place(address + seat * self._seat, self._pitch)
+            there = Place(address + seat * self._seat_bytes, self._pitch)
             self._device.copy(_host(part), there, length * self._row, self._info.num_kv_heads)
         self._device.synchronize()
         return data.tobytes()
@@ -115,7 +117,7 @@ class DeviceExecutor:
         parts = np.frombuffer(data, np.uint8).reshape(shape)
         self._device.enter()
         for address, part in zip(self._pool, parts, strict=True):
-            there = Place(address + seat * self._seat, self._pitch)
+            there = Place(address + seat * self._seat_bytes, self._pitch)
             self._device.copy(there, _host(part), length * self._row, self._info.num_kv_heads)
         self._device.synchronize()
 
@@ -131,7 +133,7 @@ class DeviceExecutor:
         info, batch = self._info, len(run.tokens)
         shape = (batch, info.num_kv_heads, self._pitch // self._row, info.head_dim)
         return {
-            f"{side}.{name}": (address + run.first * self._seat, shape)
+            f"{side}.{name}": (address + run.first * self._seat_bytes, shape)
             for side in ("past_key_values", "present")
             for name, address in zip(info.kv_names, self._pool, strict=True)
         }
@@ -149,7 +151,7 @@ class DeviceExecutor:
                 tensors[f"{side}.{name}"] = (base + i * width, shape)
         for name, address in zip(info.kv_names, self._pool, strict=True):
             to = Place(tensors[f"past_key_values.{name}"][0], past * self._row)
-            of = Place(address + run.first * self._seat, self._pitch)
+            of = Place(address + run.first * self._seat_bytes, self._pitch)
             self._device.copy(to, of, past * self._row, heads)
         return tensors
 
@@ -161,7 +163,7 @@ class DeviceExecutor:
             base, _ = tensors[f"present.{name}"]
             for b in range(batch):
                 of = Place(base + b * heads * total + past * self._row, total)
-                begin = (run.first + b) * self._seat + int(run.past[b]) * self._row
+                begin = (run.first + b) * self._seat_bytes + int(run.past[b]) * self._row
                 self._device.copy(
                     Place(address + begin, self._pitch), of, length * self._row, heads
                 )

@@ -171,7 +171,7 @@ def make_engine(
     """The native engine over an executor whose pool has `sizes`."""
     from edgereason import _core
 
-    seats = PooledModel(
+    model = PooledModel(
         executor,
         num_seats=sizes.sequences,
         capacity=sizes.context,
@@ -180,7 +180,7 @@ def make_engine(
     )
     weights = [f"{file.path} {file.size_bytes} {file.sha256}" for file in bundle.files]
     return _core.HostEngine(
-        seats,
+        model,
         vocabulary(bundle),
         caps=ALL_CAPS.value,
         num_vocab=info.num_vocab,

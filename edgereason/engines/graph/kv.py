@@ -1,9 +1,10 @@
 """KV bookkeeping for graphs that have none: which sequence lies where in a pool of seats.
 
-A pool holds, per layer, keys and values as [seats, kv_heads, capacity, head_dim]. A seat is the KV
-of one sequence, valid up to its length; what lies behind is garbage. One run of the graph covers a
-window of neighbouring seats: idle seats inside it compute a row for nothing, which lands behind
-their length. An `Executor` does what touches memory. Knows no library and no device.
+A pool holds, per layer, keys and values as [seats, kv_heads, capacity, head_dim]. A seat has
+`capacity` cells, those of one sequence, valid up to its length; what lies behind is garbage. One
+run of the graph covers a window of neighbouring seats: idle seats inside it compute a row for
+nothing, which lands behind their length. An `Executor` does what touches memory. Knows no library
+and no device.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # demo-smollm2: a larger model thinks, is stopped by tokens and by the clock, and answers each time
 # test: all tests          lint: formatters, types, layers     docs: what the pages and examples say is run
 # bench: the bars          debug: C++ tests under sanitizers, SANITIZE=thread for the other one
-# bench-variants: the nano family, half an hour; needs the extra `parity`
+# bench-variants: the nano family, half an hour; needs the extra `recipes`
 PYTHON ?= python3
 SANITIZE ?= address,undefined
 MODEL := smollm2-135m

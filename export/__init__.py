@@ -1,5 +1,8 @@
-"""Writes bundles for engines: offline, heavy dependencies allowed, never imported to run.
+"""Makes bundles of models: offline, heavy dependencies allowed, never imported to run.
 
-A file without `_` is a target (`--to onnx` is `onnx.py`) with `Config`, `check` and `write`; what
-targets share is in files and folders that start with `_`. Imports among them are relative.
+    from edgereason.export.job import Job, export
+    export("model", Job("onnx", Path("out"), {"quant": "int8"}))
+
+`targets/` has one target a file (`--to onnx` is `onnx.py`). Which part may import which is a table
+in docs/adding-a-target.md. Imports among them are relative.
 """

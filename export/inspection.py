@@ -14,9 +14,9 @@ from edgereason.models.bundle import MANIFEST, open_bundle
 from edgereason.models.hub import resolve
 from edgereason.models.safetensors import read_table
 
+from .offline import needs_extra
 from .sources.base import pickled
 from .sources.hugging_face import stored_tensors
-from .target import needs_extra
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,17 @@
-"""What a target and the frame that runs it agree on.
+"""What a target and the job that runs it agree on. A target is a module of `targets/` with
 
-A target has `Config`, `check(source, config) -> Plan` and
-`write(source, out, config, progress) -> Bundle`.
+    Config                                          # its options, a frozen dataclass
+    check(source, config) -> Plan                   # once, before any work
+    write(source, out, plan, progress) -> Bundle    # once, with what `check` has returned
+
+Whatever `check` had to read or decide lies in `Plan.choices`, so that `write` does neither again.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
-
-from edgereason.errors import UsageError
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +24,7 @@ class Plan:
         seconds: on this machine, about.
         scratch_bytes: disk needed beside the files while it runs.
         notes: sentences for people: what is lost, what will not be there.
+        choices: the target's own: what its `write` works by. Nobody else looks at it.
     """
 
     files: Mapping[str, int]
@@ -33,32 +32,4 @@ class Plan:
     seconds: float
     scratch_bytes: int = 0
     notes: tuple[str, ...] = ()
-
-
-class Progress(Protocol):
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """`stage` is for people ("writing", "quantizing"); its `done` of `total` grows."""
-
-
-@contextmanager
-def needs_extra(doing: str = "exporting", extras: str = "export") -> Iterator[None]:
-    """A package of these extras that is not there is said to be missing, not a bug."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("edgereason"):
-            raise
-        raise UsageError(
-            f"{doing} needs the package {error.name}, which is not installed",
-            f"pip install 'edgereason[{extras}]'",
-        ) from None
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Where to write what becomes `path` once it is whole: a stage that is found done is done."""
-    unfinished = path.with_name(f".{path.name}.part")
-    yield unfinished
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    choices: Any = None

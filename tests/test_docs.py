@@ -18,6 +18,12 @@ from edgereason.config import env_name
 from edgereason.planning import effort
 from support.places import ROOT
 
+FILES = [
+    path.as_posix()
+    for folder in ROOT.iterdir()
+    if folder.is_dir() and folder.name != "build" and not folder.name.startswith(".")
+    for path in folder.rglob("*.*")
+]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -91,9 +97,7 @@ def test_files_that_are_named_exist(path: Path) -> None:
     ):
         if "/x." in name:
             continue
-        roots = (ROOT, ROOT / "edgereason", ROOT / "native" / "include" / "edgereason", path.parent)
-        found = any((root / name).exists() for root in roots)
-        assert found or any(ROOT.glob(f"*/{name}")) or any(ROOT.glob(f"*/*/{name}")), name
+        assert (ROOT / name).exists() or any(each.endswith(f"/{name}") for each in FILES), name
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", page("README.md"), re.DOTALL))

@@ -76,8 +76,8 @@ def test_robot_loop_drops_stale_questions(
     """On a slow engine a scene changes before its answer is there; the loop keeps its pace."""
     open_fast = scripted.open
 
-    def open_slow(bundle: Any, profile: Any, config: scripted.Config) -> Any:
-        return open_fast(bundle, profile, replace(config, sleep_ms=50))
+    def open_slow(bundle: Any, config: scripted.Config) -> Any:
+        return open_fast(bundle, replace(config, sleep_ms=50))
 
     monkeypatch.setattr(scripted, "open", open_slow)
     robot = runpy.run_path(str(EXAMPLES / "robot_loop.py"))

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 import edgereason
+from support.places import ROOT
 
 PACKAGE = Path(edgereason.__file__).parent
+EXPORT = ROOT / "export"
 OFFLINE = ("edgereason.export", "edgereason.training", "edgereason.bench")
 
 
@@ -34,6 +36,18 @@ def when_loaded(tree: ast.Module) -> Iterator[ast.AST]:
             yield node
 
 
+# The floors of `export/`, the lowest first: a file imports from its own folder and from below.
+FLOORS = (
+    ("offline", "windows"),
+    ("sources", "weights"),
+    ("metadata",),
+    ("graph", "trt", "libllama", "target"),
+    ("compare", "prefixes", "inspection"),
+    ("targets", "workshop"),
+    ("job",),
+)
+
+
 @pytest.mark.parametrize(
     "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
 )
@@ -42,3 +56,21 @@ def test_the_runtime_never_imports_what_is_offline(path: Path) -> None:
     offline = path.relative_to(PACKAGE).as_posix().startswith(COMMANDS)
     nodes = list(when_loaded(tree)) if offline else [tree]
     assert not [name for node in nodes for name in imported(node) if name.startswith(OFFLINE)]
+
+
+def parts_imported(path: Path) -> Iterator[str]:
+    """The other parts of `export/` that a file of it imports: `..weights.blocks` is `weights`."""
+    up = 1 if path.parent == EXPORT else 2
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == up:
+            named = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (name.partition(".")[0] for name in named)
+
+
+@pytest.mark.parametrize("path", sorted(EXPORT.rglob("*.py")), ids=str)
+def test_imports_of_the_export_go_down_its_floors(path: Path) -> None:
+    part = path.relative_to(EXPORT).parts[0].removesuffix(".py")
+    if part != "__init__":
+        (floor,) = (i for i, parts in enumerate(FLOORS) if part in parts)
+        below = {part, *(each for parts in FLOORS[:floor] for each in parts)}
+        assert not set(parts_imported(path)) - below

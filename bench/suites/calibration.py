@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgereason.errors import UsageError
-from edgereason.export.compare.models import compare, open_engines
-from edgereason.export.weights.calibrate import read_text, windows_of
+from edgereason.export.compare.logits import compare, open_engines
 from edgereason.export.weights.traces import Wanted, sample
+from edgereason.export.windows import read_text, windows_of
 from edgereason.models.bundle import open_bundle
 from edgereason.records import Answer, Sampling
 from edgereason.runtime.reasoner import Handle, Reasoner

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from edgereason import engines
 from edgereason.errors import UsageError
-from edgereason.export.compare.models import compare, open_engines
-from edgereason.export.weights.calibrate import read_text, windows_of
+from edgereason.export.compare.logits import compare, open_engines
+from edgereason.export.windows import read_text, windows_of
 from edgereason.models.bundle import open_bundle
 from edgereason.registry import load
 
@@ -96,7 +96,7 @@ def _speed(folder: Path, text: str) -> dict[str, float]:
     bundle = open_bundle(folder)
     module: Any = load(engines, bundle.engine)
     begin = time.perf_counter()
-    engine = module.open(bundle, None, module.Config(context=512, sequences=1))
+    engine = module.open(bundle, module.Config(context=512, sequences=1))
     load_s = time.perf_counter() - begin
     tokens = engine.tokenize(text[:4000])[:256]
     prompt_and_decode(engine, tokens[:32], 2)  # first calls allocate

@@ -103,7 +103,7 @@ def _pairs(path: Path, key: str) -> list[tuple[str, str]]:
 @contextmanager
 def _opened(options: argparse.Namespace, prefixes: Sequence[Path]) -> Iterator[Reasoner]:
     """Room for one request, for the prefixes and for kept KV beside the context asked for."""
-    slots = sum(read_prefix(path).num_slots for path in prefixes)
+    slots = sum(read_prefix(path).num_positions for path in prefixes)
     with Reasoner.open(
         options.model,
         engine=options.engine,
@@ -246,7 +246,7 @@ def _memory(
         for i in range(_PREFIXES):
             files.append(Path(folder) / f"copy{i}.safetensors")
             shutil.copyfile(options.prefix[i % len(options.prefix)], files[-1])
-        slots = [read_prefix(path).num_slots for path in files]
+        slots = [read_prefix(path).num_positions for path in files]
         with Reasoner.open(
             options.model,
             engine=options.engine,

@@ -23,7 +23,7 @@ from edgereason.export.sources.open import open_source
 from edgereason.export.sources.tensors import expected
 from edgereason.export.targets import tensorrt
 from edgereason.export.trt import build
-from edgereason.export.weights.matrices import Weights
+from edgereason.export.weights.for_tensorrt import Weights
 
 from ..harness.runner import Bench, Findings, Say, Table
 

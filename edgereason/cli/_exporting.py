@@ -52,14 +52,14 @@ def export(
         job = Job(target, out or Path(f"{source.name}-{target}"), options, force)
         planned = plan(job, source)
         if dry_run:
-            _tell_plan(source, planned, as_json=as_json)
+            _tell_plan(source, planned.plan, as_json=as_json)
             return
-        for note in planned.notes if not as_json else ():
+        for note in planned.plan.notes if not as_json else ():
             print(f"note: {note}", file=sys.stderr)
         started = time.monotonic()
         with stages() as progress:
-            result = run(job, source, progress)
-        _tell_result(result, planned, time.monotonic() - started, as_json=as_json)
+            result = run(planned, progress)
+        _tell_result(result, planned.plan, time.monotonic() - started, as_json=as_json)
 
 
 def _tell_plan(source: Source, planned: Plan, *, as_json: bool) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from edgereason.cli._options import Debug, Json, flag
 from edgereason.cli._stages import stages
+
+if TYPE_CHECKING:
+    from edgereason.models.prefix_file import Prefix
 
 
 def command(
@@ -38,7 +41,7 @@ def command(
     Beside --out lie a log and a plot of the loss. The same command goes on with a training that was
     stopped.
     """
-    from edgereason.export.target import needs_extra
+    from edgereason.export.offline import needs_extra
 
     with needs_extra("training", "export,recipes"):
         from edgereason.export.prefixes.distill import Options, distill
@@ -47,11 +50,15 @@ def command(
         options = Options(slots, steps, lr, batch, seed, threads, thinking, task)
         with open_source(base) as source, stages() as progress:
             made = distill(source, demos, out, options, progress, force=force)
+    _tell(made, out, as_json=as_json)
+
+
+def _tell(made: Prefix, out: Path, *, as_json: bool) -> None:
     told = {
         "path": str(out),
         "name": made.name,
         "base": made.base,
-        "slots": made.num_slots,
+        "slots": made.num_positions,
         "bytes": out.stat().st_size,
         **made.training,
     }
@@ -59,6 +66,6 @@ def command(
         print(json.dumps(told))
     else:
         print(
-            f"{out}: {made.num_slots} slots, loss {told['loss_begin']} -> {told['loss']} in "
+            f"{out}: {made.num_positions} slots, loss {told['loss_begin']} -> {told['loss']} in "
             f"{told['steps']} steps, {told['seconds']} s"
         )

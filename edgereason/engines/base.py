@@ -8,7 +8,7 @@ An engine is a module with three names:
     class Config:                                  # its options; each becomes an option of `open`
         context: int = field(default=0, metadata={"help": "tokens; 0: what the model allows"})
 
-    def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
+    def open(bundle: Bundle, config: Config) -> Engine:
         import heavy_library                       # here, so that listing engines costs nothing
         return ...
 
@@ -45,7 +45,7 @@ and `load` with `SAVE_KV`, `set_threads` with `max_threads` above 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edgereason.errors import UsageError
 from edgereason.records import Capability
@@ -53,19 +53,6 @@ from edgereason.records import Capability
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from edgereason._core import Engine
-    from edgereason.models.bundle import Bundle
-    from edgereason.planning.device import Profile
-
-
-class EngineModule(Protocol):
-    """What `registry.load(engines, name)` returns."""
-
-    caps: Capability
-    Config: type
-
-    def open(self, bundle: Bundle, profile: Profile | None, config: Any) -> Engine: ...
 
 
 class HostModel(Protocol):

@@ -18,7 +18,6 @@ from edgereason.models.variants import Coconut
 if TYPE_CHECKING:
     from edgereason._core import Engine
     from edgereason.models.bundle import Bundle
-    from edgereason.planning.device import Profile
 
 caps = ALL_CAPS
 
@@ -63,8 +62,8 @@ class Config:
         )
 
 
-def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
-    """Opens the bundle's GGUF. The profile is not needed: step costs are measured while running."""
+def open(bundle: Bundle, config: Config) -> Engine:
+    """Opens the bundle's GGUF."""
     from edgereason.models.bundle import model_file
     from edgereason.planning.device import calm_threads, num_cores
 

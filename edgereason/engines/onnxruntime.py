@@ -1,4 +1,4 @@
-"""Decoder graphs that `edgereason export --to onnx` writes, on the CPU or a GPU of ONNX Runtime.
+"""Runs decoder graphs that `edgereason export --to onnx` writes, on a CPU or GPU of ONNX Runtime.
 
 Threads are fixed when the model is opened: they do not follow the load of the machine as those of
 `llamacpp` do. Knows nothing of chat or reasoning. GPU providers have run on no GPU yet.
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from edgereason._core import Engine
     from edgereason.models.bundle import Bundle
-    from edgereason.planning.device import Profile
 
 caps = ALL_CAPS
 
@@ -69,9 +68,9 @@ class Config:
         )
 
 
-def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
-    """Opens the bundle's graph. The profile is not needed: costs are measured while running."""
-    from edgereason.engines.graph.ort import make_executor, ports
+def open(bundle: Bundle, config: Config) -> Engine:
+    """Opens the bundle's graph."""
+    from edgereason.engines.graph.ort_executors import make_executor, ports
     from edgereason.models.bundle import model_file
     from edgereason.planning.device import memory_now
 

@@ -26,7 +26,6 @@ from edgereason.records import Capability
 if TYPE_CHECKING:
     from edgereason._core import Engine
     from edgereason.models.bundle import Bundle
-    from edgereason.planning.device import Profile
 
 caps = ALL_CAPS & ~Capability.PREFIX_KV
 
@@ -64,8 +63,8 @@ class Script:
     end: str = "<|im_end|>"
 
 
-def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
-    """Reads the script and starts it. The profile is not needed."""
+def open(bundle: Bundle, config: Config) -> Engine:
+    """Reads the script and starts it."""
     from edgereason import _core
     from edgereason.models.bundle import model_file
 

@@ -1,8 +1,9 @@
 """Engines that `edgereason export --to tensorrt` built, on the GPU they were built for.
 
-The graph runs in `tensorrt` or `tensorrt_rtx`, whichever built it; where KV lies and moves is in
-`_pooled.py`, which is tested without a GPU. What touches the device (here and in `_cuda.py`) has
-run on no GPU yet.
+The running side: `export/targets/tensorrt.py` builds. The graph runs in `tensorrt` or
+`tensorrt_rtx`, whichever built it; where KV lies and moves is in `graph/device_executor.py`, which
+is tested without a GPU. What touches the device (here and in `graph/cuda.py`) has run on no GPU
+yet.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ from edgereason.errors import (
 if TYPE_CHECKING:
     from edgereason._core import Engine
     from edgereason.models.bundle import Bundle
-    from edgereason.planning.device import Profile
 
 caps = ALL_CAPS
 
@@ -81,8 +81,8 @@ class Facts:
     chunk: int
 
 
-def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
-    """Opens the bundle's engine. The profile is not needed: costs are measured while running."""
+def open(bundle: Bundle, config: Config) -> Engine:
+    """Opens the bundle's engine."""
     from edgereason.models.bundle import model_file
 
     path = model_file(bundle)
@@ -91,7 +91,7 @@ def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
     require_gpu("the engine tensorrt")
     trt = import_trt(facts.builder)
     from edgereason.engines.graph.cuda import CudaDevice
-    from edgereason.engines.graph.pooled import PooledGraph
+    from edgereason.engines.graph.device_executor import DeviceExecutor
 
     device = CudaDevice()
     free_bytes = device.free_bytes()
@@ -103,7 +103,7 @@ def open(bundle: Bundle, profile: Profile | None, config: Config) -> Engine:
     # Scratch of both contexts beside the weights, which are as large as their file.
     scratch = 2 * int(engine.device_memory_size_v2)
     check_memory(info, sizes, path.stat().st_size + scratch, limit)
-    executor = PooledGraph(TrtGraph(engine, device.stream, errors), device, info, sizes)
+    executor = DeviceExecutor(TrtGraph(engine, device.stream, errors), device, info, sizes)
     return make_engine(executor, info, sizes, bundle, f"{facts.builder} {trt.__version__}")
 
 
@@ -152,7 +152,7 @@ def choose_sizes(config: Config, facts: Facts, info: GraphInfo) -> Sizes:
 class TrtGraph:
     """A deserialized engine: one context reads prompts, the other writes tokens.
 
-    They are the two profiles that `export/tensorrt.py` builds, in that order.
+    They are the two profiles that `export/targets/tensorrt.py` builds, in that order.
     """
 
     def __init__(self, engine: Any, stream: int, errors: list[str]) -> None:

@@ -39,6 +39,7 @@ __all__ = [
 
 MANIFEST: Final = "edgereason.json"
 FORMAT: Final = 1
+_NO_MORE: Final = ("variant_options", "step_costs")  # keys of old manifests, which nothing reads
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -65,8 +66,7 @@ class Bundle:
         control_tokens: texts that must not come from users.
         auto_threshold: confidence from which strategy `auto` keeps its quick draft.
         variant: how the model was changed; None for a plain one.
-        base_hash: names the weights it was made from, whatever became of them; see `prefix.py`.
-        step_costs: device name -> measured milliseconds, by name of the figure.
+        base_hash: names the weights it was made from, whatever became of them: for prefixes.
         kv_bytes_per_token: KV type -> bytes over all layers; empty where unknown.
     """
 
@@ -89,7 +89,6 @@ class Bundle:
     auto_threshold: float = 0.8
     variant: Variant | None = None
     base_hash: str = ""
-    step_costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     kv_bytes_per_token: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -190,7 +189,8 @@ def _open_folder(folder: Path) -> Bundle:
             "give a bundle's folder, or the path of a .gguf file",
         )
     data = _read_manifest(manifest)
-    data.pop("variant_options", None)  # of manifests written before variants were read
+    for old in _NO_MORE:
+        data.pop(old, None)
     written = data.pop("format", None)
     if written != FORMAT:
         raise BundleError(

@@ -1,9 +1,10 @@
 """A ReasonCACHE prefix: keys and values, trained against a frozen model, that stand in front of the
-cache (paper: 2602.02366).
+cache (paper: 2602.02366). It takes the first `num_positions` positions of every sequence.
 
-The file is safetensors: `layers.{i}.key` and `layers.{i}.value`, each [kv_heads, slots, head_dim],
-keys as a Hugging Face cache holds them (rotated to positions 0 … slots - 1, halves and not pairs).
-Its metadata name the base model by the hash of its weights. Knows no engine.
+The file is safetensors: `layers.{i}.key` and `layers.{i}.value`, each [kv_heads, num_positions,
+head_dim], keys as a Hugging Face cache holds them (rotated to their positions, halves and not
+pairs). Its metadata name the base model by the hash of its weights, and the number of positions
+under `slots`, which is what users call them. Knows no engine.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FOLDER: Final = "prefixes"
 _NAME: Final = re.compile(r"layers\.(\d+)\.(key|value)")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _F16_MOST: Final = 65504.0
-MAX_SLOTS: Final = 1 << 16
+MAX_POSITIONS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +38,7 @@ class Prefix:
     Attributes:
         name: what requests call it.
         base: hash of the weights it was trained for, see `base_hash`.
-        keys, values: per layer [kv_heads, slots, head_dim], float32.
+        keys, values: per layer [kv_heads, num_positions, head_dim], float32.
         task: what it teaches, for people; "" unknown.
         training: figures of its training.
     """
@@ -50,14 +51,14 @@ class Prefix:
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def num_slots(self) -> int:
+    def num_positions(self) -> int:
         return int(self.keys[0].shape[1])
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Layers, kv_heads, slots, head_dim."""
-        heads, slots, width = self.keys[0].shape
-        return len(self.keys), heads, slots, width
+        """Layers, kv_heads, num_positions, head_dim."""
+        heads, positions, width = self.keys[0].shape
+        return len(self.keys), heads, positions, width
 
 
 def base_hash(bundle: Bundle) -> str:
@@ -115,9 +116,9 @@ def read_prefix(path: Path) -> Prefix:
         told.get("task", ""),
         _figures(path, told.get("training", "{}")),
     )
-    if told.get("slots") != str(prefix.num_slots):
+    if told.get("slots") != str(prefix.num_positions):
         raise BundleError(
-            f"{path.name} has {prefix.num_slots} slots and promises {told.get('slots')}"
+            f"{path.name} has {prefix.num_positions} slots and promises {told.get('slots')}"
         )
     return prefix
 
@@ -137,7 +138,7 @@ def write_prefix(prefix: Prefix, path: Path) -> None:
         "format": FORMAT,
         "name": prefix.name,
         "base": prefix.base,
-        "slots": str(prefix.num_slots),
+        "slots": str(prefix.num_positions),
         "task": prefix.task,
         "training": json.dumps(dict(prefix.training)),
     }
@@ -154,7 +155,7 @@ def _check_table(path: Path, table: Mapping[str, Stored]) -> None:
         lacks = "has" if what in table and not _NAME.fullmatch(what) else "lacks, or has too many:"
         raise BundleError(f"{path.name} is no whole prefix: it {lacks} {what}")
     first = table["layers.0.key"].shape
-    if len(first) != 3 or min(first) < 1 or first[1] > MAX_SLOTS:
+    if len(first) != 3 or min(first) < 1 or first[1] > MAX_POSITIONS:
         raise BundleError(
             f"{path.name}: layers.0.key has shape {first}, expected [kv_heads, slots, head_dim]"
         )

@@ -41,15 +41,6 @@ class Machine:
     gpu: str = ""
     board: str = ""
 
-    @property
-    def is_jetson(self) -> bool:
-        return "Jetson" in self.board or "Orin" in self.board
-
-    @property
-    def has_unified_memory(self) -> bool:
-        """The GPU takes its memory from the same pool as everything else."""
-        return self.is_jetson
-
 
 @dataclass(frozen=True, slots=True)
 class Memory:

@@ -62,4 +62,4 @@ class Prefixes:
         self._base = self._base or base_hash(self._bundle)
         check_base(prefix, self._base, self._bundle.name)
         first = self._core.add_prefix(np.stack(prefix.keys), np.stack(prefix.values))
-        return tuple(range(first, first - prefix.num_slots, -1))
+        return tuple(range(first, first - prefix.num_positions, -1))

@@ -153,7 +153,7 @@ class Reasoner:
         if threads and any(option.name == "threads" for option in fields_of(module.Config)):
             options["threads"], threads = threads, 0  # fixed while it is open; none to choose
         config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
-        opened = module.open(bundle, None, config)
+        opened = module.open(bundle, config)
         made = cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)
         try:
             made._prefixes.add(prefixes)

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from edgereason.models.bundle import Bundle
 
+from ..libllama import tokenize
 from ..sources.base import Source
-from ..weights.libllama import tokenize
 
 _TEXTS: Final = (
     "Hello, world!",

@@ -1,1 +1,4 @@
-"""Decoder graphs in ONNX, built node by node: the same architectures for each runtime's dialect."""
+"""Decoder graphs in ONNX, the writing side: one walk over the layers, a dialect for each runtime.
+
+`edgereason/engines/graph/` is the running side.
+"""

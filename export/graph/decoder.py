@@ -2,8 +2,8 @@
 
     token or embedding -> [norm -> attention -> + -> norm -> feed forward -> +]... -> norm -> head
 
-Adding an architecture: its name in `_source.ARCHITECTURES`, its activation here, and a few lines
-for a part that no other has. Knows no runtime: a `Dialect` writes the parts.
+Adding an architecture: its name in `ARCHITECTURES` of `sources/base.py`, its activation here, and a
+few lines for a part that no other has. Knows no runtime: a `Dialect` writes the parts.
 """
 
 from __future__ import annotations

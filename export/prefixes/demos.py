@@ -22,8 +22,8 @@ from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import Tokenizer, prompt_tokens
 from edgereason.records import Message, messages_of
 
+from ..metadata import write_vocabulary
 from ..sources.base import Source
-from ..sources.vocabulary import write_vocabulary
 
 _HINT: Final = 'a line is {"prompt": "...", "reply": "..."}, or "messages" instead of the prompt'
 

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgereason.errors import UsageError
-from edgereason.models.prefix_file import MAX_SLOTS, Prefix, read_prefix, write_prefix
+from edgereason.models.prefix_file import MAX_POSITIONS, Prefix, read_prefix, write_prefix
 
+from ..offline import Progress
 from ..sources.base import Source
-from ..target import Progress
 from .demos import Example, encode, read_demos
 from .torch_decoder import Cache, Decoder
 
@@ -40,7 +40,7 @@ _MICRO_TOKENS: Final = 2048  # padded tokens that go through the model at once
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    slots: int
+    slots: int  # positions of the prefix, as users call them
     steps: int = 1000
     lr: float = 1e-2
     batch: int = 16  # demonstrations of a step
@@ -51,7 +51,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, least, most in (
-            ("slots", 1, MAX_SLOTS),
+            ("slots", 1, MAX_POSITIONS),
             ("steps", 1, 10**8),
             ("batch", 1, 10**5),
             ("threads", 0, 1024),
@@ -71,21 +71,21 @@ class Options:
         return self.lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-class Slots(nn.Module):
-    """The prefix while it is trained: where it started, plus what an MLP makes of each slot, in
+class LearnedPrefix(nn.Module):
+    """The prefix while it is trained: where it started, plus what an MLP makes of each position, in
     units of the spread of that layer's keys or values."""
 
     start: Tensor
     spread: Tensor
 
     def __init__(self, start: Tensor, seed: int) -> None:
-        """`start` [layers, 2, kv_heads, slots, head_dim]."""
+        """`start` [layers, 2, kv_heads, positions, head_dim]."""
         super().__init__()
         self.register_buffer("start", start)
         self.register_buffer("spread", start.std(dim=(2, 3, 4), keepdim=True))
-        layers, parts, heads, slots, width = start.shape
+        layers, parts, heads, positions, width = start.shape
         draw = torch.Generator().manual_seed(seed)
-        self.seeds = nn.Parameter(torch.randn(slots, _WIDTH, generator=draw).to(start.device))
+        self.seeds = nn.Parameter(torch.randn(positions, _WIDTH, generator=draw).to(start.device))
         self.inner = nn.Parameter(
             (torch.randn(_WIDTH, _WIDTH, generator=draw) / _WIDTH**0.5).to(start.device)
         )
@@ -94,10 +94,10 @@ class Slots(nn.Module):
         )
 
     def forward(self) -> list[tuple[Tensor, Tensor]]:
-        layers, parts, heads, slots, width = self.start.shape
+        layers, parts, heads, positions, width = self.start.shape
         inside = torch.tanh(functional.linear(self.seeds, self.inner))
         moved = functional.linear(inside, self.outer) / _WIDTH**0.5
-        moved = moved.view(slots, layers, parts, heads, width).permute(1, 2, 3, 0, 4)
+        moved = moved.view(positions, layers, parts, heads, width).permute(1, 2, 3, 0, 4)
         both = self.start + self.spread * moved
         return [(both[i, 0], both[i, 1]) for i in range(layers)]
 
@@ -109,9 +109,9 @@ class Run:
         self, decoder: Decoder, examples: Sequence[Example], options: Options, out: Path
     ) -> None:
         self.decoder, self.examples, self.options, self.out = decoder, examples, options, out
-        self.slots = Slots(_start(decoder, examples, options), options.seed)
+        self.prefix = LearnedPrefix(_start(decoder, examples, options), options.seed)
         self.optimizer = torch.optim.AdamW(
-            self.slots.parameters(), lr=options.lr, betas=(0.9, 0.99), weight_decay=0.0
+            self.prefix.parameters(), lr=options.lr, betas=(0.9, 0.99), weight_decay=0.0
         )
         self.step, self.tokens, self.seconds = 0, 0, 0.0
 
@@ -147,7 +147,7 @@ class Run:
         # The prefix, and what all prompts begin with, go through the model once; each part of the
         # batch adds to their gradient.
         shared = common_start(examples)
-        front = self.slots()
+        front = self.prefix()
         if shared:
             front = self.decoder.extend(torch.tensor(shared), front)
         ends = [
@@ -161,7 +161,7 @@ class Run:
         torch.autograd.backward(
             [part for pair in front for part in pair], [part.grad for pair in ends for part in pair]
         )
-        norm = nn.utils.clip_grad_norm_(self.slots.parameters(), _CLIP)
+        norm = nn.utils.clip_grad_norm_(self.prefix.parameters(), _CLIP)
         rate = self.options.rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -182,7 +182,7 @@ class Run:
     def save(self, identity: str) -> None:
         state = {
             "identity": identity,
-            "slots": self.slots.state_dict(),
+            "slots": self.prefix.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "at": [self.step, self.tokens, self.seconds],
         }
@@ -203,7 +203,7 @@ class Run:
                 f"{self.checkpoint.name} is of another training",
                 "give the same options to go on with it, or remove it to start anew",
             )
-        self.slots.load_state_dict(state["slots"])
+        self.prefix.load_state_dict(state["slots"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.tokens, self.seconds = state["at"]
         lines = self.log.read_text("utf-8").splitlines(True) if self.log.exists() else []
@@ -226,7 +226,7 @@ def distill(
     run.go(json.dumps([source.base_hash, sha256, asdict(options)]), progress)
     lines = [json.loads(line) for line in run.log.read_text("utf-8").splitlines()]
     with torch.no_grad():
-        whole = [(key.cpu().numpy(), value.cpu().numpy()) for key, value in run.slots()]
+        whole = [(key.cpu().numpy(), value.cpu().numpy()) for key, value in run.prefix()]
     prefix = Prefix(
         out.stem,
         source.base_hash,
@@ -304,7 +304,7 @@ def batches(examples: Sequence[Example]) -> list[list[Example]]:
 
 
 def _start(decoder: Decoder, examples: Sequence[Example], options: Options) -> Tensor:
-    """The cache of as many demonstrations as fill the slots."""
+    """The cache of as many demonstrations as fill the positions of the prefix."""
     tokens: list[int] = []
     for one in _endless(drawn(examples, options, 0)):
         if len(tokens) >= options.slots:

@@ -1,6 +1,6 @@
 """A prefix-tuning adapter of PEFT as a prefix file.
 
-Its one tensor, `prompt_embeddings` [slots, layers * 2 * kv_heads * head_dim], is what PEFT puts
+Its one tensor, `prompt_embeddings` [positions, layers * 2 * kv_heads * head_dim], is what PEFT puts
 into the cache: of each layer the keys, then the values. Pickles are not opened. Knows no training.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError, UsageError
-from edgereason.models.prefix_file import MAX_SLOTS, Prefix, read_prefix, write_prefix
+from edgereason.models.prefix_file import MAX_POSITIONS, Prefix, read_prefix, write_prefix
 from edgereason.models.safetensors import read_table
 
 from ..sources.base import Source, pickled
@@ -76,9 +76,9 @@ def _rows(folder: Path, config: Mapping[str, Any], width: int, source: Source) -
         there = ", ".join(sorted(table)) or "nothing"
         raise BundleError(f"{_WEIGHTS} holds {there}, expected {_TENSOR}")
     stored = table[_TENSOR]
-    slots = config.get("num_virtual_tokens")
-    if len(stored.shape) != 2 or stored.shape[0] != slots or not 1 <= stored.shape[0] <= MAX_SLOTS:
-        raise BundleError(f"{_TENSOR} has shape {stored.shape}, the adapter says {slots!r} tokens")
+    told, found = config.get("num_virtual_tokens"), stored.shape[:1]
+    if len(stored.shape) != 2 or found != (told,) or not 1 <= found[0] <= MAX_POSITIONS:
+        raise BundleError(f"{_TENSOR} has shape {stored.shape}, the adapter says {told!r} tokens")
     layers = source.architecture.num_layers
     if stored.shape[1] != width or config.get("num_layers") not in (None, layers):
         raise BundleError(

@@ -135,18 +135,6 @@ class Source(ABC):
         """What is read: all a resumed export must find unchanged."""
 
     @property
-    def sha256(self) -> str:
-        """Of the only file, or of the list of all files' sums. Reads them all."""
-        import hashlib
-
-        from edgereason.models.bundle import sha256_of
-
-        sums = [f"{sha256_of(path)}  {path.name}" for path in self.files()]
-        if len(sums) == 1:
-            return sums[0].partition(" ")[0]
-        return hashlib.sha256("\n".join(sums).encode()).hexdigest()
-
-    @property
     @abstractmethod
     def base_hash(self) -> str:
         """Names the weights, for prefixes: the same in every export of them. Reads them all."""

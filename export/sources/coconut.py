@@ -19,7 +19,7 @@ from typing import Any, Final
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError, UsageError
 from edgereason.models.variants import Coconut
 
-from .hugging_face import HuggingFaceSource, read_json
+from .hugging_face import CONFIG, HuggingFaceSource, read_json
 
 TOKENS: Final = ("<|start-latent|>", "<|end-latent|>", "<|latent|>")  # in the order of their ids
 _INSIDE: Final = "base_causallm."
@@ -60,7 +60,7 @@ def _write_folder(checkpoint: Path, base: Path, out: Path) -> None:
         raise ModelNotFoundError(
             f"no such folder: {base}", "--base is a Hugging Face folder, e.g. of gpt2"
         )
-    config = read_json(base / "config.json")
+    config = read_json(base / CONFIG)
     tensors = _read(checkpoint)
     rows = _num_rows(tensors)
     if config.get("vocab_size") != rows - len(TOKENS):
@@ -71,7 +71,7 @@ def _write_folder(checkpoint: Path, base: Path, out: Path) -> None:
         )
     ours = config.get("edgereason") or {"variant": asdict(Coconut(mark=_MARK))}
     told = {**config, "vocab_size": rows, "edgereason": ours}
-    _write_json(out / "config.json", told)
+    _write_json(out / CONFIG, told)
     _write_tokenizer(base, rows, out)
     from safetensors.torch import save_file
 

@@ -1,4 +1,4 @@
-"""A GGUF read back: tensors dequantized one at a time.
+"""A GGUF as a source, the reading side: tensors dequantized one at a time.
 
 The header comes through `edgereason.models.gguf`, which checks every length; the numbers through
 the `gguf` package's dequantizers. Knows how GGUF writes each architecture's shape.

@@ -33,6 +33,7 @@ from .hf_config import architecture_of
 from .tensors import check_tensors
 from .tokenizer import read_vocabulary
 
+CONFIG: Final = "config.json"
 _INDEX: Final = "model.safetensors.index.json"
 _ONE: Final = "model.safetensors"
 _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
@@ -84,7 +85,7 @@ class HuggingFaceSource(Source):
     """One folder."""
 
     def __init__(self, folder: Path, name: str = "") -> None:
-        config = read_json(folder / "config.json")
+        config = read_json(folder / CONFIG)
         stored = stored_tensors(folder)
         self.architecture = arch = architecture_of(config, _is_tied(config))
         self._stored = _by_our_names(arch, stored, folder.name)

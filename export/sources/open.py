@@ -8,13 +8,13 @@ from typing import Final
 
 from edgereason.errors import ModelNotFoundError, UnsupportedError
 from edgereason.models.bundle import MANIFEST, model_file, open_bundle
-from edgereason.models.hub import catalog, resolve
+from edgereason.models.hub import cached, catalog, resolve
 from edgereason.models.prefix_file import bundled
 
 from .base import Source, pickled
 from .coconut import CoconutSource
 from .gguf import GgufSource
-from .hugging_face import HuggingFaceSource, fetch
+from .hugging_face import CONFIG, HuggingFaceSource, fetch
 
 _HUB_NAME: Final = re.compile(r"(hf:)?[\w.-]+/[\w.-]+")
 
@@ -28,10 +28,24 @@ def open_source(text: str | Path, base: Path | None = None) -> Source:
     if path.is_dir():
         if (path / MANIFEST).is_file():
             return _of_bundle(path)
+        _check_reading(str(text), path)
         return HuggingFaceSource(path)
     if path.is_file():
         return _of_file(path)
     return _by_name(str(text))
+
+
+def _check_reading(text: str, folder: Path) -> None:
+    """A name may be that of a folder here, and of a model as well: a folder that is no model is
+    most likely not what was meant."""
+    known = cached()
+    if (folder / CONFIG).is_file() or text not in {*catalog(), *known}:
+        return
+    model = f"give {known[text]}" if text in known else f"fetch it with: edgereason pull {text}"
+    raise ModelNotFoundError(
+        f"{text} is a folder here that has no {CONFIG}, and the name of a model as well",
+        f"for that model {model}; for the folder, put {CONFIG} and safetensors into it",
+    )
 
 
 def _of_file(path: Path) -> Source:

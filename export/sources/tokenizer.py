@@ -66,15 +66,10 @@ def read_vocabulary(folder: Path, config: Mapping[str, Any], arch: Architecture)
         **_read(folder / "tokenizer_config.json"),
     }
     generation = _read(folder / "generation_config.json")
-    model = written.get("model") or {}
-    if model.get("type") != "BPE":
-        raise UnsupportedError(
-            f"the tokenizer is of kind {model.get('type')!r}", "known: BPE, by bytes or by pieces"
-        )
+    has_pieces = _has_pieces(written)
     try:
         tokens, types = _tokens(written, settings, arch.num_vocab)
-        pieces = bool(model.get("byte_fallback"))
-        data = _pieces(written, tokens) if pieces else _byte_level(written)
+        data = _pieces(written, tokens) if has_pieces else _byte_level(written)
         data["tokenizer.ggml.tokens"] = tokens
         data["tokenizer.ggml.token_type"] = types
         data |= _ids(tokens, settings, {**config, **generation})
@@ -87,15 +82,28 @@ def read_vocabulary(folder: Path, config: Mapping[str, Any], arch: Architecture)
     template = _template(folder, settings)
     if template:
         data["tokenizer.chat_template"] = template
+    return data | _sampling(generation)
+
+
+def _sampling(generation: Mapping[str, Any]) -> dict[str, Any]:
     if generation.get("do_sample"):
-        data |= {
+        return {
             f"general.sampling.{ours}": (int if ours == "top_k" else float)(generation[theirs])
             for theirs, ours in _SAMPLING.items()
             if isinstance(generation.get(theirs), (int, float))
         }
-    elif generation.get("do_sample") is False:  # said, not left out
-        data["general.sampling.temp"] = 0.0
-    return data
+    said = generation.get("do_sample") is False  # said, not left out
+    return {"general.sampling.temp": 0.0} if said else {}
+
+
+def _has_pieces(written: Mapping[str, Any]) -> bool:
+    """Which of the two kinds it is."""
+    model = written.get("model") or {}
+    if model.get("type") != "BPE":
+        raise UnsupportedError(
+            f"the tokenizer is of kind {model.get('type')!r}", "known: BPE, by bytes or by pieces"
+        )
+    return bool(model.get("byte_fallback"))
 
 
 def _read(path: Path) -> dict[str, Any]:

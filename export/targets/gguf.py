@@ -1,4 +1,4 @@
-"""GGUF for llama.cpp and the engine `llamacpp`.
+"""GGUF for llama.cpp and the engine `llamacpp`, the writing side.
 
 f32, f16, bf16 and q8_0 are written here, tensor by tensor; every other format by libllama's
 quantizer from a file that loses nothing of the source. Knows no graph.
@@ -7,7 +7,7 @@ quantizer from a file that loses nothing of the source. Knows no graph.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +20,10 @@ from edgereason.errors import BundleError, UnsupportedError, UsageError
 from edgereason.models import gguf
 from edgereason.models.bundle import Bundle
 
+from ..metadata import describe, gguf_metadata, open_writer
+from ..offline import Progress, whole
 from ..sources.base import PERMUTED, Source, pairs
-from ..sources.vocabulary import describe, metadata, open_writer
-from ..target import Plan, Progress, whole
+from ..target import Plan
 
 MODEL: Final = "model.gguf"
 _EXACT: Final = "unquantized.gguf"  # what libllama quantizes
@@ -88,30 +89,29 @@ def check(source: Source, config: Config) -> Plan:
     largest = max(4 * prod(shape) for shape in _shapes(source).values())
     notes = tuple(_notes(source, config))
     header = 40 * source.architecture.num_vocab
-    direct = config.quant in _WRITTEN
-    exact = _exact(source)
     num_bytes = header + _estimate(source, config.quant)
     written = Plan(
         files={MODEL: num_bytes},
         memory_bytes=3 * largest + 64 * header,
         seconds=weights * _WRITE_S,
         notes=notes,
+        choices=config,
     )
-    if direct:
+    if config.quant in _WRITTEN:
         return written
-    from ..weights.libllama import QUANTIZE_BYTES
+    from ..libllama import QUANTIZE_BYTES
 
-    return Plan(
-        files=written.files,
+    return replace(
+        written,
         memory_bytes=max(written.memory_bytes, QUANTIZE_BYTES),
         seconds=weights * (_WRITE_S + _QUANTIZE_S[config.quant[0]] / _cores(config)),
-        scratch_bytes=header + _estimate(source, exact),
-        notes=notes,
+        scratch_bytes=header + _estimate(source, _exact(source)),
     )
 
 
-def write(source: Source, out: Path, config: Config, progress: Progress) -> Bundle:
+def write(source: Source, out: Path, plan: Plan, progress: Progress) -> Bundle:
     """Writes `model.gguf`; what is found finished in `out` is not done again."""
+    config: Config = plan.choices
     target, exact = out / MODEL, out / _EXACT
     if config.quant in _WRITTEN:
         if not target.exists():
@@ -119,18 +119,11 @@ def write(source: Source, out: Path, config: Config, progress: Progress) -> Bund
     elif not target.exists():
         if not exact.exists():
             _write_tensors(source, exact, _exact(source), progress)
-        from ..weights.libllama import quantize
+        from ..libllama import quantize
 
         with whole(target) as unfinished:
-            number = FILE_TYPES[config.quant]
-            quantize(
-                exact,
-                unfinished,
-                number,
-                config.imatrix,
-                threads=_cores(config),
-                progress=progress,
-            )
+            number, threads = FILE_TYPES[config.quant], _cores(config)
+            quantize(exact, unfinished, number, config.imatrix, threads=threads, progress=progress)
     _check_written(source, target)
     return describe(source, target, "llamacpp", MODEL, quantization=config.quant.upper())
 
@@ -143,7 +136,7 @@ def _write_tensors(source: Source, path: Path, quant: str, progress: Progress) -
 
     shapes = _shapes(source)
     kinds = {name: GGMLQuantizationType[_kind(name, shapes[name], quant)] for name in shapes}
-    data = metadata(source) | {"general.file_type": FILE_TYPES[quant]}
+    data = gguf_metadata(source) | {"general.file_type": FILE_TYPES[quant]}
     with whole(path) as unfinished:
         writer = open_writer(unfinished, data | {"general.quantization_version": 2})
         for name, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""ONNX for onnxruntime and the engine `onnxruntime`: float32, or weights in blocks of few bits.
+"""ONNX for onnxruntime, the writing side: float32, or weights in blocks of few bits.
 
 The graph is built here, tensor by tensor; see docs/onnx.md for its inputs and outputs. Knows no
 TensorRT, which takes none of the operators that make onnxruntime fast.
@@ -21,10 +21,11 @@ from edgereason.config import unknown
 from edgereason.errors import UsageError
 from edgereason.models.bundle import Bundle
 
+from ..metadata import describe, write_vocabulary
+from ..offline import Progress
 from ..sources.base import Source
-from ..sources.vocabulary import describe, write_vocabulary
-from ..target import Plan, Progress
-from ..weights.quantize import Blocks, quantize
+from ..target import Plan
+from ..weights.blocks import Blocks, quantize
 
 if TYPE_CHECKING:
     from ..weights.imatrix import Imatrix
@@ -66,15 +67,23 @@ class Config:
             raise UsageError(f"context must be 0 or more, got {self.context}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """What `write` works by. `context` of the graph; `imatrix` None where nothing is known."""
+
+    quant: str
+    context: int
+    imatrix: Imatrix | None
+
+
 def check(source: Source, config: Config) -> Plan:
     """What it will take. Raises what the graph cannot hold."""
-    _context(source, config)
-    _importance(source, config)
+    choices = _Choices(config.quant, _context(source, config), _importance(source, config))
     arch = source.architecture
     shapes = {name: source.shape(name) for name in source.names()}
     tables = (2 if arch.local_rope_theta else 1) * (arch.rope_theta > 0)
-    data = sum(_num_bytes(name, source, config) for name in shapes)
-    data += 4 * tables * _context(source, config) * arch.head_dim
+    data = sum(_num_bytes(name, source, config.quant) for name in shapes)
+    data += 4 * tables * choices.context * arch.head_dim
     largest = max(4 * prod(shape) for shape in shapes.values())
     return Plan(
         files={
@@ -84,16 +93,18 @@ def check(source: Source, config: Config) -> Plan:
         },
         memory_bytes=3 * largest,
         seconds=source.num_parameters / 1e6 * _SECONDS[config.quant],
-        notes=tuple(_notes(source, config)),
+        notes=tuple(_notes(source, choices)),
+        choices=choices,
     )
 
 
-def write(source: Source, out: Path, config: Config, progress: Progress) -> Bundle:
+def write(source: Source, out: Path, plan: Plan, progress: Progress) -> Bundle:
     """Writes the graph, its weights and `vocab.gguf`; what is there in `out` is finished."""
+    choices: _Choices = plan.choices
     if not (out / VOCABULARY).exists():
         write_vocabulary(source, out / VOCABULARY)
     if not (out / MODEL).exists():
-        _write_graph(source, out, config, progress)
+        _write_graph(source, out, choices, progress)
     bundle = describe(
         source,
         out / VOCABULARY,
@@ -101,25 +112,25 @@ def write(source: Source, out: Path, config: Config, progress: Progress) -> Bund
         MODEL,
         DATA,
         VOCABULARY,
-        quantization=config.quant.upper(),
+        quantization=choices.quant.upper(),
     )
-    return replace(bundle, context=_context(source, config))
+    return replace(bundle, context=choices.context)
 
 
-def _write_graph(source: Source, out: Path, config: Config, progress: Progress) -> None:
+def _write_graph(source: Source, out: Path, choices: _Choices, progress: Progress) -> None:
     import onnx
 
     from ..graph.builder import Graph
     from ..graph.decoder import write_decoder
-    from ..graph.ort import OPSET, OrtDialect
+    from ..graph.ort_dialect import OPSET, OrtDialect
 
-    context = _context(source, config)
     folder = out / _UNFINISHED
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     with Graph(folder / MODEL, opset=OPSET) as graph:
-        quantizer = _quantizer(source, config, progress)
-        write_decoder(OrtDialect(graph, source, context=context, quantize=quantizer), context)
+        quantizer = _quantizer(source, choices, progress)
+        dialect = OrtDialect(graph, source, context=choices.context, quantize=quantizer)
+        write_decoder(dialect, choices.context)
     onnx.checker.check_model(str(folder / MODEL), full_check=True)
     for name in (DATA, MODEL):  # the model last: where it is, all is there
         with (folder / name).open("rb") as file:
@@ -143,28 +154,27 @@ def _bits(name: str, source: Source, quant: str) -> int:
     return 8 if quant == "int8" or any(part in name for part in tender) else 4
 
 
-def _num_bytes(name: str, source: Source, config: Config) -> int:
-    num, bits = prod(source.shape(name)), _bits(name, source, config.quant)
+def _num_bytes(name: str, source: Source, quant: str) -> int:
+    num, bits = prod(source.shape(name)), _bits(name, source, quant)
     scales = {32: 0.0, 8: 4.0, 4: 4.5}[bits]  # float32, and at 4 bits a zero
     return round(num * (bits / 8 + scales / _BLOCK))
 
 
 def _quantizer(
-    source: Source, config: Config, progress: Progress
+    source: Source, choices: _Choices, progress: Progress
 ) -> Callable[[str, NDArray[np.float32]], Blocks | None]:
     """What the dialect asks for each weight; also tells the progress."""
-    imatrix = _importance(source, config)
     total = sum(prod(source.shape(name)) for name in source.names())
     done = 0
 
     def blocks(name: str, weight: NDArray[np.float32]) -> Blocks | None:
         nonlocal done
         done += weight.size
-        progress(f"writing {config.quant}", done, total)
-        bits = _bits(name, source, config.quant)
+        progress(f"writing {choices.quant}", done, total)
+        bits = _bits(name, source, choices.quant)
         if bits == 32:
             return None
-        known = imatrix.importance(name) if imatrix else None
+        known = choices.imatrix.importance(name) if choices.imatrix else None
         return quantize(
             weight,
             bits=bits,
@@ -200,18 +210,18 @@ def _context(source: Source, config: Config) -> int:
     return config.context or min(most, _MOST_CONTEXT)
 
 
-def _notes(source: Source, config: Config) -> Iterator[str]:
+def _notes(source: Source, choices: _Choices) -> Iterator[str]:
     if source.quantization not in ("F32", "F16", "BF16"):
         yield f"the source is {source.quantization}: what it lost does not come back"
     if not source.chat_template:
         yield "the source has no chat template: it is asked with plain text"
-    context, most = _context(source, config), source.architecture.context
-    if context < most:
-        yield f"the graph is made for {context} tokens, the model allows {most}"
+    most = source.architecture.context
+    if choices.context < most:
+        yield f"the graph is made for {choices.context} tokens, the model allows {most}"
     odd = [
         name
         for name in source.names()
         if len(source.shape(name)) > 1 and source.shape(name)[1] % _BLOCK
     ]
-    if odd and config.quant != "f32":
+    if odd and choices.quant != "f32":
         yield f"{len(odd)} weights stay f32: their rows are no multiple of {_BLOCK}"

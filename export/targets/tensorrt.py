@@ -1,13 +1,15 @@
-"""TensorRT: a strongly typed graph, and the engine that is built from it.
+"""TensorRT, the building side: a strongly typed graph, and the engine that is built from it.
 
 `tensorrt` builds on the device it is for, `tensorrt_rtx` ahead of time for devices that are named.
-The two forms of the graph are those of `_graph/primitive.py`. Knows no device: nothing runs here.
+The two forms of the graph are those of `export/graph/trt_dialects.py`. Knows no device: nothing
+runs here.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from math import prod
@@ -21,13 +23,14 @@ from edgereason.models.bundle import Bundle
 
 from ..graph.builder import Graph
 from ..graph.decoder import write_decoder
-from ..graph.primitive import DIALECTS, Form, opset_of
+from ..graph.trt_dialects import DIALECTS, Form, opset_of
+from ..metadata import describe, write_vocabulary
+from ..offline import Progress, whole
 from ..sources.base import Architecture, Source
-from ..sources.vocabulary import describe, write_vocabulary
-from ..target import Plan, Progress, whole
+from ..target import Plan
 from ..trt import build as trt
 from ..weights import imatrix
-from ..weights.matrices import CODES, Weights, block_of
+from ..weights.for_tensorrt import CODES, Weights, block_of
 
 ENGINE: Final = "model.engine"
 GRAPH: Final = "model.onnx"
@@ -110,11 +113,18 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Choices:
+    """What `write` works by. `builder` is "" where the graph alone is written."""
+
     builder: str
     shape: Shape
-    graph_only: bool
-    notes: tuple[str, ...]
+    weights: Weights
+    capabilities: tuple[str, ...] = ()
+    workspace_bytes: int = 0
+
+    @property
+    def graph_only(self) -> bool:
+        return not self.builder
 
     def files(self) -> tuple[str, ...]:
         model = (GRAPH, f"{GRAPH}.data") if self.graph_only else (ENGINE,)
@@ -124,54 +134,54 @@ class _Plan:
 def check(source: Source, config: Config) -> Plan:
     """What it will take; raises what cannot be. Memory and time are estimates of builds on a CPU
     (docs/tensorrt.md has the measurements)."""
-    plan = _plan(source.architecture, config)
-    _weights(source, config)
+    arch = source.architecture
+    choices = _choices(source, config)
+    notes = tuple(_notes(arch, config, choices))
     weights, largest = _sizes(source, config.quant)
-    files = {name: 1 << 10 for name in plan.files()}
+    files = {name: 1 << 10 for name in choices.files()}
     files[VOCABULARY] = 4 << 20
     graph_memory = _IMPORTS_BYTES + 5 * largest
     seconds = weights / _GRAPH_BYTES_PER_SECOND
     if config.graph_only:
         files |= {GRAPH: 1 << 20, f"{GRAPH}.data": weights}
-        return Plan(files, graph_memory, seconds, notes=plan.notes)
+        return Plan(files, graph_memory, seconds, notes=notes, choices=choices)
     files[ENGINE] = _ENGINE_BYTES + int(_ENGINE_FACTOR[config.quant in CODES] * weights)
-    layers = source.architecture.num_layers
     return Plan(
         files,
         memory_bytes=max(graph_memory, _BUILD_BYTES + _BUILD_FACTOR * weights),
-        seconds=seconds + _BUILD_SECONDS * layers * max(1, len(config.capability)),
+        seconds=seconds + _BUILD_SECONDS * arch.num_layers * max(1, len(config.capability)),
         scratch_bytes=weights,
-        notes=plan.notes,
+        notes=notes,
+        choices=choices,
     )
 
 
-def write(source: Source, out: Path, config: Config, progress: Progress) -> Bundle:
+def write(source: Source, out: Path, plan: Plan, progress: Progress) -> Bundle:
     """The engine, or the graph alone; the vocabulary; the facts that the engine reads first."""
-    plan = _plan(source.architecture, config)
-    stored = _weights(source, config)
+    choices: Choices = plan.choices
+    shape, weights = choices.shape, choices.weights
     write_vocabulary(source, out / VOCABULARY)
-    facts: dict[str, Any] = {"format": FORMAT, **asdict(plan.shape), "builder": plan.builder}
-    if config.graph_only:
-        write_graph(source, out, plan.shape, stored, progress)
+    facts: dict[str, Any] = {"format": FORMAT, **asdict(shape), "builder": choices.builder}
+    if choices.graph_only:
+        write_graph(source, out, shape, weights, progress)
     elif not (out / FACTS).is_file():  # the last file of a build: with it all is done
         folder = out / ".graph"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        write_graph(source, folder, plan.shape, stored, progress)
+        write_graph(source, folder, shape, weights, progress)
         progress("building with TensorRT", 0, 1)
-        report = trt.build(request(source.architecture, folder, out, plan, config))
+        report = trt.build(request(source.architecture, folder, out, choices))
         progress("building with TensorRT", 1, 1)
         shutil.rmtree(folder)
-        facts |= {"version": report.version, "capabilities": list(config.capability)}
+        facts |= {"version": report.version, "capabilities": list(choices.capabilities)}
     if not (out / FACTS).is_file():
         with whole(out / FACTS) as unfinished:
             unfinished.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    files = [name for name in plan.files() if name != CACHE or (out / CACHE).is_file()]
-    bundle = describe(
-        source, out / VOCABULARY, "tensorrt", *files, quantization=config.quant.upper()
-    )
+    files = [name for name in choices.files() if name != CACHE or (out / CACHE).is_file()]
+    quantization = weights.format.upper()
+    bundle = describe(source, out / VOCABULARY, "tensorrt", *files, quantization=quantization)
     kv_bytes = {"f16": bundle.kv_bytes_per_token.get("f16", 0)}
-    return replace(bundle, context=plan.shape.context, kv_bytes_per_token=kv_bytes)
+    return replace(bundle, context=shape.context, kv_bytes_per_token=kv_bytes)
 
 
 def write_graph(
@@ -187,20 +197,18 @@ def write_graph(
     return folder / GRAPH
 
 
-def request(
-    arch: Architecture, folder: Path, out: Path, plan: _Plan, config: Config
-) -> trt.Request:
-    inputs, outputs = ports(arch, plan.shape)
+def request(arch: Architecture, folder: Path, out: Path, choices: Choices) -> trt.Request:
+    inputs, outputs = ports(arch, choices.shape)
     return trt.Request(
-        builder=plan.builder,
+        builder=choices.builder,
         graph=folder / GRAPH,
         engine=out / ENGINE,
         cache=out / CACHE,
         inputs=inputs,
         outputs=outputs,
-        profiles=profiles(plan.shape),
-        capabilities=config.capability,
-        workspace_bytes=int(config.workspace_gib * 2**30),
+        profiles=profiles(choices.shape),
+        capabilities=choices.capabilities,
+        workspace_bytes=choices.workspace_bytes,
     )
 
 
@@ -253,20 +261,29 @@ def profiles(shape: Shape) -> tuple[trt.Profile, ...]:
 # --- what is possible -----------------------------------------------------------------------------
 
 
-def _plan(arch: Architecture, config: Config) -> _Plan:
+def _choices(source: Source, config: Config) -> Choices:
+    arch = source.architecture
     builder = "" if config.graph_only else _builder(config)
     form = _form(arch, config, builder)
     context = config.context or min(arch.context, _CONTEXT)
     if context > arch.context:
         raise UsageError(f"context is {context}, the model has {arch.context}")
-    shape = Shape(form, context, config.batch, min(config.chunk, context))
-    notes = [_about(form, builder, config)]
+    return Choices(
+        builder,
+        Shape(form, context, config.batch, min(config.chunk, context)),
+        _weights(source, config),
+        config.capability,
+        int(config.workspace_gib * 2**30),
+    )
+
+
+def _notes(arch: Architecture, config: Config, choices: Choices) -> Iterator[str]:
+    yield _about(choices)
     odd = [width for width in _widths(arch) if config.quant == "int4" and not block_of(width)]
     if odd:
-        notes.append(f"weights with {odd[0]} inputs are INT8: no block of INT4 divides that")
+        yield f"weights with {odd[0]} inputs are INT8: no block of INT4 divides that"
     if config.quant in ("fp16", "int8", "int4", "fp8") and arch.name == "gemma3":
-        notes.append("gemma3 was trained in bfloat16; if float16 overflows, take --quant bf16")
-    return _Plan(builder, shape, config.graph_only, tuple(notes))
+        yield "gemma3 was trained in bfloat16; if float16 overflows, take --quant bf16"
 
 
 def _weights(source: Source, config: Config) -> Weights:
@@ -346,11 +363,12 @@ def _version() -> tuple[int, ...]:
     return tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
 
 
-def _about(form: Form, builder: str, config: Config) -> str:
-    if config.graph_only:
+def _about(choices: Choices) -> str:
+    form = choices.shape.form
+    if choices.graph_only:
         return f"form {form}, the graph only: nothing runs it before it is built"
-    where = ", ".join(config.capability) or "the GPU of this machine"
-    return f"form {form}, built with {builder} for {where}; other devices refuse the engine"
+    where = ", ".join(choices.capabilities) or "the GPU of this machine"
+    return f"form {form}, built with {choices.builder} for {where}; other devices refuse the engine"
 
 
 def _widths(arch: Architecture) -> set[int]:

@@ -76,7 +76,7 @@ def build(request: Request) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         order, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         order.write_text(json.dumps(asdict(request), default=str))
-        command = [sys.executable, "-m", f"{__package__}._trt_child", str(order), str(answer)]
+        command = [sys.executable, "-m", f"{__package__}.child", str(order), str(answer)]
         # It prints on its own; all that matters comes back in the answer.
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if not answer.is_file():

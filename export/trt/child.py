@@ -1,7 +1,7 @@
 """The process in which TensorRT builds: `python -m edgereason.export.trt.child REQUEST ANSWER`.
 
 Parses the graph, compares its inputs and outputs with what was asked for, builds, writes the
-engine. The answer is a file: libraries print what they like. Only `_trt.build` starts it.
+engine. The answer is a file: libraries print what they like. Only `build.py` starts it.
 """
 
 from __future__ import annotations

@@ -10,22 +10,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.models.hub import resolve
 
-from ..reader import Reader
-from ..target import Progress
+from ..offline import Progress
+from ..windows import STEP, WINDOW, WindowReader, read_text, steps_of, windows_of
 from .imatrix import Imatrix, of_activations, write
 from .traces import Wanted, read_questions, sample
-
-if TYPE_CHECKING:
-    from edgereason._core import Engine
-
-WINDOW: Final = 512  # tokens of a plain text that are read together
-_ROWS: Final = 64  # the engine gives so many rows output; without output the last layer skips them
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,38 +89,17 @@ def collect(
 
     longest = max(map(len, traces), default=0)
     config = llamacpp.Config(
-        context=max(longest, WINDOW), sequences=_ROWS, batch=_ROWS, activations=True
+        context=max(longest, WINDOW), sequences=STEP, batch=STEP, activations=True
     )
-    engine = llamacpp.open(bundle, None, config)
+    engine = llamacpp.open(bundle, config)
     assert isinstance(engine, LlamaEngine)
     windows = [*traces, *windows_of(engine, plain, text.wanted.tokens)]
-    reader = Reader(engine)
+    reader = WindowReader(engine)
     total = sum(map(len, windows))
     done = 0
     for window in windows:
-        for begin in range(0, len(window), _ROWS):
-            part = window[begin : begin + _ROWS]
+        for begin, part in steps_of(window):  # without output the last layer skips rows
             reader.read(part, begin)
             done += len(part)
             progress("collecting", done, total)
     return of_activations(engine.activations(), text.names, total, WINDOW)
-
-
-def read_text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8") from None
-    if not text.strip():
-        raise UsageError(f"{path} is empty", "give a text of some thousand words")
-    return text
-
-
-def windows_of(engine: Engine, text: str, num_tokens: int, width: int = WINDOW) -> list[list[int]]:
-    """The first tokens of a text as windows, each with the token that every prompt starts with."""
-    start = [engine.bos] if engine.add_bos and engine.bos is not None else []
-    tokens = engine.tokenize(text)[:num_tokens]
-    step = width - len(start)
-    return [start + tokens[begin : begin + step] for begin in range(0, len(tokens), step)]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgereason.errors import BundleError, UsageError
 from edgereason.models import gguf
 
-from ..target import whole
+from ..offline import whole
 
 _SUMS: Final = ".in_sum2"
 _COUNTS: Final = ".counts"

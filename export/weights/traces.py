@@ -22,7 +22,7 @@ from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import prompt_tokens
 from edgereason.records import Budget, Request, Role, Sampling, StopReason, messages_of
 
-from ..target import Progress
+from ..offline import Progress
 
 if TYPE_CHECKING:
     from edgereason.runtime.reasoner import Handle, Reasoner

@@ -22,7 +22,7 @@ def test_genai_writes_what_the_engine_writes(tmp_path: Path) -> None:
     wrapped = tmp_path / "wrapped"
     wrapped.mkdir()
     wrap(folder, wrapped, threads=1, spin=False, context=256)
-    engine = module.open(open_bundle(folder), None, module.Config(threads=1, context=256))
+    engine = module.open(open_bundle(folder), module.Config(threads=1, context=256))
     tokens = engine.tokenize("he said that the sea was calm")
     _, _, written = Genai(wrapped, context=256).prompt_and_decode(tokens, 20)
     logits = feed(engine, 0, tokens)

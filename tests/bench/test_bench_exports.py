@@ -53,7 +53,7 @@ def test_results_are_kept_for_the_same_options(tmp_path: Path) -> None:
 
 def test_speeds_are_of_whole_prompts(tmp_path: Path) -> None:
     bundle = open_bundle(write_model(tmp_path / "tiny.gguf", "dense"))
-    engine = llamacpp.open(bundle, None, llamacpp.Config(context=256, sequences=1, batch=16))
+    engine = llamacpp.open(bundle, llamacpp.Config(context=256, sequences=1, batch=16))
     for num in (16, 37):  # whole steps, and a part of one
         prompt, decode = prompt_and_decode(engine, [7] * num, 5)
         assert prompt > 0

@@ -134,8 +134,8 @@ def test_damaged_models(cli: Cli, tmp_path: Path) -> None:
 def test_an_engine_that_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     open_whole = scripted.open
 
-    def open_broken(bundle: Any, profile: Any, config: scripted.Config) -> Any:
-        return open_whole(bundle, profile, replace(config, fail_at_step=20))
+    def open_broken(bundle: Any, config: scripted.Config) -> Any:
+        return open_whole(bundle, replace(config, fail_at_step=20))
 
     monkeypatch.setattr(scripted, "open", open_broken)
     ran = cli("run", QUESTION, "--strategy", "think", "--json")
@@ -144,7 +144,7 @@ def test_an_engine_that_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_not_enough_memory(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_large(bundle: Any, profile: Any, config: scripted.Config) -> Any:
+    def open_large(bundle: Any, config: scripted.Config) -> Any:
         raise errors.MemoryLimitError("the model needs 9 GiB, 2 GiB are free", "--context 1024")
 
     monkeypatch.setattr(scripted, "open", open_large)

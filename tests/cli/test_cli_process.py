@@ -33,10 +33,10 @@ from edgereason.engines import scripted
 
 fast = scripted.open
 
-def slow(bundle, profile, config):
+def slow(bundle, config):
     if "--json" in sys.argv:  # then nothing else tells that it has begun
         print("opening", file=sys.stderr, flush=True)
-    return fast(bundle, profile, replace(config, sleep_ms=40))
+    return fast(bundle, replace(config, sleep_ms=40))
 
 scripted.open = slow
 sys.exit(main())

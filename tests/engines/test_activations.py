@@ -28,7 +28,7 @@ def weights_of(path: Path) -> dict[str, NDArray[np.float32]]:
 def test_activations_are_those_of_the_model(tmp_path: Path) -> None:
     path = write_model(tmp_path / "tiny.gguf", "dense")
     config = llamacpp.Config(context=256, sequences=4, batch=64, activations=True)
-    engine = llamacpp.open(open_bundle(path), None, config)
+    engine = llamacpp.open(open_bundle(path), config)
     for begin, end in ((0, 4), (4, 8), (8, 10)):  # rows of several steps add up
         engine.decode([(0, pos, TOKENS[pos], True) for pos in range(begin, end)])
     found = engine.activations()
@@ -46,7 +46,7 @@ def test_activations_are_those_of_the_model(tmp_path: Path) -> None:
 def test_the_last_layer_counts_only_rows_with_output(tmp_path: Path) -> None:
     path = write_model(tmp_path / "tiny.gguf", "dense")
     config = llamacpp.Config(context=256, sequences=4, activations=True)
-    engine = llamacpp.open(open_bundle(path), None, config)
+    engine = llamacpp.open(open_bundle(path), config)
     engine.decode([(0, pos, 7, pos == 9) for pos in range(10)])
     counts = {name: entry[1].tolist() for name, entry in engine.activations().items()}
     assert counts["token_embd.weight"] == counts["blk.1.ffn_down.weight"] == [1]
@@ -55,6 +55,6 @@ def test_the_last_layer_counts_only_rows_with_output(tmp_path: Path) -> None:
 
 def test_engines_collect_only_when_asked(tmp_path: Path) -> None:
     path = write_model(tmp_path / "tiny.gguf", "dense")
-    engine = llamacpp.open(open_bundle(path), None, llamacpp.Config(context=256))
+    engine = llamacpp.open(open_bundle(path), llamacpp.Config(context=256))
     with pytest.raises(UsageError, match="does not collect"):
         engine.activations()

@@ -12,7 +12,7 @@ import pytest
 
 from edgereason.engines.graph import cuda
 from edgereason.engines.graph.cuda import CudaDevice
-from edgereason.engines.graph.pooled import Place
+from edgereason.engines.graph.device_executor import Place
 from edgereason.errors import EngineError, MemoryLimitError
 from support.places import ROOT
 

@@ -32,7 +32,7 @@ def model(tmp_path: Path) -> Path:
 
 def refusal(model: Path, **options: Any) -> EdgereasonError:
     with pytest.raises(EdgereasonError) as caught:
-        llamacpp.open(open_bundle(model), None, llamacpp.Config(**options))
+        llamacpp.open(open_bundle(model), llamacpp.Config(**options))
     return caught.value
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_went_away(model: Path) -> None:
     bundle = open_bundle(model)
     model.unlink()
     with pytest.raises(ModelNotFoundError, match=r"tiny\.gguf"):
-        llamacpp.open(bundle, None, llamacpp.Config())
+        llamacpp.open(bundle, llamacpp.Config())
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.999])
@@ -96,7 +96,7 @@ def test_a_file_that_was_cut(model: Path, kept: float) -> None:
     whole = model.read_bytes()
     model.write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(BundleError):
-        llamacpp.open(bundle, None, llamacpp.Config())
+        llamacpp.open(bundle, llamacpp.Config())
 
 
 def test_another_llama_cpp_than_it_was_built_for(
@@ -109,7 +109,7 @@ def test_another_llama_cpp_than_it_was_built_for(
 
 
 def test_libllama_is_quiet(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    engine = llamacpp.open(open_bundle(model), None, llamacpp.Config(context=256))
+    engine = llamacpp.open(open_bundle(model), llamacpp.Config(context=256))
     engine.decode([(0, 0, 1, True)])
     refusal(model, kv="q8_0")
     assert capfd.readouterr() == ("", "")

@@ -182,7 +182,7 @@ class TestFailures:
 class TestVocabulary:
     def test_is_that_of_the_same_gguf_with_weights(self, vocab: Path, tmp_path: Path) -> None:
         bundle = open_bundle(write_model(tmp_path / "tiny.gguf", "dense"))
-        whole = llamacpp.open(bundle, None, llamacpp.Config(context=256))
+        whole = llamacpp.open(bundle, llamacpp.Config(context=256))
         engine = engine_of(Sums(), vocab)
         text = "<|im_start|>user\nhe said 世界<|im_end|>"
         for parse in (True, False):

@@ -15,7 +15,7 @@ import pytest
 
 from edgereason import Reasoner, engines, strategies
 from edgereason.engines.graph.exported import GraphInfo
-from edgereason.engines.graph.ort import DeviceMemory, HostMemory
+from edgereason.engines.graph.ort_executors import DeviceMemory, HostMemory
 from edgereason.errors import (
     BundleError,
     EdgereasonError,
@@ -52,7 +52,7 @@ def bundle(original: Path, tmp_path: Path) -> Path:
 
 
 def opened(folder: Path, **options: Any) -> Any:
-    return engine_module.open(open_bundle(folder), None, engine_module.Config(**options))
+    return engine_module.open(open_bundle(folder), engine_module.Config(**options))
 
 
 def refusal(folder: Path, **options: Any) -> EdgereasonError:

@@ -27,7 +27,7 @@ from support.cli_runner import Cli
 from support.hf_models import build_model, save_tokenizer
 from support.prefix_rows import Floats, made_up, save
 
-SLOTS = 7
+POSITIONS = 7
 TRAINABLE = ("llama", "llama3", "qwen2", "qwen3", "smollm3")
 # KV in float16, whose rounding a random model blows up; ONNX keeps float32.
 CLOSE = {"gguf": 0.05, "onnx": 1e-4}
@@ -74,14 +74,14 @@ def expected(model: Any, kv: tuple[Floats, Floats], tokens: list[int]) -> Floats
 def test_an_engine_says_what_transformers_says(kind: str, target: str, tmp_path: Path) -> None:
     """Teacher-forced: a prompt at once, then token by token."""
     model = build_model(kind)
-    kv = made_up(model, SLOTS)
+    kv = made_up(model, POSITIONS)
     tokens = np.random.default_rng(4).integers(6, 390, 24).tolist()
     wanted = expected(model, kv, tokens)
     with Reasoner.open(str(exported(model, kind, tmp_path, target).path), context=256) as reasoner:
         engine = reasoner.engine
         engine.load_prefix(2, *kv)
-        assert engine.fork(2, 1, SLOTS)
-        rows = [(1, SLOTS + i, token, True) for i, token in enumerate(tokens)]
+        assert engine.fork(2, 1, POSITIONS)
+        rows = [(1, POSITIONS + i, token, True) for i, token in enumerate(tokens)]
         found = []
         for part in (rows[:8], *([row] for row in rows[8:])):
             engine.decode(part)
@@ -124,7 +124,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: Any, model: Any) ->
     for i in range(4):
         save(
             made.path / "prefixes" / f"p{i}.safetensors",
-            made_up(model, SLOTS + i, i),
+            made_up(model, POSITIONS + i, i),
             base_hash(made),
         )
     return open_bundle(made.path)
@@ -169,7 +169,7 @@ def test_requests_choose_their_prefix_and_share_it(bundle: Bundle, model: Any) -
         handles = [said(reasoner, f"{i} + 3", f"p{i % 4}") for i in range(16)]
         plain = said(reasoner, "1 + 3", "").result()
         answers = [handle.result() for handle in handles]
-        held = sum(prefix.num_slots for prefix in prefixes)
+        held = sum(prefix.num_positions for prefix in prefixes)
         until = time.monotonic() + 10  # the last requests are closed after they were answered
         while reasoner.stats()["num_free_cells"] < 1024 - held and time.monotonic() < until:
             time.sleep(0.01)
@@ -180,13 +180,13 @@ def test_requests_choose_their_prefix_and_share_it(bundle: Bundle, model: Any) -
             found = list(handle.chains[0][-1].tokens)
             assert shortfall(model, kvs[i % 4], prompt, found) < close
             assert shortfall(model, kvs[(i + 1) % 4], prompt, found) > close
-            assert answer.usage.prompt_tokens == prefix.num_slots + len(prompt)
-            assert answer.usage.cached_tokens >= prefix.num_slots
+            assert answer.usage.prompt_tokens == prefix.num_positions + len(prompt)
+            assert answer.usage.cached_tokens >= prefix.num_positions
         assert plain.usage.prompt_tokens == len(prompt_of(reasoner, "1 + 3"))
 
 
 def test_a_prefix_costs_its_cells_once(bundle: Bundle, model: Any) -> None:
-    """Fifteen sequences behind 200 slots, in a context that could not hold two copies."""
+    """Fifteen sequences behind 200 positions, in a context that could not hold two copies."""
     with Reasoner.open(str(bundle.path), context=256, sequences=16) as reasoner:
         engine = reasoner.engine
         engine.load_prefix(0, *made_up(model, 200))
@@ -222,13 +222,13 @@ def test_every_strategy_stands_behind_it(bundle: Bundle, strategy: str) -> None:
 
 
 def test_conversations_keep_their_prefix(bundle: Bundle) -> None:
-    """Parked KV begins with the slots, so that another prefix's is never taken."""
+    """Parked KV begins with the prefix, so that another prefix's is never taken."""
     with Reasoner.open(str(bundle.path), context=512, park_tokens=256) as reasoner:
         first = said(reasoner, "12 + 30", "p1", keep=True).result()
         other = said(reasoner, "12 + 30", "p2", keep=True).result()
         again = said(reasoner, "12 + 30", "p1", keep=True).result()
-        assert other.usage.cached_tokens == SLOTS + 2
-        assert again.usage.cached_tokens > SLOTS + 2
+        assert other.usage.cached_tokens == POSITIONS + 2
+        assert again.usage.cached_tokens > POSITIONS + 2
         assert first.answer == again.answer
 
 
@@ -333,10 +333,10 @@ def test_graphs_for_tensorrt_take_a_prefix(form: str, model: Any, tmp_path: Path
     """Through the twin that runs them on the CPU."""
     gguf = exported(model, "llama", tmp_path, "gguf")
     folder = trt_twin.export(gguf.path / "model.gguf", tmp_path / "trt", form)
-    engine = trt_twin.open_twin(open_bundle(folder), None, trt_twin.Config())
-    kv, tokens = made_up(model, SLOTS), list(range(40, 56))
+    engine = trt_twin.open_twin(open_bundle(folder), trt_twin.Config())
+    kv, tokens = made_up(model, POSITIONS), list(range(40, 56))
     engine.load_prefix(3, *kv)
-    assert engine.fork(3, 2, SLOTS)
-    engine.decode([(2, SLOTS + i, token, i > 8) for i, token in enumerate(tokens)])
+    assert engine.fork(3, 2, POSITIONS)
+    engine.decode([(2, POSITIONS + i, token, i > 8) for i, token in enumerate(tokens)])
     found = np.stack([engine.logits(i) for i in range(9, 16)])
     np.testing.assert_allclose(found, expected(model, kv, tokens)[9:], atol=0.1)

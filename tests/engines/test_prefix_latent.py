@@ -21,14 +21,14 @@ from edgereason.records import Sampling
 from support.latent_pair import LATENTS, QUESTIONS, Pair, open_pair, tokens_of
 from support.prefix_rows import made_up, save
 
-SLOTS = {"p0": 5, "p1": 9}
+POSITIONS = {"p0": 5, "p1": 9}
 
 
 @pytest.fixture(scope="module", params=["gguf", "onnx", "tensorrt-A"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Pair]:
     tmp = tmp_path_factory.mktemp(request.param)
     with open_pair(request.param, "llama", tmp, context=1024) as opened:
-        prefixes = {name: made_up(opened.model, slots, slots) for name, slots in SLOTS.items()}
+        prefixes = {name: made_up(opened.model, num, num) for name, num in POSITIONS.items()}
         for name, kv in prefixes.items():
             path = opened.path / "prefixes" / f"{name}.safetensors"
             save(path, kv, base_hash(open_bundle(opened.path)))
@@ -58,7 +58,7 @@ def test_the_same_tokens_as_a_loop_by_hand(pair: Pair, latents: int) -> None:
             assert pair.falls_short(question, said, latents + 1, prefix) > pair.tolerance
             usage = handle.result().usage
             assert usage.latent_tokens == latents
-            assert usage.prompt_tokens >= SLOTS[prefix] + len(pair.prompt(question))
+            assert usage.prompt_tokens >= POSITIONS[prefix] + len(pair.prompt(question))
 
 
 def test_a_vote_shares_the_prefix_and_the_thought(pair: Pair) -> None:
@@ -118,7 +118,7 @@ def test_more_than_the_context_holds_at_once(pair: Pair) -> None:
         ]
         together = [tokens_of(handle) for handle in handles]
         cells = [handle.result().usage.peak_cells for handle in handles]
-        assert sum(cells) - sum(SLOTS[prefix] for _, prefix in asked) > 256
+        assert sum(cells) - sum(POSITIONS[prefix] for _, prefix in asked) > 256
         rows = zip(asked, handles, together, alone, strict=True)
         for (question, prefix), handle, said, expected in rows:
             answer = handle.result()
@@ -126,7 +126,7 @@ def test_more_than_the_context_holds_at_once(pair: Pair) -> None:
             latents = answer.usage.latent_tokens
             assert thought.reason == ("stop" if latents == LATENTS else "context")
             assert answered.reason != "context"
-            assert answer.usage.cached_tokens >= SLOTS[prefix]
+            assert answer.usage.cached_tokens >= POSITIONS[prefix]
             short = pair.falls_short(question, said, latents, prefix)
             assert short < max(pair.tolerance, 0.01)
             if pair.tolerance < 0.01 and latents == LATENTS:
@@ -134,4 +134,4 @@ def test_more_than_the_context_holds_at_once(pair: Pair) -> None:
         until = time.monotonic() + 10  # the last requests are closed after they were answered
         while reasoner.stats()["num_active"] and time.monotonic() < until:
             time.sleep(0.01)
-        assert reasoner.stats()["num_free_cells"] == 256 - sum(SLOTS.values())
+        assert reasoner.stats()["num_free_cells"] == 256 - sum(POSITIONS.values())

@@ -14,7 +14,7 @@ import pytest
 
 from edgereason.engines import tensorrt
 from edgereason.engines.graph.exported import GraphInfo, Sizes
-from edgereason.engines.graph.kv import Slots
+from edgereason.engines.graph.kv import PooledModel
 from edgereason.errors import (
     BundleError,
     EdgereasonError,
@@ -23,7 +23,7 @@ from edgereason.errors import (
     UsageError,
 )
 from edgereason.export.sources.open import open_source
-from edgereason.export.weights.matrices import Weights
+from edgereason.export.weights.for_tensorrt import Weights
 from edgereason.models.bundle import Bundle, open_bundle
 from support import trt_twin
 from support.tiny_models import write_model
@@ -42,20 +42,20 @@ def twin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return path
 
 
-def _slots(path: Path) -> Slots:
+def _pooled(path: Path) -> PooledModel:
     pooled, info = trt_twin.executor(path, Sizes(CONTEXT, SEQS, CONTEXT))
-    return Slots(
+    return PooledModel(
         pooled,
-        num_slots=SEQS,
+        num_seats=SEQS,
         capacity=CONTEXT,
         num_vocab=info.num_vocab,
         num_embd=info.num_embd,
     )
 
 
-def _decode(slots: Slots, rows: list[tuple[int, int, int, bool]]) -> np.ndarray:
+def _decode(model: PooledModel, rows: list[tuple[int, int, int, bool]]) -> np.ndarray:
     seqs, positions, tokens, outputs = zip(*rows, strict=True)
-    logits, _ = slots.decode(
+    logits, _ = model.decode(
         np.array(seqs, np.int32),
         np.array(positions, np.int32),
         np.array(tokens, np.int32),
@@ -66,18 +66,18 @@ def _decode(slots: Slots, rows: list[tuple[int, int, int, bool]]) -> np.ndarray:
     return logits[: sum(outputs)].copy()
 
 
-def _fresh(slots: Slots, tokens: list[int]) -> np.ndarray:
+def _fresh(model: PooledModel, tokens: list[int]) -> np.ndarray:
     """The logits after `tokens`, from scratch; its sequence is SEQS - 1."""
     last = len(tokens) - 1
-    said = _decode(slots, [(SEQS - 1, i, token, i == last) for i, token in enumerate(tokens)])
-    slots.trim(SEQS - 1, 0)
+    said = _decode(model, [(SEQS - 1, i, token, i == last) for i, token in enumerate(tokens)])
+    model.trim(SEQS - 1, 0)
     return said[0]
 
 
 @pytest.mark.parametrize("seed", range(25))  # times four twins: a hundred
 def test_any_order_of_operations_equals_recomputing(twin: Path, seed: int) -> None:
     rng = random.Random(seed)
-    slots, scratch = _slots(twin), _slots(twin)
+    model, scratch = _pooled(twin), _pooled(twin)
     held: dict[int, list[int]] = {seq: [] for seq in range(SEQS)}
     checked = 0
     for _ in range(24):
@@ -92,34 +92,34 @@ def test_any_order_of_operations_equals_recomputing(twin: Path, seed: int) -> No
                     rows.append((each, len(held[each]), token, i == num - 1))
                     held[each].append(token)
                 expected.append(list(held[each]))
-            for said, tokens in zip(_decode(slots, rows), expected, strict=True):
+            for said, tokens in zip(_decode(model, rows), expected, strict=True):
                 np.testing.assert_allclose(said, _fresh(scratch, tokens), atol=TOLERANCE)
                 checked += 1
         elif act == "fork":
             target = rng.randrange(SEQS)
             if held[seq] and not held[target]:
                 length = rng.randint(1, len(held[seq]))
-                slots.fork(seq, target, length)
+                model.fork(seq, target, length)
                 held[target] = held[seq][:length]
         elif act == "save" and held[seq]:
-            data = slots.save(seq)
-            slots.trim(seq, 0)
-            slots.load(seq, len(held[seq]), data)
+            data = model.save(seq)
+            model.trim(seq, 0)
+            model.load(seq, len(held[seq]), data)
         elif held[seq]:
             length = rng.randrange(len(held[seq])) if act == "trim" else 0
-            slots.trim(seq, length)
+            model.trim(seq, length)
             del held[seq][length:]
     assert checked > 5
 
 
 def test_embeddings_and_rows_that_nobody_wants(twin: Path) -> None:
     """A sequence of embeddings beside one of tokens says what the same tokens say."""
-    slots = _slots(twin)
+    model = _pooled(twin)
     table = np.random.default_rng(0).standard_normal((4, 64)).astype(np.float32)
 
     def feed(seq: int, embeddings: np.ndarray, outputs: list[bool]) -> np.ndarray:
         num = len(outputs)
-        logits, _ = slots.decode(
+        logits, _ = model.decode(
             np.full(num, seq, np.int32),
             np.arange(num, dtype=np.int32),
             np.full(num, -1, np.int32),
@@ -131,7 +131,7 @@ def test_embeddings_and_rows_that_nobody_wants(twin: Path) -> None:
 
     assert feed(0, table[:3], [False] * 3).shape == (0, VOCAB)
     whole = feed(1, table, [False, False, False, True])
-    rest, _ = slots.decode(
+    rest, _ = model.decode(
         np.array([0, 2], np.int32),
         np.array([3, 0], np.int32),
         np.array([-1, 7], np.int32),
@@ -140,7 +140,7 @@ def test_embeddings_and_rows_that_nobody_wants(twin: Path) -> None:
     )
     assert rest is not None
     np.testing.assert_allclose(rest[0], whole[0], atol=TOLERANCE)
-    np.testing.assert_allclose(rest[1], _fresh(slots, [7]), atol=TOLERANCE)
+    np.testing.assert_allclose(rest[1], _fresh(model, [7]), atol=TOLERANCE)
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_it_says_that_it_needs_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("edgereason.engines.graph.trt_library.num_gpus", lambda: 0)
     bundle = _bundle(tmp_path / "b")
     with pytest.raises(UnsupportedError) as caught:
-        tensorrt.open(bundle, None, tensorrt.Config())
+        tensorrt.open(bundle, tensorrt.Config())
     assert "needs an NVIDIA GPU and its driver, and this machine has none" in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -180,7 +180,7 @@ def test_without_a_driver_no_library_is_loaded(tmp_path: Path) -> None:
         "from edgereason.models.bundle import open_bundle\n"
         "from edgereason.engines import tensorrt\n"
         "from edgereason.errors import UnsupportedError\n"
-        "try:\n    tensorrt.open(open_bundle(sys.argv[1]), None, tensorrt.Config())\n"
+        "try:\n    tensorrt.open(open_bundle(sys.argv[1]), tensorrt.Config())\n"
         "except UnsupportedError:\n    pass\n"
         "print(sorted(n for n in sys.modules if n.startswith(('tensorrt', 'onnx'))))\n"
     )
@@ -206,7 +206,7 @@ def test_a_bundle_that_cannot_be_run_is_refused_before_a_gpu_is_asked_for(
     facts: dict[str, Any], error: type[EdgereasonError], says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=says):
-        tensorrt.open(_bundle(tmp_path / "b", **facts), None, tensorrt.Config())
+        tensorrt.open(_bundle(tmp_path / "b", **facts), tensorrt.Config())
 
 
 def _info(form: str) -> GraphInfo:

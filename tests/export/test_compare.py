@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgereason.errors import UnsupportedError
-from edgereason.export.compare.models import compare, open_engines
+from edgereason.export.compare.logits import compare, open_engines
 from edgereason.models.bundle import Bundle, open_bundle
 from support.cli_runner import Cli
 from support.tiny_models import write_model

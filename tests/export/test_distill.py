@@ -16,7 +16,7 @@ transformers = pytest.importorskip("transformers", reason="the decoder is compar
 pytest.importorskip("gguf", reason="models are read with it")
 
 from edgereason.errors import UnsupportedError, UsageError
-from edgereason.export.job import Job, run
+from edgereason.export.job import Job, export
 from edgereason.export.prefixes.demos import Demo, encode
 from edgereason.export.prefixes.distill import Options, distill, drawn
 from edgereason.export.prefixes.torch_decoder import KNOWN, Decoder
@@ -132,11 +132,11 @@ def test_prompts_are_those_of_the_runtime(llama: Path) -> None:
 def test_exports_carry_the_hash_of_what_they_were_made_of(llama: Path, tmp_path: Path) -> None:
     with open_source(llama) as source:
         first = source.base_hash
-        made = run(Job("gguf", tmp_path / "f16", {"quant": "f16"}), source, quiet).bundle
+        made = export(source, Job("gguf", tmp_path / "f16", {"quant": "f16"})).bundle
     assert base_hash(made) == base_hash(open_bundle(tmp_path / "f16" / "model.gguf")) == first
     with open_source(tmp_path / "f16") as source:
         assert source.base_hash == first
-        again = run(Job("gguf", tmp_path / "q8", {"quant": "q8_0"}), source, quiet).bundle
+        again = export(source, Job("gguf", tmp_path / "q8", {"quant": "q8_0"})).bundle
     assert base_hash(again) == first
 
 

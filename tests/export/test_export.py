@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="models are made with torch")
@@ -21,18 +24,17 @@ pytest.importorskip("gguf", reason="the extra `export`")
 
 from edgereason import registry
 from edgereason.errors import DiskError, ModelNotFoundError, UsageError
-from edgereason.export import job
-from edgereason.export.job import Job, plan, run
+from edgereason.export import job, workshop
+from edgereason.export.job import Job, export, plan, run
+from edgereason.export.sources import open as opening
+from edgereason.export.sources.gguf import GgufSource
+from edgereason.export.sources.hugging_face import HuggingFaceSource
 from edgereason.export.sources.open import open_source
-from edgereason.export.target import Plan
 from edgereason.export.targets import gguf as target
+from edgereason.export.weights import imatrix
 from edgereason.models.bundle import MANIFEST, open_bundle
 from support import hf_models
 from support.cli_runner import Cli
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Progress that nobody looks at."""
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +93,78 @@ def test_a_bundle_is_quantized(cli: Cli, model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        ("export", "--to", "gguf", "--quant", "q8_0"),
+        ("export", "model", "--to", "onnx", "--quant", "int4", "--imatrix"),
+        ("export", "--to", "tensorrt", "--quant", "int4", "--set", "graph_only=true", "--imatrix"),
+        ("export", "quantize", "--to", "q4_0"),
+    ],
+    ids=lambda line: " ".join(line[:4]),
+)
+def test_a_source_is_opened_once_and_planned_once(
+    cli: Cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: tuple[str, ...]
+) -> None:
+    command = [word for word in line[:2] if not word.startswith("-")]
+    given = [*line[len(command) :]]
+    if command[-1] == "quantize":
+        model = export(model, Job("gguf", tmp_path / "f16", {"quant": "f16"})).bundle.path
+    if given[-1] == "--imatrix":
+        sums = {"blk.0.ffn_up.weight": np.ones((1, 64), np.float32)}
+        counts = {"blk.0.ffn_up.weight": np.ones(1, np.int64)}
+        imatrix.write(imatrix.Imatrix(sums, counts, {}), tmp_path / "i.gguf")
+        given.append(str(tmp_path / "i.gguf"))
+    target = "gguf" if command[-1] == "quantize" else given[given.index("--to") + 1]
+    calls: Counter[str] = Counter()
+    for module, name in (
+        (opening, "open_source"),
+        (job, "plan"),
+        (job, "check_prefixes"),
+        (registry.load("edgereason.export.targets", target), "check"),
+        (imatrix, "read"),
+        (HuggingFaceSource, "__init__"),
+        (GgufSource, "__init__"),
+    ):
+        count(monkeypatch, calls, module, name)
+    ran = cli(*command, str(model), *given, "--out", str(tmp_path / "out"))
+    assert (ran.code, ran.err.count("error")) == (0, 0)
+    assert {name: num for name, num in calls.items() if name != "read"} == {
+        "open_source": 1,
+        "plan": 1,
+        "check_prefixes": 1,
+        "check": 1,
+        "__init__": 1,
+    }
+    assert calls["read"] == given.count("--imatrix")
+
+
+def count(monkeypatch: pytest.MonkeyPatch, calls: Counter[str], owner: Any, name: str) -> None:
+    called = getattr(owner, name)
+
+    def counted(*args: Any, **more: Any) -> Any:
+        calls[name] += 1
+        return called(*args, **more)
+
+    monkeypatch.setattr(owner, name, counted)
+
+
+def test_a_folder_that_is_called_like_a_model_is_told_apart(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nano").mkdir()
+    ran = cli("export", "nano", "--quant", "f16", "--out", "out")
+    assert ran.code == 3
+    assert "nano is a folder here that has no config.json" in ran.err
+    assert "the name of a model as well" in ran.err
+    (place,) = re.findall(r"for that model give (\S+);", ran.err)
+    assert cli("export", place, "--quant", "f16", "--out", "out").code == 0
+    assert open_bundle(tmp_path / "out").architecture == "llama"
+    other = cli("export", "./nano", "--quant", "f16", "--out", "two")
+    assert other.err.startswith("error: nano is no model: it has no config.json")
+
+
+@pytest.mark.parametrize(
     ("args", "words"),
     [
         (["--quant", "q4_k_mm"], "did you mean 'q4_k_m'"),
@@ -116,14 +190,14 @@ def test_out_must_be_given_and_empty(cli: Cli, model: Path, tmp_path: Path) -> N
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
-    export = ["export", str(model), "--quant", "f32", "--out", str(out)]
-    assert "is not empty" in cli(*export).err
-    assert "bundles only" in cli(*export, "--force").err
+    line = ["export", str(model), "--quant", "f32", "--out", str(out)]
+    assert "is not empty" in cli(*line).err
+    assert "bundles only" in cli(*line, "--force").err
     assert names(out) == ["thesis.txt"]
     (out / "thesis.txt").unlink()
-    assert cli(*export).code == 0
-    assert cli(*export).code == 2
-    assert cli(*export[:3], "q8_0", *export[4:], "--force").code == 0
+    assert cli(*line).code == 0
+    assert cli(*line).code == 2
+    assert cli(*line[:3], "q8_0", *line[4:], "--force").code == 0
     assert open_bundle(out).quantization == "Q8_0"
     assert names(tmp_path) == ["out"]
 
@@ -186,7 +260,7 @@ def test_a_disk_that_fills_up_leaves_nothing_to_open(
 
     monkeypatch.setattr(target, "_encoded", full)
     with open_source(model) as source, pytest.raises(DiskError, match="disk is full"):
-        run(Job("gguf", out, {"quant": "f16"}), source, quiet)
+        export(source, Job("gguf", out, {"quant": "f16"}))
     assert names(tmp_path) == []
 
 
@@ -203,10 +277,10 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
         raise Killed
 
     if stage == "unquantized":
-        monkeypatch.setattr("edgereason.export.weights.libllama.quantize", die)
+        monkeypatch.setattr("edgereason.export.libllama.quantize", die)
     else:
-        monkeypatch.setattr(job, "write_bundle", die)
-    monkeypatch.setattr(job, "_clear", lambda part, unfinished_only=False: None)
+        monkeypatch.setattr(workshop, "write_bundle", die)
+    monkeypatch.setattr(workshop, "_clear", lambda part, unfinished_only=False: None)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +293,7 @@ def test_the_next_run_goes_on(
     with monkeypatch.context() as patched, open_source(model) as source:
         killed_after(patched, stage)
         with pytest.raises(BaseException, match=r"^$"):
-            run(job, source, quiet)
+            export(source, job)
     part = tmp_path / ".out.part"
     assert there in names(part)
     stamp = (part / there).stat().st_mtime_ns
@@ -228,7 +302,7 @@ def test_the_next_run_goes_on(
     (part / ".model.gguf.part").write_bytes(b"half")
     stages: set[str] = set()
     with open_source(model) as source:
-        result = run(job, source, lambda stage, done, total: stages.add(stage))
+        result = export(source, job, lambda stage, done, total: stages.add(stage))
     assert result.resumed == (there,)
     assert "writing f32" not in stages
     assert names(tmp_path) == ["out"]
@@ -244,9 +318,9 @@ def test_another_job_does_not_go_on_with_it(
     with monkeypatch.context() as patched, open_source(model) as source:
         killed_after(patched, "unquantized")
         with pytest.raises(BaseException, match=r"^$"):
-            run(Job("gguf", out, {"quant": "q4_0"}), source, quiet)
+            export(source, Job("gguf", out, {"quant": "q4_0"}))
     with open_source(model) as source:
-        result = run(Job("gguf", out, {"quant": "q4_1"}), source, quiet)
+        result = export(source, Job("gguf", out, {"quant": "q4_1"}))
     assert result.resumed == ()
     assert result.bundle.quantization == "Q4_1"
 
@@ -256,10 +330,10 @@ def test_only_one_export_writes_there(model: Path, tmp_path: Path) -> None:
 
     def second(stage: str, done: int, total: int) -> None:
         with open_source(model) as other, pytest.raises(UsageError, match="another export"):
-            run(job, other, quiet)
+            export(other, job)
 
     with open_source(model) as source:
-        run(job, source, second)
+        export(source, job, second)
 
 
 @pytest.mark.model
@@ -293,7 +367,7 @@ def test_files_of_a_bundle_stay_in_their_folder(
     """A manifest that names a file elsewhere is refused, by `inspect` and as a source, too."""
     out = tmp_path / "out"
     with open_source(model) as source:
-        run(Job("gguf", out, {"quant": "f32"}), source, quiet)
+        export(source, Job("gguf", out, {"quant": "f32"}))
     manifest = json.loads((out / MANIFEST).read_text())
     manifest["files"][0]["path"] = "../../etc/passwd"
     (out / MANIFEST).write_text(json.dumps(manifest))
@@ -305,17 +379,15 @@ def test_a_plan_is_near_what_comes(model: Path, tmp_path: Path) -> None:
     for quant in ("f32", "f16", "q8_0", "q4_0"):
         out = tmp_path / quant
         with open_source(model) as source:
-            planned: Plan = plan(Job("gguf", out, {"quant": quant}), source)
-            run(Job("gguf", out, {"quant": quant}), source, quiet)
+            planned = plan(Job("gguf", out, {"quant": quant}), source)
+            run(planned)
         real = os.path.getsize(out / "model.gguf")
-        assert planned.files["model.gguf"] == pytest.approx(real, rel=0.25)
+        assert planned.plan.files["model.gguf"] == pytest.approx(real, rel=0.25)
 
 
 def test_numbers_that_f16_cannot_hold_are_refused(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgereason.export.sources.hugging_face import HuggingFaceSource
-
     plain = HuggingFaceSource.tensor
 
     def large(self: HuggingFaceSource, name: str) -> Any:
@@ -323,5 +395,5 @@ def test_numbers_that_f16_cannot_hold_are_refused(
 
     monkeypatch.setattr(HuggingFaceSource, "tensor", large)
     with open_source(model) as source, pytest.raises(UsageError, match="f16 cannot"):
-        run(Job("gguf", tmp_path / "out", {"quant": "f16"}), source, quiet)
+        export(source, Job("gguf", tmp_path / "out", {"quant": "f16"}))
     assert names(tmp_path) == []

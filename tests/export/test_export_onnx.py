@@ -33,7 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _write(folder: Path, out: Path, **options: Any) -> Bundle:
     with open_source(folder) as source:
-        return target.write(source, out, target.Config(**options), lambda *_: None)
+        plan = target.check(source, target.Config(**options))
+        return target.write(source, out, plan, lambda *_: None)
 
 
 def _check(folder: Path, **options: Any) -> Plan:
@@ -74,10 +75,10 @@ def test_few_bits_are_the_weights_that_are_stored(tmp_path: Path, kind: str, qua
     """Against the f32 graph of a source that gives the dequantized weights."""
     folder = save_model(tmp_path / "source", kind)
     with open_source(folder) as source:
-        config = target.Config(quant=quant)
-        quantizer = target._quantizer(source, config, lambda *_: None)
+        plan = target.check(source, target.Config(quant=quant))
+        quantizer = target._quantizer(source, plan.choices, lambda *_: None)
         (tmp_path / "few").mkdir()
-        target.write(source, tmp_path / "few", config, lambda *_: None)
+        target.write(source, tmp_path / "few", plan, lambda *_: None)
         read = source.tensor
 
         def dequantized(name: str) -> Floats:
@@ -86,7 +87,8 @@ def test_few_bits_are_the_weights_that_are_stored(tmp_path: Path, kind: str, qua
 
         source.tensor = dequantized  # type: ignore[method-assign]
         (tmp_path / "full").mkdir()
-        target.write(source, tmp_path / "full", target.Config(quant="f32"), lambda *_: None)
+        exact = target.check(source, target.Config(quant="f32"))
+        target.write(source, tmp_path / "full", exact, lambda *_: None)
         ids = list(range(40, 60))
         few = _logits(tmp_path / "few", source, ids)
         full = _logits(tmp_path / "full", source, ids)
@@ -124,8 +126,8 @@ def test_importance_moves_the_weights_that_matter(folder: Path, tmp_path: Path) 
     for which, options in (("plain", {}), ("driven", {"imatrix": tmp_path / "some.gguf"})):
         (tmp_path / which).mkdir()
         with open_source(folder) as source:
-            config = target.Config(quant="int4", **options)
-            blocks = target._quantizer(source, config, lambda *_: None)(name, weight)
+            plan = target.check(source, target.Config(quant="int4", **options))
+            blocks = target._quantizer(source, plan.choices, lambda *_: None)(name, weight)
         assert blocks is not None
         errors[which] = float((driven * (weight - blocks.dequantized()) ** 2).sum())
     assert errors["driven"] < 0.9 * errors["plain"]
@@ -147,8 +149,9 @@ def test_weights_that_no_part_uses_are_refused(folder: Path, tmp_path: Path) -> 
         names, shape = source.names(), source.shape
         source.names = lambda: (*names, extra)  # type: ignore[method-assign]
         source.shape = lambda name: (4,) if name == extra else shape(name)  # type: ignore[method-assign]
+        plan = target.check(source, target.Config(quant="f32"))
         with pytest.raises(UnsupportedError, match=r"uses blk\.0\.attn_sinks\.weight"):
-            target.write(source, tmp_path, target.Config(quant="f32"), lambda *_: None)
+            target.write(source, tmp_path, plan, lambda *_: None)
     assert not (tmp_path / target.MODEL).exists()
 
 

@@ -16,7 +16,7 @@ from edgereason.export.sources.open import open_source
 from edgereason.export.targets import tensorrt
 from edgereason.export.trt import build
 from edgereason.export.weights import imatrix
-from edgereason.export.weights.matrices import Weights
+from edgereason.export.weights.for_tensorrt import Weights
 from edgereason.models.bundle import open_bundle, write_bundle
 from support.tiny_models import write_model
 from support.trt_graphs import write
@@ -67,7 +67,7 @@ def test_a_bundle_is_built_for_devices_that_are_not_here(
     stages: list[str] = []
     with open_source(model) as source:
         plan = tensorrt.check(source, config)
-        bundle = tensorrt.write(source, tmp_path, config, lambda stage, *_: stages.append(stage))
+        bundle = tensorrt.write(source, tmp_path, plan, lambda stage, *_: stages.append(stage))
     written = write_bundle(bundle, tmp_path)
     assert written.engine == "tensorrt"
     assert written.quantization == quant.upper()
@@ -115,7 +115,7 @@ def test_fp8_builds_where_the_device_has_it(model: Path, tmp_path: Path) -> None
 def test_the_graph_of_another_runtime_is_refused(model: Path, tmp_path: Path) -> None:
     from edgereason.export.graph.builder import Graph
     from edgereason.export.graph.decoder import write_decoder
-    from edgereason.export.graph.ort import OPSET, OrtDialect
+    from edgereason.export.graph.ort_dialect import OPSET, OrtDialect
 
     request = _request(model, tmp_path / "m", "A", "fp16", "8.6")
     other = tmp_path / "ort"
@@ -177,7 +177,7 @@ def test_without_a_builder_the_graph_is_written_only_when_it_is_asked_for(
             tensorrt.check(source, _config())
         config = _config(graph_only=True, capability=())
         plan = tensorrt.check(source, config)
-        bundle = tensorrt.write(source, tmp_path, config, lambda *_: None)
+        bundle = tensorrt.write(source, tmp_path, plan, lambda *_: None)
     written = write_bundle(bundle, tmp_path)
     assert {file.path for file in written.files} == set(plan.files)
     assert json.loads((tmp_path / "tensorrt.json").read_text())["form"] == "A"
@@ -213,7 +213,8 @@ def test_activations_are_rounded_by_the_ranges_of_an_imatrix(
     config = _config(graph_only=True, quant="int8", activations=True, imatrix=file)
     (tmp_path / "out").mkdir()
     with open_source(model) as source:
-        tensorrt.write(source, tmp_path / "out", config, lambda *_: None)
+        plan = tensorrt.check(source, config)
+        tensorrt.write(source, tmp_path / "out", plan, lambda *_: None)
     graph = onnx.load(tmp_path / "out" / "model.onnx", load_external_data=False).graph
     assert [node.op_type for node in graph.node].count("QuantizeLinear") == 1
     with pytest.raises(UsageError, match="ranges must be known"):

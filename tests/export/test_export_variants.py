@@ -14,7 +14,7 @@ pytest.importorskip("onnx", reason="the extra `export`")
 
 from edgereason.errors import BundleError
 from edgereason.export import job
-from edgereason.export.job import Job, plan, run
+from edgereason.export.job import Job, plan
 from edgereason.export.job import export as export_model
 from edgereason.export.sources.open import open_source
 from edgereason.models import hub
@@ -26,7 +26,7 @@ TARGETS: dict[str, dict[str, Any]] = {
     "onnx": {"quant": "f32"},
     "tensorrt": {"graph_only": True},
 }
-PREFIXES = [f"prefixes/operator-{slots}.safetensors" for slots in (128, 32, 8)]
+PREFIXES = [f"prefixes/operator-{num}.safetensors" for num in (128, 32, 8)]
 
 
 def export(model: str | Path, target: str, out: Path) -> Bundle:
@@ -63,13 +63,13 @@ def test_a_run_that_was_cut_has_the_prefixes_of_the_next(
 ) -> None:
     out = tmp_path / "out"
     with monkeypatch.context() as broken:
-        broken.setattr(job, "_publish", lambda *_: 1 / 0)
+        broken.setattr(job, "publish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             export("nano", "gguf", out)
     assert not out.exists()
     with open_source("nano") as source:
         source.prefixes = source.prefixes[:1]
-        result = run(Job("gguf", out, TARGETS["gguf"]), source, lambda *_: None)
+        result = export_model(source, Job("gguf", out, TARGETS["gguf"]))
     assert result.resumed == ("model.gguf",)
     assert [path.name for path in (out / "prefixes").iterdir()] == ["operator-128.safetensors"]
 

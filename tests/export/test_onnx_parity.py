@@ -33,7 +33,8 @@ class Pair:
         self.torch = build_model(kind)
         with open_source(save_model(folder / "source", kind)) as source:
             self.arch = source.architecture
-            target.write(source, folder, target.Config(quant="f32"), lambda *_: None)
+            plan = target.check(source, target.Config(quant="f32"))
+            target.write(source, folder, plan, lambda *_: None)
         self.graph = Graph(folder / target.MODEL, self.arch)
 
     def tokens(self, num: int, seed: int = 0) -> list[int]:

@@ -25,7 +25,7 @@ KL = {"int8": 0.02, "int4_mixed": 0.2, "int4": 0.4}  # round to nearest everywhe
 def _export(path: Path, out: Path, quant: str) -> Graph:
     with open_source(path) as source:
         planned = target.check(source, target.Config(quant=quant, context=256))
-        target.write(source, out, target.Config(quant=quant, context=256), lambda *_: None)
+        target.write(source, out, planned, lambda *_: None)
     size = (out / target.DATA).stat().st_size
     assert size == pytest.approx(planned.files[target.DATA], rel=0.02)
     return Graph(out / target.MODEL, source.architecture)

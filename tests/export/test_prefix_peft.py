@@ -19,7 +19,7 @@ from edgereason.models.prefix_file import read_prefix
 from support.cli_runner import Cli
 from support.hf_models import save_model
 
-LAYERS, HEADS, SLOTS, WIDTH = 2, 2, 3, 16
+LAYERS, HEADS, POSITIONS, WIDTH = 2, 2, 3, 16
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def save_adapter(folder: Path, tensors: dict[str, Any], **config: Any) -> Path:
     folder.mkdir(exist_ok=True)
-    told = {"peft_type": "PREFIX_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": SLOTS}
+    told = {"peft_type": "PREFIX_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": POSITIONS}
     told |= {"num_layers": LAYERS, "token_dim": HEADS * WIDTH, "base_model_name_or_path": "x"}
     (folder / "adapter_config.json").write_text(json.dumps({**told, **config}), "utf-8")
     save_file(tensors, folder / "adapter_model.safetensors")
@@ -38,23 +38,23 @@ def save_adapter(folder: Path, tensors: dict[str, Any], **config: Any) -> Path:
 
 def rows() -> Any:
     return torch.randn(
-        SLOTS, 2 * LAYERS * HEADS * WIDTH, generator=torch.Generator().manual_seed(1)
+        POSITIONS, 2 * LAYERS * HEADS * WIDTH, generator=torch.Generator().manual_seed(1)
     )
 
 
 def test_lands_where_peft_puts_it(base: Path, tmp_path: Path, cli: Cli) -> None:
-    """PEFT: view [batch, slots, 2 * layers, heads, width], permute to [2 * layers, batch, heads,
-    slots, width], pairs of which are a layer's keys and values."""
+    """PEFT: view [batch, positions, 2 * layers, heads, width], permute to [2 * layers, batch,
+    heads, positions, width], pairs of which are a layer's keys and values."""
     adapter = save_adapter(tmp_path / "adapter", {"prompt_embeddings": rows()})
     out = tmp_path / "p.safetensors"
     told = cli(
         "export", "prefix", str(adapter), "--base", str(base), "--out", str(out), "--json"
     ).json
-    assert told["slots"] == SLOTS
+    assert told["slots"] == POSITIONS
     made = read_prefix(out)
     with open_source(base) as source:
         assert made.base == source.base_hash
-    layers = rows()[None].view(1, SLOTS, 2 * LAYERS, HEADS, WIDTH).permute(2, 0, 3, 1, 4)
+    layers = rows()[None].view(1, POSITIONS, 2 * LAYERS, HEADS, WIDTH).permute(2, 0, 3, 1, 4)
     for i in range(LAYERS):
         for found, wanted in ((made.keys[i], layers[2 * i]), (made.values[i], layers[2 * i + 1])):
             np.testing.assert_array_equal(found, wanted[0].half().float().numpy())
@@ -72,10 +72,10 @@ def models(base: Path, tmp_path: Path) -> tuple[Path, Path]:
         ({}, {"task_type": "SEQ_2_SEQ_LM"}, (2, "was trained for 'SEQ_2_SEQ_LM'")),
         ({}, {"num_virtual_tokens": 4}, (3, "says 4 tokens")),
         ({}, {"num_layers": 3}, (3, "in 3 layers")),
-        ({"prompt_embeddings": torch.zeros(SLOTS, 5)}, {}, (3, "has 5 numbers")),
-        ({"prompt_embeddings": torch.zeros(SLOTS)}, {}, (3, "has shape (3,)")),
+        ({"prompt_embeddings": torch.zeros(POSITIONS, 5)}, {}, (3, "has 5 numbers")),
+        ({"prompt_embeddings": torch.zeros(POSITIONS)}, {}, (3, "has shape (3,)")),
         ({"other": torch.zeros(3)}, {}, (3, "holds other")),
-        ({"prompt_embeddings": torch.full((SLOTS, 128), torch.nan)}, {}, (3, "float16 cannot")),
+        ({"prompt_embeddings": torch.full((POSITIONS, 128), torch.nan)}, {}, (3, "float16 cannot")),
     ],
 )
 def test_unfit_adapters(

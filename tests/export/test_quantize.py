@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgereason.export.weights.quantize import packed, quantize
+from edgereason.export.weights.blocks import packed, quantize
 
 Floats = NDArray[np.float32]
 

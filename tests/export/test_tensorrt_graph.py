@@ -11,7 +11,7 @@ import pytest
 
 from edgereason.export.sources.base import Source
 from edgereason.export.sources.open import open_source
-from edgereason.export.weights.matrices import Weights
+from edgereason.export.weights.for_tensorrt import Weights
 from support import hf_models
 from support.trt_graphs import GraphRun, write
 

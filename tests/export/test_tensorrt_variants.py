@@ -15,7 +15,7 @@ pytest.importorskip("onnx", reason="the extra `export`")
 pytest.importorskip("onnxruntime", reason="runs the graph")
 
 from edgereason.bench.suites.variants import problems
-from edgereason.export.job import Job, export, run
+from edgereason.export.job import Job, export
 from edgereason.export.sources.open import open_source
 from edgereason.models.bundle import verify
 from edgereason.records import Sampling
@@ -68,7 +68,7 @@ def test_it_compiles_ahead_of_time(model: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="it builds without a GPU: pip install '.[parity]'")
     with open_source(model) as source:
         job = Job("tensorrt", tmp_path / model, {"capability": ("8.6", "12.0")})
-        bundle = run(job, source, lambda *_: None).bundle
+        bundle = export(source, job).bundle
         assert bundle.variant == source.variant
         assert len(source.prefixes) == sum("prefixes/" in file.path for file in bundle.files)
     verify(bundle)

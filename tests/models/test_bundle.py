@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "made"
     made.mkdir()
     described = open_bundle(write_gguf(made / "tiny.gguf", metadata(QWEN3)))
-    write_bundle(replace(described, name="tiny", step_costs={"orin": {"decode_ms": 5.5}}), made)
+    write_bundle(replace(described, name="tiny"), made)
     return made
 
 
@@ -83,11 +83,18 @@ def test_a_folder_comes_back_as_it_was_written(folder: Path) -> None:
     assert bundle.name == "tiny"
     assert bundle.reasoning.kind is Kind.MARKER
     assert bundle.reasoning.off.variables == {"enable_thinking": False}
-    assert bundle.step_costs == {"orin": {"decode_ms": 5.5}}
     assert bundle.files[0].sha256 == sha256_of(folder / "tiny.gguf")
     assert model_file(bundle) == folder / "tiny.gguf"
     assert write_bundle(bundle, folder) == bundle
     assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "tiny.gguf"]
+
+
+def test_manifests_with_keys_that_nothing_reads_any_more_still_open(folder: Path) -> None:
+    bundle = open_bundle(folder)
+    old = {"variant_options": {}, "step_costs": {"orin": {"decode_ms": 5.5}}}
+    assert open_bundle(change(folder, **old)) == bundle
+    write_bundle(bundle, folder)
+    assert not set(old) & set(json.loads((folder / MANIFEST).read_text()))
     assert json.loads(json.dumps(to_dict(bundle)))["reasoning"]["kind"] == "marker"
 
 

@@ -17,10 +17,10 @@ from support.gguf_files import write_gguf
 BASE = "ab" * 32
 
 
-def prefix(layers: int = 2, heads: int = 2, slots: int = 3, width: int = 4) -> Prefix:
+def prefix(layers: int = 2, heads: int = 2, positions: int = 3, width: int = 4) -> Prefix:
     draw = np.random.default_rng(0)
     parts = [
-        [draw.normal(size=(heads, slots, width)).astype(np.float16).astype(np.float32)] * layers
+        [draw.normal(size=(heads, positions, width)).astype(np.float16).astype(np.float32)] * layers
         for _ in range(2)
     ]
     return Prefix("skill", BASE, *parts, "a task", {"steps": 7})

@@ -63,7 +63,7 @@ class Case:
         more = {"hidden": True, "threads": 1}
         known = {key: value for key, value in more.items() if key in self.module.Config.__slots__}
         chosen = {"context": 256, "sequences": 8, "batch": 64, **known, **options}
-        engine: Engine = self.module.open(self.bundle, None, self.module.Config(**chosen))
+        engine: Engine = self.module.open(self.bundle, self.module.Config(**chosen))
         engine.set_threads(1)
         return engine
 
@@ -96,7 +96,8 @@ def export_onnx(model: Path, folder: Path, quant: str) -> Path:
 
     folder.mkdir()
     with open_source(model) as source:
-        bundle = onnx.write(source, folder, onnx.Config(quant=quant), lambda *_: None)
+        plan = onnx.check(source, onnx.Config(quant=quant))
+        bundle = onnx.write(source, folder, plan, lambda *_: None)
         write_bundle(replace(bundle, name="tiny"), folder)
     return folder
 

@@ -45,7 +45,7 @@ FORMS: Final = {
 }
 
 KV = tuple[Any, Any]
-"""Keys and values, numpy [layers, kv_heads, slots, head_dim]."""
+"""Keys and values, numpy [layers, kv_heads, num_positions, head_dim]."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from edgereason.models.prefix_file import Prefix, write_prefix
 Floats = NDArray[np.float32]
 
 
-def made_up(model: Any, slots: int, seed: int = 0) -> tuple[Floats, Floats]:
-    """Keys and values [layers, kv_heads, slots, head_dim]: a real cache, and something beside."""
+def made_up(model: Any, num_positions: int, seed: int = 0) -> tuple[Floats, Floats]:
+    """Keys and values [layers, kv_heads, num_positions, head_dim]: a real cache, and a bit more."""
     draw = np.random.default_rng(seed)
-    ids = torch.from_numpy(draw.integers(6, 390, (1, slots)))
+    ids = torch.from_numpy(draw.integers(6, 390, (1, num_positions)))
     with torch.no_grad():
         layers = model(ids, use_cache=True).past_key_values.layers
     parts = [

@@ -13,7 +13,7 @@ import onnxruntime
 
 from edgereason.export.sources.base import Architecture, Source
 from edgereason.export.targets import tensorrt
-from edgereason.export.weights.matrices import Weights
+from edgereason.export.weights.for_tensorrt import Weights
 
 Cache = dict[str, np.ndarray]
 CONTEXT = 64

@@ -19,6 +19,7 @@ import pytest
 
 from edgereason.engines import tensorrt
 from edgereason.engines.base import ALL_CAPS
+from edgereason.engines.graph.device_executor import DeviceExecutor, Place
 from edgereason.engines.graph.exported import (
     GraphInfo,
     Sizes,
@@ -26,8 +27,7 @@ from edgereason.engines.graph.exported import (
     make_engine,
     read_info,
 )
-from edgereason.engines.graph.ort import ports
-from edgereason.engines.graph.pooled import Place, PooledGraph
+from edgereason.engines.graph.ort_executors import ports
 from edgereason.models.bundle import Bundle, model_file, write_bundle
 
 
@@ -113,12 +113,12 @@ def _info(path: Path) -> GraphInfo:
     return read_info(path, metadata, ports(session.get_inputs()), ports(session.get_outputs()))
 
 
-def executor(path: Path, sizes: Sizes) -> tuple[PooledGraph, GraphInfo]:
+def executor(path: Path, sizes: Sizes) -> tuple[DeviceExecutor, GraphInfo]:
     info, device = _info(path), HostDevice()
-    return PooledGraph(OrtGraph(_session(path), device, info), device, info, sizes), info
+    return DeviceExecutor(OrtGraph(_session(path), device, info), device, info, sizes), info
 
 
-def open_twin(bundle: Bundle, _profile: object, config: Config) -> Any:
+def open_twin(bundle: Bundle, config: Config) -> Any:
     context = choose_context(config.context, _info(model_file(bundle)))
     sizes = Sizes(context, config.sequences, config.batch)
     pooled, info = executor(model_file(bundle), sizes)
@@ -149,7 +149,7 @@ def export(model: Path, folder: Path, form: Any, context: int = 256) -> Path:
     folder.mkdir()
     config = target.Config(form=form, context=context, graph_only=True)
     with open_source(model) as source:
-        bundle = target.write(source, folder, config, lambda *_: None)
+        bundle = target.write(source, folder, target.check(source, config), lambda *_: None)
     assert json.loads((folder / "tensorrt.json").read_text())["form"] == form
     write_bundle(bundle, folder)
     return folder

@@ -179,9 +179,9 @@ def test_a_saved_model_is_a_llama_of_transformers(tmp_path: Path) -> None:
 
 def test_the_exported_words_cut_every_piece_as_libllama_does(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="writes GGUF")
+    from edgereason.export.libllama import tokenize
+    from edgereason.export.metadata import write_vocabulary
     from edgereason.export.sources.open import open_source
-    from edgereason.export.sources.vocabulary import write_vocabulary
-    from edgereason.export.weights.libllama import tokenize
 
     folder.save(tiny(), WORDS, tmp_path / "nano")
     with open_source(tmp_path / "nano") as source:
@@ -352,7 +352,7 @@ def test_an_unknown_mode_and_a_foreign_checkpoint_are_refused(tmp_path: Path) ->
 
 def test_the_commands_of_the_page_exist() -> None:
     text = (ROOT / "docs" / "nano.md").read_text(encoding="utf-8")
-    lines = re.findall(r"-m edgereason\.export\.recipes\.nano (.*?)[`\n]", text)
+    lines = re.findall(r"-m edgereason\.training\.nano (.*?)[`\n]", text)
     assert len(lines) == 17
     group: Any = typer.main.get_command(commands.app)
     for line in lines:

@@ -15,7 +15,7 @@ from edgereason.cli._screen import console
 from edgereason.cli._stages import stages
 
 if TYPE_CHECKING:
-    from edgereason.export.compare.models import Difference
+    from edgereason.export.compare.logits import Difference
 
 
 def command(
@@ -29,9 +29,9 @@ def command(
 ) -> None:
     """Compare the logits of two models on a text: the second as seen from the first."""
     from edgereason.errors import UsageError
-    from edgereason.export.compare.models import compare, open_engines
+    from edgereason.export.compare.logits import compare, open_engines
     from edgereason.export.compare.sample_text import TEXT
-    from edgereason.export.weights.calibrate import read_text, windows_of
+    from edgereason.export.windows import read_text, windows_of
     from edgereason.models.bundle import open_bundle
     from edgereason.models.hub import resolve
 

@@ -21,14 +21,14 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Read a PEFT adapter of kind PREFIX_TUNING into a prefix for --prefix."""
+    from edgereason.export.offline import needs_extra
     from edgereason.export.prefixes.peft import convert
     from edgereason.export.sources.open import open_source
-    from edgereason.export.target import needs_extra
 
     with needs_extra(), open_source(base) as source:
         made = convert(adapter, source, out, force=force)
     if as_json:
-        told = {"path": str(out), "name": made.name, "base": made.base, "slots": made.num_slots}
+        told = {"path": str(out), "name": made.name, "base": made.base, "slots": made.num_positions}
         print(json.dumps(told))
     else:
-        print(f"{out}: {made.num_slots} slots for weights {made.base[:12]}")
+        print(f"{out}: {made.num_positions} slots for weights {made.base[:12]}")

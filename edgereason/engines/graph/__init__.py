@@ -1,3 +1,4 @@
-"""Decoder graphs that were exported:
-their KV, their executors. What engines over such graphs share.
+"""Decoder graphs, the running side: their KV, their executors. What engines over such graphs share.
+
+`export/graph/` is the writing side.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any, Final
 
-from edgereason.engines.graph.pooled import Place
+from edgereason.engines.graph.device_executor import Place
 from edgereason.errors import EngineError, MemoryLimitError
 
 _OUT_OF_MEMORY: Final = 2

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edgereason.engines.base import ALL_CAPS
-from edgereason.engines.graph.kv import Executor, Slots
+from edgereason.engines.graph.kv import Executor, PooledModel
 from edgereason.errors import BundleError, MemoryLimitError, UsageError
 
 if TYPE_CHECKING:
@@ -171,16 +171,16 @@ def make_engine(
     """The native engine over an executor whose pool has `sizes`."""
     from edgereason import _core
 
-    slots = Slots(
+    model = PooledModel(
         executor,
-        num_slots=sizes.sequences,
+        num_seats=sizes.sequences,
         capacity=sizes.context,
         num_vocab=info.num_vocab,
         num_embd=info.num_embd,
     )
     weights = [f"{file.path} {file.size_bytes} {file.sha256}" for file in bundle.files]
     return _core.HostEngine(
-        slots,
+        model,
         vocabulary(bundle),
         caps=ALL_CAPS.value,
         num_vocab=info.num_vocab,

@@ -1,9 +1,10 @@
-"""KV bookkeeping for graphs that have none: which sequence lies where in a pool of slots.
+"""KV bookkeeping for graphs that have none: which sequence lies where in a pool of seats.
 
-A pool holds, per layer, keys and values as [slots, kv_heads, capacity, head_dim]. A slot is the KV
-of one sequence, valid up to its length; what lies behind is garbage. One run of the graph covers a
-window of neighbouring slots: idle slots inside it compute a row for nothing, which lands behind
-their length. An `Executor` does what touches memory. Knows no library and no device.
+A pool holds, per layer, keys and values as [seats, kv_heads, capacity, head_dim]. A seat has
+`capacity` cells, those of one sequence, valid up to its length; what lies behind is garbage. One
+run of the graph covers a window of neighbouring seats: idle seats inside it compute a row for
+nothing, which lands behind their length. An `Executor` does what touches memory. Knows no library
+and no device.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the graph over the slots `first`, `first + 1`, ...
+    """One run of the graph over the seats `first`, `first + 1`, ...
 
     Attributes:
-        past: [batch], tokens that each slot of the window has; new KV goes right behind them, and
+        past: [batch], tokens that each seat of the window has; new KV goes right behind them, and
             fits. A view of what changes after the run.
         tokens: [batch, length]; -1 where the embedding is taken. `length` is 1 where `batch` is
             more.
@@ -48,35 +49,35 @@ class Executor(Protocol):
         """Runs the graph and fills `run.logits` and `run.hidden`."""
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """The first `length` tokens of one slot into another."""
+        """The first `length` tokens of one seat into another."""
 
-    def read(self, slot: int, length: int) -> bytes:
+    def read(self, seat: int, length: int) -> bytes:
         """The KV of the first `length` tokens."""
 
-    def write(self, slot: int, length: int, data: bytes) -> None:
+    def write(self, seat: int, length: int, data: bytes) -> None:
         """What `read` gave, for the same length."""
 
 
-class Slots:
-    """A `HostModel` over an executor: sequences to slots, steps to runs."""
+class PooledModel:
+    """A `HostModel` over an executor: sequences to seats, steps to runs."""
 
     def __init__(
         self,
         executor: Executor,
         *,
-        num_slots: int,
+        num_seats: int,
         capacity: int,
         num_vocab: int,
         num_embd: int,
     ) -> None:
         self._executor = executor
         self._capacity = capacity
-        self._slot_of: dict[int, int] = {}
-        self._used = [False] * num_slots
-        self._length = np.zeros(num_slots, np.int32)  # of each slot; 0 where it is free
+        self._seat_of: dict[int, int] = {}
+        self._used = [False] * num_seats
+        self._length = np.zeros(num_seats, np.int32)  # of each seat; 0 where it is free
         # The results of a step, and those of a run whose rows lie apart in it.
-        self._logits = np.zeros((num_slots, num_vocab), np.float32)
-        self._hidden = np.zeros((num_slots, num_embd), np.float32)
+        self._logits = np.zeros((num_seats, num_vocab), np.float32)
+        self._hidden = np.zeros((num_seats, num_embd), np.float32)
         self._apart = (np.zeros_like(self._logits), np.zeros_like(self._hidden))
 
     # -- the calls of a HostModel ------------------------------------------------------------------
@@ -93,69 +94,69 @@ class Slots:
         rows_of: dict[int, list[int]] = {}
         for row, seq in enumerate(seqs.tolist()):
             rows_of.setdefault(seq, []).append(row)
-        slots = {seq: self._slot(seq) for seq in rows_of}
-        single = {slots[seq]: rows[0] for seq, rows in rows_of.items() if len(rows) == 1}
-        # These come first: their windows may lie over slots that the others have yet to write to.
+        seats = {seq: self._seat(seq) for seq in rows_of}
+        single = {seats[seq]: rows[0] for seq, rows in rows_of.items() if len(rows) == 1}
+        # These come first: their windows may lie over seats that the others have yet to write to.
         if single:
             single = self._gather(single)
             for window in self._windows(sorted(single)):
-                table = np.array([[single.get(slot, -1)] for slot in window])
+                table = np.array([[single.get(seat, -1)] for seat in window])
                 self._run(step, window.start, table)
         for seq, rows in rows_of.items():
             if len(rows) > 1:
-                self._run(step, slots[seq], np.array([rows]))
+                self._run(step, seats[seq], np.array([rows]))
         for seq, rows in rows_of.items():
-            self._length[self._slot_of[seq]] += len(rows)
+            self._length[self._seat_of[seq]] += len(rows)
         return self._logits, self._hidden
 
     def fork(self, source: int, target: int, length: int) -> None:
-        slot = self._slot(target)
-        self._executor.copy(self._slot_of[source], slot, length)
-        self._length[slot] = length
+        seat = self._seat(target)
+        self._executor.copy(self._seat_of[source], seat, length)
+        self._length[seat] = length
 
     def trim(self, seq: int, length: int) -> None:
         if length:
-            self._length[self._slot_of[seq]] = length
+            self._length[self._seat_of[seq]] = length
         else:
-            self._free(self._slot_of.pop(seq))
+            self._free(self._seat_of.pop(seq))
 
     def save(self, seq: int) -> bytes:
-        slot = self._slot_of[seq]
-        return self._executor.read(slot, int(self._length[slot]))
+        seat = self._seat_of[seq]
+        return self._executor.read(seat, int(self._length[seat]))
 
     def load(self, seq: int, length: int, data: bytes) -> None:
-        slot = self._slot(seq)
-        self._executor.write(slot, length, data)
-        self._length[slot] = length
+        seat = self._seat(seq)
+        self._executor.write(seat, length, data)
+        self._length[seat] = length
 
     def set_threads(self, num_threads: int) -> None:
         """Never called: a graph's threads are fixed when it is opened."""
 
-    # -- slots -------------------------------------------------------------------------------------
+    # -- seats -------------------------------------------------------------------------------------
 
-    def _slot(self, seq: int) -> int:
-        slot = self._slot_of.get(seq)
-        if slot is None:
-            slot = self._slot_of[seq] = self._used.index(False)
-            self._used[slot] = True
-        return slot
+    def _seat(self, seq: int) -> int:
+        seat = self._seat_of.get(seq)
+        if seat is None:
+            seat = self._seat_of[seq] = self._used.index(False)
+            self._used[seat] = True
+        return seat
 
-    def _free(self, slot: int) -> None:
-        self._used[slot] = False
-        self._length[slot] = 0
+    def _free(self, seat: int) -> None:
+        self._used[seat] = False
+        self._length[seat] = 0
 
     def _gather(self, rows: dict[int, int]) -> dict[int, int]:
-        """Moves slots (the keys) together where a window around them would be mostly idle."""
-        num_slots, width = len(self._used), _most_wide(len(rows))
+        """Moves seats (the keys) together where a window around them would be mostly idle."""
+        num_seats, width = len(self._used), _most_wide(len(rows))
         if max(rows) - min(rows) < width:
             return rows
         best: tuple[int, int, list[tuple[int, int]]] | None = None
-        for first in range(num_slots - width + 1):
+        for first in range(num_seats - width + 1):
             window = range(first, first + width)
-            outside = [slot for slot in rows if slot not in window]
-            holes = [slot for slot in window if not self._used[slot]]
+            outside = [seat for seat in rows if seat not in window]
+            holes = [seat for seat in window if not self._used[seat]]
             if len(outside) <= len(holes):
-                cost = sum(int(self._length[slot]) for slot in outside)
+                cost = sum(int(self._length[seat]) for seat in outside)
                 best = min(best or (cost + 1, 0, []), (cost, first, [*zip(outside, holes)]))  # noqa: B905  # holes may be more
         moved = {}
         for source, target in best[2] if best else ():
@@ -163,21 +164,21 @@ class Slots:
             self._length[target], self._used[target] = self._length[source], True
             self._free(source)
             moved[source] = target
-        self._slot_of = {seq: moved.get(slot, slot) for seq, slot in self._slot_of.items()}
-        return {moved.get(slot, slot): row for slot, row in rows.items()}
+        self._seat_of = {seq: moved.get(seat, seat) for seq, seat in self._seat_of.items()}
+        return {moved.get(seat, seat): row for seat, row in rows.items()}
 
-    def _windows(self, slots: list[int]) -> list[range]:
-        """Covers `slots`, which are sorted. An idle slot that is full has no room for a dummy."""
-        windows = [range(slots[0], slots[0] + 1)]
+    def _windows(self, seats: list[int]) -> list[range]:
+        """Covers `seats`, which are sorted. An idle seat that is full has no room for a dummy."""
+        windows = [range(seats[0], seats[0] + 1)]
         num = 1
-        for slot in slots[1:]:
+        for seat in seats[1:]:
             start, stop = windows[-1].start, windows[-1].stop
-            blocked = (self._length[stop:slot] >= self._capacity).any()
-            if blocked or slot - start >= _most_wide(num + 1):
-                windows.append(range(slot, slot + 1))
+            blocked = (self._length[stop:seat] >= self._capacity).any()
+            if blocked or seat - start >= _most_wide(num + 1):
+                windows.append(range(seat, seat + 1))
                 num = 1
             else:
-                windows[-1] = range(start, slot + 1)
+                windows[-1] = range(start, seat + 1)
                 num += 1
         return windows
 
@@ -185,7 +186,7 @@ class Slots:
 
     def _run(self, step: _Step, first: int, table: NDArray[np.int64]) -> None:
         """One run of the graph; `table` [batch, length] names the row of the step at each place, -1
-        where a slot idles."""
+        where a seat idles."""
         there = table >= 0
         tokens = np.where(there, step.tokens[table], 0)
         embeddings = None
@@ -223,6 +224,6 @@ class _Step:
 
 
 def _most_wide(num: int) -> int:
-    """Slots that a window for `num` rows may have: another run reads all weights once more, an idle
-    slot costs the work of a row."""
+    """Seats that a window for `num` rows may have: another run reads all weights once more, an idle
+    seat costs the work of a row."""
     return num + num // 2

@@ -2,7 +2,7 @@
 which builds ahead of time without one.
 
 The driver is asked before a library is imported, because they may crash where there is none. Knows
-no graph and no engine.
+no graph and no engine: those who build and those who run ask here.
 """
 
 from __future__ import annotations

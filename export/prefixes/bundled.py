@@ -1,4 +1,4 @@
-"""The prefixes that come with a model go with every export of it, as they are.
+"""Prefixes that come with a model go with every export of it, as they are.
 
 They are trained for weights, not for a format. Knows no target.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 from edgereason.models.bundle import File
 from edgereason.models.prefix_file import FOLDER, check_base, read_prefix
 
+from ..offline import whole
 from ..sources.base import Source
-from ..target import whole
 
 
 def check_prefixes(source: Source) -> dict[str, int]:

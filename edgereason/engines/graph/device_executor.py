@@ -45,7 +45,7 @@ class Graph(Protocol):
         """Runs on the device's stream: reads inputs and writes outputs where they lie."""
 
 
-class PooledGraph:
+class DeviceExecutor:
     """An `Executor`. The pool has, for each of `info.kv_names`, [sequences, kv_heads, context,
     head_dim]."""
 
@@ -53,9 +53,9 @@ class PooledGraph:
         self._graph, self._device, self._info = graph, device, info
         self._row = info.head_dim * info.kv_dtype.itemsize
         self._pitch = sizes.context * self._row  # from one head to the next
-        self._slot = info.num_kv_heads * self._pitch
+        self._seat_bytes = info.num_kv_heads * self._pitch
         device.enter()
-        self._pool = [device.allocate(sizes.sequences * self._slot) for _ in info.kv_names]
+        self._pool = [device.allocate(sizes.sequences * self._seat_bytes) for _ in info.kv_names]
         rows = max(sizes.batch, sizes.sequences)
         widths = {
             "input_ids": 8 * rows,
@@ -97,25 +97,27 @@ class PooledGraph:
     def copy(self, source: int, target: int, length: int) -> None:
         self._device.enter()
         for address in self._pool:
-            of, to = (Place(address + slot * self._slot, self._pitch) for slot in (source, target))
+            of, to = (
+                Place(address + seat * self._seat_bytes, self._pitch) for seat in (source, target)
+            )
             self._device.copy(to, of, length * self._row, self._info.num_kv_heads)
         self._device.synchronize()
 
-    def read(self, slot: int, length: int) -> bytes:
+    def read(self, seat: int, length: int) -> bytes:
         data = np.empty((len(self._pool), self._info.num_kv_heads, length * self._row), np.uint8)
         self._device.enter()
         for address, part in zip(self._pool, data, strict=True):
-            there = Place(address + slot * self._slot, self._pitch)
+            there = Place(address + seat * self._seat_bytes, self._pitch)
             self._device.copy(_host(part), there, length * self._row, self._info.num_kv_heads)
         self._device.synchronize()
         return data.tobytes()
 
-    def write(self, slot: int, length: int, data: bytes) -> None:
+    def write(self, seat: int, length: int, data: bytes) -> None:
         shape = (len(self._pool), self._info.num_kv_heads, length * self._row)
         parts = np.frombuffer(data, np.uint8).reshape(shape)
         self._device.enter()
         for address, part in zip(self._pool, parts, strict=True):
-            there = Place(address + slot * self._slot, self._pitch)
+            there = Place(address + seat * self._seat_bytes, self._pitch)
             self._device.copy(there, _host(part), length * self._row, self._info.num_kv_heads)
         self._device.synchronize()
 
@@ -127,11 +129,11 @@ class PooledGraph:
         return there, array.shape
 
     def _in_place(self, run: Run) -> Tensors:
-        """Kind B: past and present are the window's slots."""
+        """Kind B: past and present are the window's seats."""
         info, batch = self._info, len(run.tokens)
         shape = (batch, info.num_kv_heads, self._pitch // self._row, info.head_dim)
         return {
-            f"{side}.{name}": (address + run.first * self._slot, shape)
+            f"{side}.{name}": (address + run.first * self._seat_bytes, shape)
             for side in ("past_key_values", "present")
             for name, address in zip(info.kv_names, self._pool, strict=True)
         }
@@ -149,7 +151,7 @@ class PooledGraph:
                 tensors[f"{side}.{name}"] = (base + i * width, shape)
         for name, address in zip(info.kv_names, self._pool, strict=True):
             to = Place(tensors[f"past_key_values.{name}"][0], past * self._row)
-            of = Place(address + run.first * self._slot, self._pitch)
+            of = Place(address + run.first * self._seat_bytes, self._pitch)
             self._device.copy(to, of, past * self._row, heads)
         return tensors
 
@@ -161,7 +163,7 @@ class PooledGraph:
             base, _ = tensors[f"present.{name}"]
             for b in range(batch):
                 of = Place(base + b * heads * total + past * self._row, total)
-                begin = (run.first + b) * self._slot + int(run.past[b]) * self._row
+                begin = (run.first + b) * self._seat_bytes + int(run.past[b]) * self._row
                 self._device.copy(
                     Place(address + begin, self._pitch), of, length * self._row, heads
                 )

@@ -1,7 +1,7 @@
 """libllama's quantizer and tokenizer, each run in a child process: the library may abort.
 
-    python -m edgereason.export.weights.libllama quantize IN OUT FILE_TYPE THREADS [IMATRIX]
-    python -m edgereason.export.weights.libllama tokenize GGUF < texts.json
+    python -m edgereason.export.libllama quantize IN OUT FILE_TYPE THREADS [IMATRIX]
+    python -m edgereason.export.libllama tokenize GGUF < texts.json
 
 The child ends with its parent, however that ends: it holds the other end of a pipe.
 """
@@ -21,7 +21,7 @@ from typing import IO, Any, Final
 
 from edgereason.errors import EngineError, UsageError
 
-from ..target import Progress
+from .offline import Progress
 
 _STEP: Final = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 _BUFFER_BYTES: Final = 128 << 20  # of rows that the quantizer holds at once
@@ -87,7 +87,7 @@ def tokenize(model: Path, texts: Sequence[str]) -> list[list[int]]:
 
 
 def _start(arguments: Sequence[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "edgereason.export.weights.libllama", *arguments]
+    command = [sys.executable, "-m", "edgereason.export.libllama", *arguments]
     logged = subprocess.PIPE if arguments[0] == "quantize" else subprocess.DEVNULL
     return subprocess.Popen(
         command,
@@ -138,7 +138,7 @@ def _entries(path: Path) -> Any:
     """The importance of each weight as libllama takes it: an array that ends without a name."""
     import llama_cpp
 
-    from .imatrix import read
+    from .weights.imatrix import read
 
     imatrix = read(path)
     entries = (llama_cpp.llama_model_imatrix_data * (len(imatrix.sums) + 1))()

@@ -46,51 +46,51 @@ def make_executor(session: InferenceSession, info: GraphInfo, sizes: Sizes) -> E
 
 
 class Memory(Protocol):
-    """The pool: one buffer [slots, kv_heads, capacity, head_dim] for each of `info.kv_names`.
+    """The pool: one buffer [seats, kv_heads, capacity, head_dim] for each of `info.kv_names`.
 
     Attributes:
         device: as onnxruntime calls it.
         addresses: of each buffer, on that device.
-        slot_bytes: of one buffer.
+        seat_bytes: of one buffer.
     """
 
     device: str
     addresses: list[int]
-    slot_bytes: int
+    seat_bytes: int
 
     def copy(self, source: int, target: int, length: int) -> None: ...
-    def read(self, slot: int, length: int) -> bytes: ...
-    def write(self, slot: int, length: int, data: bytes) -> None: ...
+    def read(self, seat: int, length: int) -> bytes: ...
+    def write(self, seat: int, length: int, data: bytes) -> None: ...
 
 
 class HostMemory:
     """A pool in numpy arrays. Zeros, which the system hands out when they are first touched: what
-    lies behind a slot's length must at least be finite."""
+    lies behind a seat's length must at least be finite."""
 
     device = "cpu"
 
     def __init__(self, info: GraphInfo, shape: tuple[int, int, int, int]) -> None:
         self.arrays = [np.zeros(shape, info.kv_dtype) for _ in info.kv_names]
         self.addresses = [array.ctypes.data for array in self.arrays]
-        self.slot_bytes = math.prod(shape[1:]) * info.kv_dtype.itemsize
+        self.seat_bytes = math.prod(shape[1:]) * info.kv_dtype.itemsize
 
     def copy(self, source: int, target: int, length: int) -> None:
         for array in self.arrays:
             array[target, :, :length] = array[source, :, :length]
 
-    def read(self, slot: int, length: int) -> bytes:
-        return b"".join(array[slot, :, :length].tobytes() for array in self.arrays)
+    def read(self, seat: int, length: int) -> bytes:
+        return b"".join(array[seat, :, :length].tobytes() for array in self.arrays)
 
-    def write(self, slot: int, length: int, data: bytes) -> None:
+    def write(self, seat: int, length: int, data: bytes) -> None:
         _, heads, _, width = self.arrays[0].shape
         parts = np.frombuffer(data, self.arrays[0].dtype)
         for array, part in zip(self.arrays, np.split(parts, len(self.arrays)), strict=True):
-            array[slot, :, :length] = part.reshape(heads, length, width)
+            array[seat, :, :length] = part.reshape(heads, length, width)
 
 
 class DeviceMemory:
     """A pool on a device. Bytes move by a graph of one Identity, which onnxruntime runs where they
-    are: whole slots, whatever their length."""
+    are: whole seats, whatever their length."""
 
     def __init__(self, info: GraphInfo, shape: tuple[int, int, int, int], device: str) -> None:
         from onnxruntime import InferenceSession, OrtValue
@@ -103,37 +103,37 @@ class DeviceMemory:
             for _ in info.kv_names
         ]
         self.addresses = [value.data_ptr() for value in self._values]
-        self.slot_bytes = math.prod(shape[1:]) * info.kv_dtype.itemsize
+        self.seat_bytes = math.prod(shape[1:]) * info.kv_dtype.itemsize
         provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
         self._mover = InferenceSession(_identity(info.kv_dtype), providers=[provider])
 
     def copy(self, source: int, target: int, length: int) -> None:
         for address in self.addresses:
             self._move(
-                (self.device, address + source * self.slot_bytes),
-                (self.device, address + target * self.slot_bytes),
+                (self.device, address + source * self.seat_bytes),
+                (self.device, address + target * self.seat_bytes),
             )
 
-    def read(self, slot: int, length: int) -> bytes:
+    def read(self, seat: int, length: int) -> bytes:
         staged = np.empty(self._shape[1:], self._dtype)
         parts = []
         for address in self.addresses:
-            there = (self.device, address + slot * self.slot_bytes)
+            there = (self.device, address + seat * self.seat_bytes)
             self._move(there, ("cpu", staged.ctypes.data))
             parts.append(staged[:, :length].tobytes())
         return b"".join(parts)
 
-    def write(self, slot: int, length: int, data: bytes) -> None:
+    def write(self, seat: int, length: int, data: bytes) -> None:
         _, heads, _, width = self._shape
         staged = np.zeros(self._shape[1:], self._dtype)
         parts = np.split(np.frombuffer(data, self._dtype), len(self.addresses))
         for address, part in zip(self.addresses, parts, strict=True):
             staged[:, :length] = part.reshape(heads, length, width)
-            there = (self.device, address + slot * self.slot_bytes)
+            there = (self.device, address + seat * self.seat_bytes)
             self._move(("cpu", staged.ctypes.data), there)
 
     def _move(self, source: tuple[str, int], target: tuple[str, int]) -> None:
-        """One slot of one buffer."""
+        """One seat of one buffer."""
         binding = self._mover.io_binding()
         shape = [math.prod(self._shape[1:])]
         binding.bind_input("x", source[0], 0, self._dtype, shape, source[1])
@@ -177,11 +177,11 @@ class Bound:
     def copy(self, source: int, target: int, length: int) -> None:
         self._memory.copy(source, target, length)
 
-    def read(self, slot: int, length: int) -> bytes:
-        return self._memory.read(slot, length)
+    def read(self, seat: int, length: int) -> bytes:
+        return self._memory.read(seat, length)
 
-    def write(self, slot: int, length: int, data: bytes) -> None:
-        self._memory.write(slot, length, data)
+    def write(self, seat: int, length: int, data: bytes) -> None:
+        self._memory.write(seat, length, data)
 
     def _bind(self, run: Run, batch: int, length: int) -> Any:
         """The binding of the window: its KV is bound once, the rest where it has changed."""
@@ -219,7 +219,7 @@ class Bound:
                 0,
                 self._info.kv_dtype,
                 shape,
-                address + first * memory.slot_bytes,
+                address + first * memory.seat_bytes,
             )
             binding.bind_input(f"past_key_values.{name}", *place)
             binding.bind_output(f"present.{name}", *place)

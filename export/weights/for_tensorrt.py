@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgereason.errors import BundleError
 
-from . import quantize
+from .blocks import quantize
 
 Format = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4"]
 
@@ -102,7 +102,7 @@ class Weights:
         return Stored(np.ascontiguousarray(codes.T.astype(np.int8)), scales, {"axis": 1})
 
     def _int4(self, name: str, array: NDArray[np.float32], block: int) -> Stored:
-        blocks = quantize.quantize(
+        blocks = quantize(
             array, bits=4, block=block, positive=True, importance=self.importance.get(name)
         )
         codes = blocks.codes.reshape(array.shape).T.astype(np.int8) - 8

@@ -1,4 +1,5 @@
-"""GGUF metadata of a source, and `vocab.gguf`: that metadata without tensors.
+"""What every bundle says of a source beside its weights: GGUF metadata, `vocab.gguf` (that metadata
+without tensors), the manifest.
 
 libllama opens `vocab.gguf` with `vocab_only`, `edgereason.models.bundle` derives a manifest from it
 as from a whole model: text to tokens is the same in every engine.
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from edgereason.models.bundle import Bundle, File, open_bundle
 from edgereason.models.variants import GGUF_KEY, to_text
 
-from ..target import whole
-from .base import Source
+from .offline import whole
+from .sources.base import Source
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -27,14 +28,14 @@ _SIGNED: Final = ("general.sampling.top_k", "general.sampling.penalty_last_n")
 def write_vocabulary(source: Source, path: Path) -> None:
     """Writes `vocab.gguf`; a few MB, seconds for 150 k tokens."""
     with whole(path) as unfinished:
-        writer = open_writer(unfinished, metadata(source))
+        writer = open_writer(unfinished, gguf_metadata(source))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         writer.close()
 
 
-def metadata(source: Source) -> dict[str, Any]:
+def gguf_metadata(source: Source) -> dict[str, Any]:
     """All keys but `general.file_type`. Integers are unsigned."""
     arch = source.architecture
     about = {

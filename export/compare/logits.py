@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,11 @@ from edgereason.errors import UnsupportedError
 from edgereason.models.bundle import Bundle
 from edgereason.registry import load
 
-from ..reader import Reader
-from ..target import Progress
+from ..offline import Progress
+from ..windows import STEP, WINDOW, WindowReader, steps_of
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
-
-WINDOW: Final = 512  # tokens, each window from an empty context
-_ROWS: Final = 64  # tokens of a step: [64, num_vocab] logits a model
 
 Array = NDArray[np.float32]
 
@@ -90,7 +87,7 @@ class _Tally:
 
 
 def open_engines(bundles: Sequence[Bundle], window: int = WINDOW) -> list[Engine]:
-    """Engines that can read one window and give logits of `_ROWS` rows a step.
+    """Engines that can read one window and give logits of `STEP` rows a step.
 
     Raises `UnsupportedError` where their vocabularies differ.
     """
@@ -104,13 +101,12 @@ def compare(
     opened: Sequence[Engine], windows: Sequence[Sequence[int]], progress: Progress
 ) -> list[Difference]:
     """Each engine against the first, itself included (whose perplexity is of interest)."""
-    readers = [Reader(engine) for engine in opened]
+    readers = [WindowReader(engine) for engine in opened]
     tallies = [_Tally() for _ in opened]
     num_done = 0
     total = sum(map(len, windows))
     for window in windows:
-        for begin in range(0, len(window), _ROWS):
-            part = window[begin : begin + _ROWS]
+        for begin, part in steps_of(window):
             following = window[begin + 1 : begin + 1 + len(part)]
             first: _Rows | None = None
             for reader, tally in zip(readers, tallies, strict=True):
@@ -125,10 +121,10 @@ def compare(
 
 def _open(bundle: Bundle, window: int) -> Engine:
     module: Any = load(engines, bundle.engine)
-    wanted = {"context": window, "sequences": _ROWS, "batch": _ROWS}
+    wanted = {"context": window, "sequences": STEP, "batch": STEP}
     known = module.Config.__slots__
     config = module.Config(**{name: value for name, value in wanted.items() if name in known})
-    engine: Engine = module.open(bundle, None, config)
+    engine: Engine = module.open(bundle, config)
     return engine
 
 

@@ -1,4 +1,4 @@
-"""The dialect of ONNX Runtime's own providers: its contrib operators.
+"""Graphs for ONNX Runtime's own providers: the dialect of its contrib operators.
 
 Attention keeps the cache in place (past and present are one buffer); weights of 4 or 8 bits are
 multiplied as they are stored. Token embeddings that are also the head are stored once.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sources.base import Source
-from ..weights import quantize
+from ..weights.blocks import Blocks, joined, packed
 from .builder import Graph
 from .dialect import Dialect
 from .rope import rotates, slides, tables
@@ -22,7 +22,7 @@ OPSET: Final = 23  # the first with RMSNormalization; onnxruntime 1.23 knows it
 _CONTRIB: Final = "com.microsoft"
 _INT8_ACTIVATIONS: Final = 4  # "accuracy_level": products in integers, sums in float32
 
-Quantize = Callable[[str, NDArray[np.float32]], quantize.Blocks | None]
+Quantize = Callable[[str, NDArray[np.float32]], Blocks | None]
 
 
 class OrtDialect(Dialect):
@@ -146,14 +146,14 @@ class OrtDialect(Dialect):
             array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
             self.graph.weight(name, array.T if transposed else array)
             return
-        joined = quantize.joined(blocks)
-        self.graph.weight(name, quantize.packed(joined.codes, joined.bits))
-        self.graph.weight(f"{name}.scales", joined.scales)
-        if joined.zeros is not None:
-            self.graph.weight(f"{name}.zeros", quantize.packed(joined.zeros, joined.bits))
-        num_out, num_blocks, block = joined.codes.shape
+        both = joined(blocks)
+        self.graph.weight(name, packed(both.codes, both.bits))
+        self.graph.weight(f"{name}.scales", both.scales)
+        if both.zeros is not None:
+            self.graph.weight(f"{name}.zeros", packed(both.zeros, both.bits))
+        num_out, num_blocks, block = both.codes.shape
         self._blocks[name] = {
-            "bits": joined.bits,
+            "bits": both.bits,
             "block_size": block,
             "N": num_out,
             "K": num_blocks * block,

@@ -1,4 +1,4 @@
-"""The dialects of TensorRT: standard operators, and the type of each number in the graph.
+"""Graphs for TensorRT: two dialects of standard operators, with the type of each number.
 
     A  opset 19: new keys and values are appended to the past    TensorRT 10.3 and later
     B  opset 24: TensorScatter into a cache of fixed size, Attention    10.16 and later, RTX
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..sources.base import Source
-from ..weights import matrices
+from ..weights.for_tensorrt import CODES, Weights
 from .builder import Graph
 from .dialect import Dialect
 from .rope import rotates, slides, tables
@@ -33,9 +33,7 @@ class PrimitiveDialect(Dialect):
     opset: ClassVar[int]
     ir_version: ClassVar[int]
 
-    def __init__(
-        self, graph: Graph, source: Source, *, context: int, weights: matrices.Weights
-    ) -> None:
+    def __init__(self, graph: Graph, source: Source, *, context: int, weights: Weights) -> None:
         super().__init__(graph, source, dtype=np.float32)
         self._context = context
         self._weights = weights
@@ -186,7 +184,7 @@ class PrimitiveDialect(Dialect):
         graph, weights = self.graph, self._weights
         x = self.cast(x, weights.dtype)
         if reach := weights.reach(name, how):
-            x = self._rounded(x, reach, matrices.CODES[how])
+            x = self._rounded(x, reach, CODES[how])
         array = self.tensor(name)
         parts = weights.store(name, array, how)
         stored = stored or name
@@ -310,7 +308,7 @@ class Scattering(PrimitiveDialect):
 DIALECTS: Final[dict[str, type[PrimitiveDialect]]] = {"A": Appending, "B": Scattering}
 
 
-def opset_of(form: Form, weights: matrices.Weights) -> tuple[int, int]:
+def opset_of(form: Form, weights: Weights) -> tuple[int, int]:
     """Opset and IR version: form A with INT4 needs what has INT4."""
     dialect = DIALECTS[form]
     if form == "A" and weights.format == "int4":

@@ -1,1 +1,0 @@
-"""Models as those who trained them in other ways left them, read as sources."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgereason.errors import UsageError
 from edgereason.export.job import Job, export
-from edgereason.models.variants import Coconut
+from edgereason.models.variants.coconut import Variant
 from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import prompt_tokens
 from edgereason.records import Message, Segment
@@ -133,7 +133,7 @@ def _read(engine: Engine, fed: Sequence[Any], begin: int) -> tuple[Floats, Float
 
 def _prompts(bundle: Bundle, engine: Engine, options: argparse.Namespace) -> list[tuple[int, ...]]:
     """Questions of `reach` as the strategy writes them."""
-    start = bundle.variant.start if isinstance(bundle.variant, Coconut) else ""
+    start = bundle.variant.start if isinstance(bundle.variant, Variant) else ""
     rng = random.Random(options.seed)
     drawn = [reach.generate(rng).question for _ in range(options.questions)]
     questions = drawn if options.question is None else [options.question]

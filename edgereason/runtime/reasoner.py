@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edgereason import engines, strategies
+from edgereason import engines
 from edgereason.config import build, fields_of
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.models.bundle import Bundle, open_bundle
@@ -33,7 +33,7 @@ from edgereason.records import (
 from edgereason.registry import load
 from edgereason.runtime.driver import Driver, Job
 from edgereason.runtime.trace import Sink
-from edgereason.strategies.base import Steps, Turn
+from edgereason.strategies.base import Steps, Turn, choose
 
 _BUDGET_FIELDS = {
     "think_budget": "think_tokens",
@@ -41,9 +41,6 @@ _BUDGET_FIELDS = {
     "deadline_ms": "deadline_ms",
     "soft": "soft",
 }
-
-
-_WAYS_OUT = "llamacpp gives hidden states when it is opened with --engine-set hidden=true"
 
 
 class Handle:
@@ -95,12 +92,15 @@ class Reasoner:
         threads: int = 0,
         park_tokens: int = -1,
         trace: Sink | None = None,
+        switches: Mapping[Capability, str] | None = None,
     ) -> None:
+        """`switches`: those of the engine's module, see `engines/base.py`."""
         from edgereason import _core  # loads the native library
         from edgereason.runtime.prefixes import Prefixes
 
         self.bundle = bundle
         self.engine = engine
+        self._switches = switches or {}
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         self._core.start()
         self._driver = Driver(self._core, engine, trace)
@@ -143,7 +143,14 @@ class Reasoner:
             options["threads"], threads = threads, 0  # fixed while it is open; none to choose
         config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
         opened = module.open(bundle, None, config)
-        made = cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)
+        made = cls(
+            bundle,
+            opened,
+            threads=threads,
+            park_tokens=park_tokens,
+            trace=trace,
+            switches=getattr(module, "switches", None),
+        )
         try:
             made._prefixes.add(prefixes)
         except BaseException:
@@ -193,9 +200,8 @@ class Reasoner:
         return Handle(self._driver, job)
 
     def _steps(self, request: Request, num_slots: int) -> Steps:
-        module = load(strategies, request.strategy)
-        config = build(module.Config, dict(request.options), what=f"option of {request.strategy}")
-        self._check_needs(getattr(config, "needs", module.needs), request)
+        strategy = choose(request.strategy, request.options, self.bundle)
+        self._check_needs(strategy.needs, request)
         turn = Turn(
             bundle=self.bundle,
             messages=request.messages,
@@ -206,21 +212,18 @@ class Reasoner:
             context=self._context - num_slots,
             count=lambda segments: len(prompt_tokens(segments, self.engine)),
         )
-        steps: Steps = module.run(turn, config)
-        return steps
+        return strategy.run(turn)
 
     def _check_needs(self, needs: Capability, request: Request) -> None:
         if request.probe_every:
             needs |= Capability.FORK
         missing = needs & ~self.caps
         if missing:
-            names = ", ".join(
-                str(flag.name).lower() for flag in Capability if flag and flag in missing
-            )
+            ways = [f"--engine-set {way}" for flag, way in self._switches.items() if flag & missing]
             raise UnsupportedError(
-                f"strategy {request.strategy} needs {names}, "
+                f"strategy {request.strategy} needs {', '.join(missing.words)}, "
                 f"which engine {self.bundle.engine} lacks",
-                _WAYS_OUT if missing & Capability.HIDDEN_OUT else "",
+                f"open the model with {' '.join(ways)}" if ways else "",
             )
 
     # -- the rest ----------------------------------------------------------------------------------

@@ -11,15 +11,22 @@ import pytest
 
 from edgereason.errors import BundleError, UsageError
 from edgereason.models.bundle import MANIFEST, open_bundle, write_bundle
-from edgereason.models.variants import Coconut, InftyThink, from_text, read_variant, to_text
+from edgereason.models.variants import (
+    Variant,
+    coconut,
+    from_text,
+    infty_think,
+    read_variant,
+    to_text,
+)
 from support.cli_runner import Cli
 from support.gguf_files import metadata, write_gguf
 
-INFTY = InftyThink(round_tokens=96, summary_tokens=24)
+INFTY = infty_think.Variant(round_tokens=96, summary_tokens=24)
 
 
-@pytest.mark.parametrize("variant", [Coconut(), Coconut(latents=0, mark=""), INFTY])
-def test_a_variant_survives_text(variant: Coconut | InftyThink) -> None:
+@pytest.mark.parametrize("variant", [coconut.Variant(), coconut.Variant(latents=0, mark=""), INFTY])
+def test_a_variant_survives_text(variant: Variant) -> None:
     assert from_text(to_text(variant)) == variant
     assert read_variant(asdict(variant)) == variant
 
@@ -60,9 +67,9 @@ def test_a_model_that_was_pulled_before_there_were_variants_still_opens(tmp_path
 
 
 def test_a_bare_file_keeps_it(cli: Cli, tmp_path: Path) -> None:
-    told = metadata(edgereason__variant=to_text(Coconut(latents=4)))
+    told = metadata(edgereason__variant=to_text(coconut.Variant(latents=4)))
     path = write_gguf(tmp_path / "a.gguf", told)
-    assert open_bundle(path).variant == Coconut(latents=4)
+    assert open_bundle(path).variant == coconut.Variant(latents=4)
     shown = cli("show", str(path)).out
     assert "coconut (latents 4, " in shown
     assert "--strategy coconut" in shown
@@ -86,12 +93,12 @@ def test_an_export_carries_it(cli: Cli, tmp_path: Path, to: str) -> None:
     out = tmp_path / "out"
     ran = cli("export", str(folder), "--to", to, "--out", str(out), "--quant", "f32")
     assert ran.code == 0
-    assert open_bundle(out).variant == Coconut(latents=3)
+    assert open_bundle(out).variant == coconut.Variant(latents=3)
     if to == "gguf":
-        assert open_bundle(out / "model.gguf").variant == Coconut(latents=3)
+        assert open_bundle(out / "model.gguf").variant == coconut.Variant(latents=3)
         again = cli("export", str(out), "--out", str(tmp_path / "q"), "--quant", "q8_0")
         assert again.code == 0
-        assert open_bundle(tmp_path / "q").variant == Coconut(latents=3)
+        assert open_bundle(tmp_path / "q").variant == coconut.Variant(latents=3)
     config["edgereason"]["variant"]["latents"] = "lots"
     (folder / "config.json").write_text(json.dumps(config))
     refused = cli("export", str(folder), "--out", str(tmp_path / "no"))

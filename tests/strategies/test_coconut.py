@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgereason.errors import ContextFullError, UnsupportedError, UsageError
-from edgereason.models.variants import Coconut
+from edgereason.models.variants.coconut import Variant
 from edgereason.records import Sampling, StopReason
 from edgereason.runtime.reasoner import Reasoner
 from support.cli_runner import Cli
@@ -247,9 +247,10 @@ def test_a_plain_bundle_needs_to_be_told(tmp_path: Path) -> None:
     export(folder, Job("gguf", tmp_path / "out", {"quant": "f16"}))
     with (
         Reasoner.open(str(tmp_path / "out"), threads=1) as reasoner,
-        pytest.raises(UnsupportedError, match="hidden_out"),
+        pytest.raises(UnsupportedError, match="hidden_out") as raised,
     ):
         reasoner.ask(QUESTIONS[0], strategy="coconut")
+    assert raised.value.hint == "open the model with --engine-set hidden=true"
     with Reasoner.open(str(tmp_path / "out"), threads=1, hidden=True) as reasoner:
         with pytest.raises(UsageError, match="out does not say how many latent steps"):
             reasoner.ask(QUESTIONS[0], strategy="coconut", options={"latents": 3})
@@ -283,7 +284,7 @@ def test_a_reference_checkpoint_becomes_a_bundle(cli: Cli, tmp_path: Path, to: s
     )
     assert ran.code == 0, ran.err
     with Reasoner.open(out, threads=1) as reasoner:
-        assert reasoner.bundle.variant == Coconut(mark="###")
+        assert reasoner.bundle.variant == Variant(mark="###")
         question = "Three times seventeen is"
         prompt = reasoner.engine.tokenize(f"{question}\n", parse_control=True)
         start = reasoner.engine.tokenize("<|start-latent|>", parse_control=True)

@@ -22,9 +22,7 @@ from statistics import mean, median
 from typing import Any, Final, Protocol
 
 from edgereason.models.bundle import model_file
-from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.lowering import prompt_tokens
-from edgereason.records import Message, Sampling
+from edgereason.records import Sampling
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.values import Kind, extract_answer, normalize
 
@@ -190,7 +188,7 @@ class Fifo:
 
     def _answer(self, job: Job, left_s: float) -> tuple[str, int]:
         reasoning = self._reasoner.bundle.reasoning
-        tokens = tokens_of(self._reasoner, job.question)
+        tokens = self._reasoner.prompt_tokens(job.question)
         owed_s = self._costs.owed_s(len(tokens), self._answer_tokens)
         num_think = max(0, int((left_s - owed_s) / self._costs.step_s))
         thought: list[int] = []
@@ -221,11 +219,6 @@ class Fifo:
         return self._llama.detokenize(list(tokens)).decode(errors="replace")
 
 
-def tokens_of(reasoner: Reasoner, question: str) -> tuple[int, ...]:
-    segments = thinking_prompt(reasoner.bundle, (Message("user", question),), True)
-    return prompt_tokens(segments, reasoner.engine)
-
-
 def calibrate(reasoner: Reasoner, questions: Sequence[str], answer_tokens: int) -> Costs:
     """Thinks about some questions without a limit, one by one."""
     prompt_s, step_s, thoughts = [], [], []
@@ -239,7 +232,7 @@ def calibrate(reasoner: Reasoner, questions: Sequence[str], answer_tokens: int) 
         )
         handle.result()
         think = handle.chains[0][0]
-        num_read = len(tokens_of(reasoner, question)) - think.num_cached
+        num_read = len(reasoner.prompt_tokens(question)) - think.num_cached
         prompt_s.append(think.prefill_ms / 1000 / num_read)
         if think.num_tokens > 4:
             step_s.append(think.decode_ms / 1000 / (think.num_tokens - 1))
@@ -262,7 +255,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
         costs = calibrate(reasoner, samples, options.answer_tokens)
 
         def owed_s(question: str) -> float:
-            return costs.owed_s(len(tokens_of(reasoner, question)), options.answer_tokens)
+            return costs.owed_s(len(reasoner.prompt_tokens(question)), options.answer_tokens)
 
         # The rate at which answers alone take the share that was asked for.
         asked = draw(options.requests, 1.0, mix, options.seed, owed_s)

@@ -21,9 +21,7 @@ from numpy.typing import NDArray
 
 from edgereason.errors import EngineError, UsageError
 from edgereason.models.bundle import model_file
-from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.lowering import prompt_tokens
-from edgereason.records import Message, Sampling
+from edgereason.records import Sampling
 from edgereason.runtime.reasoner import Reasoner
 
 from ..harness.questions import open_questions
@@ -225,7 +223,9 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             found: dict[str, list[Difference]] = {"alone": [], "in a batch": []}
             for index, question in enumerate(questions):
                 say(f"prompt {index + 1} of {len(questions)}")
-                reference = bare.greedy(_prompt(reasoner, question), options.tokens)
+                reference = bare.greedy(
+                    reasoner.prompt_tokens(question, thinking=False), options.tokens
+                )
                 references.append(reference)
                 alone = _ours(reasoner, question, options.tokens)
                 with _company(reasoner, options.others, options.tokens, options.seed + index):
@@ -240,11 +240,6 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             }
     num_tokens = sum(len(reference.tokens) for reference in references)
     return _findings(options, len(questions), num_tokens, explained)
-
-
-def _prompt(reasoner: Reasoner, question: str) -> tuple[int, ...]:
-    segments = thinking_prompt(reasoner.bundle, (Message("user", question),), False)
-    return prompt_tokens(segments, reasoner.engine)
 
 
 def _explained(

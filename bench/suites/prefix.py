@@ -23,8 +23,6 @@ from typing import Any, Final
 
 from edgereason.errors import UsageError
 from edgereason.models.prefix_file import read_prefix
-from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.lowering import prompt_tokens
 from edgereason.records import Budget, Message, Request, Sampling
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.values import extract_answer, normalize
@@ -174,9 +172,8 @@ def fitting(
     longest = max(problems, key=lambda problem: len(problem.question))
 
     def num_tokens(num: int) -> int:
-        messages = build(num).asks(longest).messages
-        segments = thinking_prompt(reasoner.bundle, messages, options.strategy != "no-think")
-        return len(prompt_tokens(segments, reasoner.engine))
+        asked = build(num).asks(longest)
+        return len(reasoner.prompt_tokens(asked, thinking=options.strategy != "no-think"))
 
     low, high = 0, most
     while low < high:

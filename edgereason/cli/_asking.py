@@ -17,7 +17,6 @@ from edgereason.config import assignments, build
 from edgereason.errors import UsageError
 from edgereason.planning import effort
 from edgereason.records import UNLIMITED, Budget, Message, Request, Sampling
-from edgereason.strategies.base import choose
 
 if TYPE_CHECKING:
     import typer
@@ -114,6 +113,8 @@ def _message(item: Any, where: str) -> Message:
 
 def check(asking: Asking, context: typer.Context) -> None:
     """Raises what is wrong whatever the model."""
+    from edgereason.strategies.base import choose
+
     choose(strategy_of(asking), strategy_options(asking))
     budget_of(asking, context, None)
     sampling_of(asking, Sampling())
@@ -126,6 +127,8 @@ def request_of(
     asking: Asking, messages: tuple[Message, ...], context: typer.Context, bundle: Bundle
 ) -> Request:
     """The request. `context` tells which options came from the environment."""
+    from edgereason.strategies.base import choose
+
     strategy, options = strategy_of(asking), strategy_options(asking)
     bound = choose(strategy, options, bundle).bound_by_context
     return Request(

@@ -9,7 +9,6 @@ from edgereason import strategies
 from edgereason.cli._options import Debug, Json
 from edgereason.config import REQUIRED, Option, fields_of
 from edgereason.registry import names
-from edgereason.strategies.base import choose
 
 
 def command(as_json: Json = False, debug: Debug = False) -> None:
@@ -26,6 +25,8 @@ def command(as_json: Json = False, debug: Debug = False) -> None:
 
 
 def _described(name: str) -> dict[str, Any]:
+    from edgereason.strategies.base import choose
+
     strategy = choose(name)
     return {
         "name": name,

@@ -5,11 +5,16 @@ thread calls back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from edgereason.records import Answer, Chunk, Message, Request
+from edgereason.keywords import Keywords, Prompt, spelled_out
+from edgereason.records import Answer, Chunk
 from edgereason.runtime.reasoner import Handle, Reasoner
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class AsyncHandle:
@@ -47,18 +52,21 @@ class AsyncReasoner:
         self.reasoner = reasoner
 
     @classmethod
-    async def open(cls, model: str, **options: Any) -> AsyncReasoner:
+    async def open(cls, model: str | Path, **options: Any) -> AsyncReasoner:
         """See `Reasoner.open`; the model is read in a worker thread."""
         return cls(await asyncio.to_thread(Reasoner.open, model, **options))
 
-    async def ask(self, prompt: str | Sequence[Message] | Request, **options: Any) -> Answer:
-        return await self.submit(prompt, **options).result()
+    @spelled_out
+    async def ask(self, prompt: Prompt, **keywords: Unpack[Keywords]) -> Answer:
+        return await self.submit(prompt, **keywords).result()
 
-    def stream(self, prompt: str | Sequence[Message] | Request, **options: Any) -> AsyncHandle:
-        return self.submit(prompt, stream=True, **options)
+    @spelled_out
+    def stream(self, prompt: Prompt, **keywords: Unpack[Keywords]) -> AsyncHandle:
+        return self.submit(prompt, stream=True, **keywords)
 
+    @spelled_out
     def submit(
-        self, prompt: str | Sequence[Message] | Request, *, stream: bool = False, **options: Any
+        self, prompt: Prompt, *, stream: bool = False, **keywords: Unpack[Keywords]
     ) -> AsyncHandle:
         """Starts a request; call it from the event loop's thread."""
         loop = asyncio.get_running_loop()
@@ -67,7 +75,7 @@ class AsyncReasoner:
         def on_chunk(chunk: Chunk | None) -> None:
             loop.call_soon_threadsafe(chunks.put_nowait, chunk)
 
-        handle = self.reasoner.submit(prompt, on_chunk=on_chunk if stream else None, **options)
+        handle = self.reasoner.submit(prompt, on_chunk=on_chunk if stream else None, **keywords)
         return AsyncHandle(handle, chunks)
 
     async def close(self) -> None:

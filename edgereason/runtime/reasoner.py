@@ -11,36 +11,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgereason import engines
 from edgereason.config import build, fields_of
 from edgereason.errors import UnsupportedError, UsageError
+from edgereason.keywords import Keywords, Prompt, request_of, spelled_out
 from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.models.hub import resolve
+from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import prompt_tokens
-from edgereason.records import (
-    Answer,
-    Budget,
-    Capability,
-    Chunk,
-    Message,
-    PhaseResult,
-    Request,
-    Sampling,
-    messages_of,
-)
+from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
 from edgereason.registry import load
 from edgereason.runtime.driver import Driver, Job
 from edgereason.runtime.trace import Sink
 from edgereason.strategies.base import Steps, Turn, choose
 
-_BUDGET_FIELDS = {
-    "think_budget": "think_tokens",
-    "answer_budget": "answer_tokens",
-    "deadline_ms": "deadline_ms",
-    "soft": "soft",
-}
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class Handle:
@@ -110,7 +98,7 @@ class Reasoner:
     @classmethod
     def open(
         cls,
-        model: str,
+        model: str | Path,
         *,
         engine: str | None = None,
         threads: int = 0,
@@ -137,7 +125,7 @@ class Reasoner:
         Raises:
             ModelNotFoundError, BundleError, MemoryLimitError, UsageError
         """
-        bundle = open_bundle(resolve(model))
+        bundle = open_bundle(resolve(str(model)))
         module = load(engines, engine or bundle.engine)
         if threads and any(option.name == "threads" for option in fields_of(module.Config)):
             options["threads"], threads = threads, 0  # fixed while it is open; none to choose
@@ -160,30 +148,31 @@ class Reasoner:
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def ask(self, prompt: str | Sequence[Message] | Request, **options: Any) -> Answer:
-        """Answers and waits for it. `options`: see `request_of`."""
-        return self.submit(prompt, **options).result()
+    @spelled_out
+    def ask(self, prompt: Prompt, **keywords: Unpack[Keywords]) -> Answer:
+        """Answers and waits for it. The keywords are those of `Request` and `Budget`."""
+        return self.submit(prompt, **keywords).result()
 
-    def stream(self, prompt: str | Sequence[Message] | Request, **options: Any) -> Handle:
+    @spelled_out
+    def stream(self, prompt: Prompt, **keywords: Unpack[Keywords]) -> Handle:
         """Answers piece by piece: iterate over the handle, then ask it for the `result()`."""
-        return self.submit(prompt, stream=True, **options)
+        return self.submit(prompt, stream=True, **keywords)
 
+    @spelled_out
     def submit(
         self,
-        prompt: str | Sequence[Message] | Request,
+        prompt: Prompt,
         *,
         stream: bool = False,
         on_chunk: Callable[[Chunk | None], None] | None = None,
-        **options: Any,
+        **keywords: Unpack[Keywords],
     ) -> Handle:
         """Starts a request and returns at once.
 
         `on_chunk` is called from the driver's thread with each piece of text, last with None.
         """
         arrival_ms = self._core.now_ms()
-        request = prompt if isinstance(prompt, Request) else request_of(prompt, **options)
-        if isinstance(prompt, Request) and options:
-            raise UsageError(f"a Request takes no further options, got {', '.join(options)}")
+        request = request_of(prompt, **keywords)
         deadline_ms = request.budget.deadline_ms
         slots = self._prefixes.tokens(request.prefix) if request.prefix else ()
         job = Job(
@@ -198,6 +187,13 @@ class Reasoner:
         )
         self._driver.submit(job, self._steps(request, len(slots)))
         return Handle(self._driver, job)
+
+    def prompt_tokens(self, prompt: Prompt, *, thinking: bool | None = True) -> tuple[int, ...]:
+        """What a prompt is to the model, up to where it goes on. `thinking`: as it is written for a
+        model that thinks (True), that answers at once (False), as the template has it (None). A
+        prefix's slots are not among them."""
+        messages = request_of(prompt).messages
+        return prompt_tokens(thinking_prompt(self.bundle, messages, thinking), self.engine)
 
     def _steps(self, request: Request, num_slots: int) -> Steps:
         strategy = choose(request.strategy, request.options, self.bundle)
@@ -268,38 +264,3 @@ class Reasoner:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def request_of(
-    prompt: str | Sequence[Message],
-    *,
-    strategy: str = "auto",
-    options: Mapping[str, Any] | None = None,
-    sampling: Sampling | None = None,
-    priority: int = 0,
-    stop: Sequence[str] = (),
-    probe_every: int = 0,
-    keep: bool = False,
-    prefix: str | None = None,
-    **budget: Any,
-) -> Request:
-    """A `Request` from keywords, think_budget, answer_budget, deadline_ms and soft among them."""
-    unknown = set(budget) - set(_BUDGET_FIELDS)
-    if unknown:
-        raise UsageError(
-            f"unknown option {', '.join(sorted(unknown))}",
-            f"known: {', '.join(_BUDGET_FIELDS)}, strategy, options, sampling, priority, stop, "
-            "probe_every, keep, prefix",
-        )
-    return Request(
-        messages=messages_of(prompt),
-        strategy=strategy,
-        options=dict(options or {}),
-        budget=Budget(**{_BUDGET_FIELDS[key]: value for key, value in budget.items()}),
-        sampling=sampling,
-        priority=priority,
-        stop=tuple(stop),
-        probe_every=probe_every,
-        keep=keep,
-        prefix=prefix,
-    )

@@ -217,7 +217,7 @@ def test_urgent_request_is_served_first() -> None:
         ({"soft": 2}, r"soft must be in \[0, 1\], got 2"),
         ({"probe_every": -1}, "probe_every must be 0"),
         ({"strategy": "thnk"}, "no strategy called 'thnk'.*did you mean 'think'"),
-        ({"think_bugdet": 3}, "unknown option think_bugdet"),
+        ({"think_bugdet": 3}, "unknown option 'think_bugdet'.*mean 'think_budget'"),
     ],
 )
 def test_bad_values_are_named(reasoner: Reasoner, options: dict, message: str) -> None:
@@ -230,6 +230,19 @@ def test_request_object_and_keywords_exclude_each_other(reasoner: Reasoner) -> N
     assert reasoner.ask(request).answer == "51"
     with pytest.raises(UsageError, match="a Request takes no further options, got strategy"):
         reasoner.ask(request, strategy="auto")
+
+
+@pytest.mark.parametrize("thinking", [True, False])
+def test_the_tokens_of_a_prompt_are_those_that_are_read(reasoner: Reasoner, thinking: bool) -> None:
+    tokens = reasoner.prompt_tokens(QUESTION, thinking=thinking)
+    asked = Request((Message("user", QUESTION),), strategy="think" if thinking else "no-think")
+    assert len(tokens) == reasoner.ask(asked).usage.prompt_tokens
+    assert tokens == reasoner.prompt_tokens(asked, thinking=thinking)
+
+
+def test_a_path_opens_as_well() -> None:
+    with Reasoner.open(Path(SCRIPTED)) as opened:
+        assert opened.bundle.path == Path(SCRIPTED)
 
 
 def test_missing_ability_is_refused_before_the_first_token(

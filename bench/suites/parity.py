@@ -26,10 +26,10 @@ from edgereason.runtime.reasoner import Reasoner
 
 from ..harness.questions import open_questions
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner
+from ..harness.speed import stay_on
 
 Floats = NDArray[numpy.float32]
 _MAX_ROWS: Final = 512
-_NEVER: Final = -1e9  # a bias that keeps a token from being drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +177,12 @@ def first_difference(index: int, reference: Reference, got: Sequence[int]) -> Di
 @contextlib.contextmanager
 def _company(reasoner: Reasoner, num: int, num_tokens: int, seed: int) -> Iterator[None]:
     """Keeps `num` other requests decoding: they never end by themselves."""
-    engine = reasoner.engine
-    ends = {token: _NEVER for token in range(engine.info["num_vocab"]) if engine.ends(token)}
     handles = [
         reasoner.submit(
             open_questions()[(seed + i) % len(open_questions())],
             strategy="no-think",
             answer_budget=2 * num_tokens,
-            sampling=Sampling(temperature=0.8, seed=seed + i, logit_bias=ends),
+            sampling=stay_on(reasoner, seed + i, temperature=0.8),
             stream=True,
         )
         for i in range(num)

@@ -123,7 +123,7 @@ def check(asking: Asking, context: typer.Context) -> None:
             raise UsageError("--stop must not be empty")
 
 
-def request_of(
+def build_request(
     asking: Asking, messages: tuple[Message, ...], context: typer.Context, bundle: Bundle
 ) -> Request:
     """The request. `context` tells which options came from the environment."""

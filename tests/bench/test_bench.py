@@ -80,7 +80,7 @@ def test_a_busy_core_ends_when_its_parent_dies(tmp_path: Path) -> None:
 
 
 def test_our_children_are_not_the_others() -> None:
-    meter = runner.LoadMeter()
+    meter = runner.OthersMeter()
     with runner.BusyCores(1) as busy:
         spun = psutil.Process(busy.pids[0])
         before = meter.others()

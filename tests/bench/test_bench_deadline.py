@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgereason.bench.harness import runner
-from edgereason.bench.harness.arrivals import Costs, Job, Mix, demand, draw, late_at_best
+from edgereason.bench.harness.arrivals import Arrival, Costs, Mix, demand, draw, late_at_best
 from edgereason.bench.suites import deadline, simulate
 
 COSTS = Costs(prompt_s=0.003, step_s=0.008, thinking_tokens=150.0, cue_tokens=4)
@@ -21,19 +21,20 @@ def owed_by_words(question: str) -> float:
 
 
 def test_requests_are_drawn_from_the_seed_alone() -> None:
-    jobs = draw(200, 2.0, Mix(), 1)
-    assert jobs == draw(200, 2.0, Mix(), 1)
-    assert jobs != draw(200, 2.0, Mix(), 2)
-    assert all(0.3 <= job.deadline_s <= 5.0 for job in jobs)
-    assert {job.priority for job in jobs} == {0, 1, 2}
-    assert all(a.at_s < b.at_s for a, b in itertools.pairwise(jobs))
+    arrivals = draw(200, 2.0, Mix(), 1)
+    assert arrivals == draw(200, 2.0, Mix(), 1)
+    assert arrivals != draw(200, 2.0, Mix(), 2)
+    assert all(0.3 <= arrival.deadline_s <= 5.0 for arrival in arrivals)
+    assert {arrival.priority for arrival in arrivals} == {0, 1, 2}
+    assert all(a.at_s < b.at_s for a, b in itertools.pairwise(arrivals))
 
 
 def test_arrivals_come_at_the_rate_and_deadlines_are_log_uniform() -> None:
-    jobs = draw(4000, 2.0, Mix(), 3)
-    assert 4000 / jobs[-1].at_s == pytest.approx(2.0, rel=0.1)
+    arrivals = draw(4000, 2.0, Mix(), 3)
+    assert 4000 / arrivals[-1].at_s == pytest.approx(2.0, rel=0.1)
     middle = math.sqrt(0.3 * 5.0)
-    assert sum(job.deadline_s < middle for job in jobs) / 4000 == pytest.approx(0.5, abs=0.05)
+    num_short = sum(arrival.deadline_s < middle for arrival in arrivals)
+    assert num_short / 4000 == pytest.approx(0.5, abs=0.05)
 
 
 def test_costs_change_questions_and_nothing_else() -> None:
@@ -48,14 +49,14 @@ def test_costs_change_questions_and_nothing_else() -> None:
 
 
 def test_demand_counts_answers_and_thinking() -> None:
-    jobs = [Job(1.0, 1.0, 0, "a b"), Job(4.0, 1.0, 0, "a b")]
-    found = demand(jobs, COSTS, owed_by_words)
+    arrivals = [Arrival(1.0, 1.0, 0, "a b"), Arrival(4.0, 1.0, 0, "a b")]
+    found = demand(arrivals, COSTS, owed_by_words)
     assert found.owed == pytest.approx(2 * owed_by_words("a b") / 4)
     assert found.thinking == pytest.approx(2 * 150 * 0.008 / 4)
 
 
 @pytest.mark.parametrize(
-    ("jobs", "num_late"),
+    ("arrivals", "num_late"),
     [
         ([(0.0, 1.0), (0.0, 2.0)], 0),
         ([(0.0, 1.5), (0.0, 1.6)], 1),  # both take a second
@@ -65,19 +66,19 @@ def test_demand_counts_answers_and_thinking() -> None:
     ],
 )
 def test_the_best_order_serves_the_earliest_deadline(
-    jobs: list[tuple[float, float]], num_late: int
+    arrivals: list[tuple[float, float]], num_late: int
 ) -> None:
-    drawn = [Job(at, deadline_s, 0, "") for at, deadline_s in jobs]
+    drawn = [Arrival(at, deadline_s, 0, "") for at, deadline_s in arrivals]
     assert late_at_best(drawn, lambda question: 1.0) == num_late
 
 
 def test_lateness_is_summed_up_over_late_answers_only() -> None:
-    job = Job(0.0, 1.0, 0, "What is 2 + 2?")
+    arrival = Arrival(0.0, 1.0, 0, "What is 2 + 2?")
     outcomes = [
-        deadline.Outcome(job, "The answer is 4.", -20.0, 10),
-        deadline.Outcome(job, "four", 5.0, 0),
-        deadline.Outcome(job, " ", 30.0, 2),
-        deadline.Outcome(job, None, 40.0, 0),
+        deadline.Outcome(arrival, "The answer is 4.", -20.0, 10),
+        deadline.Outcome(arrival, "four", 5.0, 0),
+        deadline.Outcome(arrival, " ", 30.0, 2),
+        deadline.Outcome(arrival, None, 40.0, 0),
     ]
     row = deadline.summary(outcomes, step_ms=10.0)
     assert (row["in time"], row["late"], row["late by over a step"]) == (1, 3, 2)
@@ -92,8 +93,8 @@ def test_a_queue_is_given_up_when_every_deadline_is_over() -> None:
         def __init__(self) -> None:
             self.waiting: list[Any] = []
 
-        def submit(self, job: Job, done: Any) -> None:
-            if job.priority:
+        def submit(self, arrival: Arrival, done: Any) -> None:
+            if arrival.priority:
                 done("4", 1)
             else:
                 self.waiting.append(done)
@@ -102,16 +103,16 @@ def test_a_queue_is_given_up_when_every_deadline_is_over() -> None:
             for done in self.waiting:
                 done(None, 0)
 
-    jobs = [Job(0.0, 0.05, 1, "?"), Job(0.01, 0.02, 0, "?"), Job(0.02, 0.3, 0, "?")]
-    first, *rest = deadline.play(Stuck(), jobs)
+    arrivals = [Arrival(0.0, 0.05, 1, "?"), Arrival(0.01, 0.02, 0, "?"), Arrival(0.02, 0.3, 0, "?")]
+    first, *rest = deadline.play(Stuck(), arrivals)
     assert (first.answer, first.late_ms < 0) == ("4", True)
     assert [one.answer for one in rest] == [None, None]
     assert rest[0].late_ms > 100  # its own deadline was over long before the last one
 
 
 def test_every_outcome_is_in_one_band_and_one_priority() -> None:
-    jobs = draw(100, 1.0, Mix(), 5)
-    groups = deadline.grouped([deadline.Outcome(job, "1", 0.0, 0) for job in jobs])
+    arrivals = draw(100, 1.0, Mix(), 5)
+    groups = deadline.grouped([deadline.Outcome(arrival, "1", 0.0, 0) for arrival in arrivals])
     sizes = {label: len(found) for label, found in groups.items()}
     assert sum(size for label, size in sizes.items() if label.endswith(" s")) == 100
     assert sum(size for label, size in sizes.items() if label.startswith("priority")) == 100

@@ -1,4 +1,5 @@
-"""What import-linter cannot see: folders that are mapped into the package when it is installed."""
+"""What import-linter cannot see: folders that are mapped into the package when it is installed, and
+that the tests are its mirror."""
 
 from __future__ import annotations
 
@@ -9,8 +10,16 @@ from pathlib import Path
 import pytest
 
 import edgereason
+from support.places import ROOT
 
 PACKAGE = Path(edgereason.__file__).parent
+MAPPED = ("bench", "export", "training")
+OF_THE_TESTS = {
+    "contract",
+    "core",
+    "reference",
+    "support",
+}  # suites for all, the native core, tools
 OFFLINE = ("edgereason.export", "edgereason.training", "edgereason.bench")
 
 
@@ -42,3 +51,9 @@ def test_the_runtime_never_imports_what_is_offline(path: Path) -> None:
     offline = path.relative_to(PACKAGE).as_posix().startswith(COMMANDS)
     nodes = list(when_loaded(tree)) if offline else [tree]
     assert not [name for node in nodes for name in imported(node) if name.startswith(OFFLINE)]
+
+
+def test_the_tests_are_a_mirror_of_the_package() -> None:
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/*.py")}
+    package = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders - OF_THE_TESTS <= package.union(MAPPED)

@@ -1,4 +1,4 @@
-"""The variant section: read, refused, and carried from a folder's config into every bundle."""
+"""The variant section: read, refused, and kept by bare files."""
 
 from __future__ import annotations
 
@@ -78,29 +78,3 @@ def test_a_bare_file_keeps_it(cli: Cli, tmp_path: Path) -> None:
         wrong = write_gguf(tmp_path / "b.gguf", metadata(edgereason__variant=text))
         with pytest.raises(BundleError, match=rf"b.gguf: .*{message}"):
             open_bundle(wrong)
-
-
-@pytest.mark.parametrize("to", ["gguf", "onnx"])
-def test_an_export_carries_it(cli: Cli, tmp_path: Path, to: str) -> None:
-    for package in ("torch", "transformers", "gguf", *(["onnx"] if to == "onnx" else ())):
-        pytest.importorskip(package, reason="makes or writes the model")
-    from support import hf_models
-
-    folder = hf_models.save_model(tmp_path / "tiny", "llama")
-    config = json.loads((folder / "config.json").read_text())
-    config["edgereason"] = {"variant": {"kind": "coconut", "latents": 3}}
-    (folder / "config.json").write_text(json.dumps(config))
-    out = tmp_path / "out"
-    ran = cli("export", str(folder), "--to", to, "--out", str(out), "--quant", "f32")
-    assert ran.code == 0
-    assert open_bundle(out).variant == coconut.Variant(latents=3)
-    if to == "gguf":
-        assert open_bundle(out / "model.gguf").variant == coconut.Variant(latents=3)
-        again = cli("export", str(out), "--out", str(tmp_path / "q"), "--quant", "q8_0")
-        assert again.code == 0
-        assert open_bundle(tmp_path / "q").variant == coconut.Variant(latents=3)
-    config["edgereason"]["variant"]["latents"] = "lots"
-    (folder / "config.json").write_text(json.dumps(config))
-    refused = cli("export", str(folder), "--out", str(tmp_path / "no"))
-    assert refused.code == 3
-    assert "config.json: variant.latents must be a whole number" in refused.err

@@ -14,12 +14,8 @@ from support.places import ROOT
 
 PACKAGE = Path(edgereason.__file__).parent
 MAPPED = ("bench", "export", "training")
-OF_THE_TESTS = {
-    "contract",
-    "core",
-    "reference",
-    "support",
-}  # suites for all, the native core, tools
+# Suites that all pass, the native core, tools.
+TESTS_ONLY = {"contract", "core", "reference", "support"}
 OFFLINE = ("edgereason.export", "edgereason.training", "edgereason.bench")
 
 
@@ -56,4 +52,4 @@ def test_the_runtime_never_imports_what_is_offline(path: Path) -> None:
 def test_the_tests_are_a_mirror_of_the_package() -> None:
     folders = {path.parent.name for path in (ROOT / "tests").glob("*/*.py")}
     package = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert folders - OF_THE_TESTS <= package.union(MAPPED)
+    assert folders - TESTS_ONLY <= package.union(MAPPED)

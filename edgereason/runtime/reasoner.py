@@ -80,15 +80,13 @@ class Reasoner:
         threads: int = 0,
         park_tokens: int = -1,
         trace: Sink | None = None,
-        switches: Mapping[Capability, str] | None = None,
     ) -> None:
-        """`switches`: those of the engine's module, see `engines/base.py`."""
         from edgereason import _core  # loads the native library
         from edgereason.runtime.prefixes import Prefixes
 
         self.bundle = bundle
         self.engine = engine
-        self._switches = switches or {}
+        self._switches: Mapping[Capability, str] = {}  # of the engine's module
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         self._core.start()
         self._driver = Driver(self._core, engine, trace)
@@ -131,14 +129,8 @@ class Reasoner:
             options["threads"], threads = threads, 0  # fixed while it is open; none to choose
         config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
         opened = module.open(bundle, None, config)
-        made = cls(
-            bundle,
-            opened,
-            threads=threads,
-            park_tokens=park_tokens,
-            trace=trace,
-            switches=getattr(module, "switches", None),
-        )
+        made = cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)
+        made._switches = getattr(module, "switches", {})
         try:
             made._prefixes.add(prefixes)
         except BaseException:

@@ -179,17 +179,17 @@ def choose(
     Raises `UsageError` where there is no such strategy or option, `BundleError` where the bundle
     recommends one that is not there.
     """
-    module = load(strategies, name)
-    given = {key.replace("-", "_") for key in options or {}}
+    module, what = load(strategies, name), f"option of {name}"
+    asked = dict(options or {})
+    names = {key.replace("-", "_") for key in asked}
     told = bundle.recommended.get(name.replace("-", "_"), {}) if bundle else {}
-    what = f"option of {name}"
+    recommended = {key: value for key, value in told.items() if key not in names}
     try:
-        build(module.Config, told, what=what)
+        return Chosen(module, build(module.Config, {**recommended, **asked}, what=what))
     except UsageError as error:
+        build(module.Config, asked, what=what)  # raises where the bundle is not to blame
         where = bundle.name if bundle else ""
         raise BundleError(f"{where} recommends: {error.message}", error.hint) from None
-    recommended = {key: value for key, value in told.items() if key not in given}
-    return Chosen(module, build(module.Config, {**recommended, **(options or {})}, what=what))
 
 
 __all__ = ["Chosen", "Fork", "Steps", "Turn", "choose"]

@@ -352,7 +352,7 @@ def test_an_unknown_mode_and_a_foreign_checkpoint_are_refused(tmp_path: Path) ->
 
 def test_the_commands_of_the_page_exist() -> None:
     text = (ROOT / "docs" / "nano.md").read_text(encoding="utf-8")
-    lines = re.findall(r"-m edgereason\.export\.recipes\.nano (.*?)[`\n]", text)
+    lines = re.findall(r"-m edgereason\.training\.nano (.*?)[`\n]", text)
     assert len(lines) == 17
     group: Any = typer.main.get_command(commands.app)
     for line in lines:

@@ -32,6 +32,11 @@ class Capability(Flag):
     STEER = 128
     LORA = 256
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is in it, one by one, for people."""
+        return tuple(str(one.name).lower() for one in Capability if one and one in self)
+
 
 class StopReason(Enum):
     """Why a phase, or a whole request, ended. Same order as `StopReason` in `phase.h`."""

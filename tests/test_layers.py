@@ -1,4 +1,5 @@
-"""What import-linter cannot see: folders that are mapped into the package when it is installed."""
+"""What import-linter cannot see: folders that are mapped into the package when it is installed, and
+that the tests are its mirror."""
 
 from __future__ import annotations
 
@@ -13,6 +14,9 @@ from support.places import ROOT
 
 PACKAGE = Path(edgereason.__file__).parent
 EXPORT = ROOT / "export"
+MAPPED = ("bench", "export", "training")
+# Suites that all pass, the native core, tools.
+TESTS_ONLY = {"contract", "core", "reference", "support"}
 OFFLINE = ("edgereason.export", "edgereason.training", "edgereason.bench")
 
 
@@ -74,3 +78,9 @@ def test_imports_of_the_export_go_down_its_floors(path: Path) -> None:
         (floor,) = (i for i, parts in enumerate(FLOORS) if part in parts)
         below = {part, *(each for parts in FLOORS[:floor] for each in parts)}
         assert not set(parts_imported(path)) - below
+
+
+def test_the_tests_are_a_mirror_of_the_package() -> None:
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/*.py")}
+    package = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders - TESTS_ONLY <= package.union(MAPPED)

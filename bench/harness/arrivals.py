@@ -19,7 +19,7 @@ _TIGHT: Final = 0.5  # a question whose answer alone takes more of its deadline 
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Arrival:
     """One request. `at_s` counts from the beginning of the run, `deadline_s` from its arrival."""
 
     at_s: float
@@ -62,14 +62,14 @@ class Mix:
 
 def draw(
     num: int, rate: float, mix: Mix, seed: int, owed_s: Callable[[str], float] | None = None
-) -> list[Job]:
+) -> list[Arrival]:
     """`num` requests at `rate` a second.
 
     With `owed_s` a long question goes only to those whose deadline leaves time to think about it.
     """
     generator = random.Random(seed)
     at = 0.0
-    jobs = []
+    arrivals = []
     low, high = map(math.log, mix.deadline_s)
     for _ in range(num):
         at += generator.expovariate(rate)
@@ -81,18 +81,18 @@ def draw(
         long = generator.choice(mix.problems) if mix.problems else word_problem(generator)
         if is_long and owed_s is not None and owed_s(long.text) > _TIGHT * deadline:
             is_long = False
-        jobs.append(Job(at, deadline, priority, long.text if is_long else short.text))
-    return jobs
+        arrivals.append(Arrival(at, deadline, priority, long.text if is_long else short.text))
+    return arrivals
 
 
-def demand(jobs: Sequence[Job], costs: Costs, owed_s: Callable[[str], float]) -> Demand:
+def demand(arrivals: Sequence[Arrival], costs: Costs, owed_s: Callable[[str], float]) -> Demand:
     """What these requests ask for per second of the time in which they arrive."""
-    seconds = jobs[-1].at_s
-    owed = sum(owed_s(job.question) for job in jobs)
-    return Demand(owed / seconds, len(jobs) * costs.thinking_tokens * costs.step_s / seconds)
+    seconds = arrivals[-1].at_s
+    owed = sum(owed_s(arrival.question) for arrival in arrivals)
+    return Demand(owed / seconds, len(arrivals) * costs.thinking_tokens * costs.step_s / seconds)
 
 
-def late_at_best(jobs: Sequence[Job], owed_s: Callable[[str], float]) -> int:
+def late_at_best(arrivals: Sequence[Arrival], owed_s: Callable[[str], float]) -> int:
     """How many are late though nobody thinks and the earliest deadline is always served.
 
     One request at a time, as `owed_s` has it: batches and shared prefixes can do better.
@@ -100,8 +100,8 @@ def late_at_best(jobs: Sequence[Job], owed_s: Callable[[str], float]) -> int:
     now = 0.0
     waiting: list[tuple[float, int, float]] = []  # deadline, index, work left
     num_late = 0
-    arrivals = [*((job.at_s, index) for index, job in enumerate(jobs)), (math.inf, -1)]
-    for at, index in arrivals:
+    moments = [*((one.at_s, index) for index, one in enumerate(arrivals)), (math.inf, -1)]
+    for at, index in moments:
         while waiting and now < at:
             deadline, first, left = heapq.heappop(waiting)
             worked = min(left, at - now)
@@ -112,6 +112,6 @@ def late_at_best(jobs: Sequence[Job], owed_s: Callable[[str], float]) -> int:
                 num_late += now > deadline
         now = max(now, at)
         if index >= 0:
-            job = jobs[index]
-            heapq.heappush(waiting, (job.at_s + job.deadline_s, index, owed_s(job.question)))
+            one = arrivals[index]
+            heapq.heappush(waiting, (one.at_s + one.deadline_s, index, owed_s(one.question)))
     return num_late

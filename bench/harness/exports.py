@@ -16,13 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgereason import engines
 from edgereason.errors import EngineError
+from edgereason.registry import load
 
 from .questions import gsm8k
 from .runner import Say, commit
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
+    from edgereason.models.bundle import Bundle
+
+_CONTEXT: Final = 256
+_SEQUENCES: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,16 @@ class Kept:
         if name not in self:
             self[name] = make()
         return self[name]
+
+
+def open_engine(bundle: Bundle) -> Engine:
+    """Small, with hidden states, and room for forty sequences."""
+    module: Any = load(engines, bundle.engine)
+    wanted = {"context": _CONTEXT, "sequences": _SEQUENCES, "batch": 64, "hidden": True}
+    known = module.Config.__slots__
+    options = {name: value for name, value in wanted.items() if name in known}
+    engine: Engine = module.open(bundle, None, module.Config(**options))
+    return engine
 
 
 def told(say: Say, what: str, every: int = 1000) -> Callable[[str, int, int], None]:

@@ -36,7 +36,7 @@ __all__ = [
     "Bench",
     "BusyCores",
     "Findings",
-    "LoadMeter",
+    "OthersMeter",
     "Plot",
     "Quiet",
     "Say",
@@ -143,7 +143,7 @@ class BusyCores(contextlib.AbstractContextManager["BusyCores"]):
         return [child.pid for child in self._children]
 
 
-class LoadMeter:
+class OthersMeter:
     """How many cores others keep busy: all that is not this process and its children."""
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ def wait_idle(
 
 
 def _others_during(seconds: float) -> float:
-    meter = LoadMeter()
+    meter = OthersMeter()
     time.sleep(seconds)
     return meter.others()
 
@@ -284,7 +284,7 @@ def run(bench: Bench, argv: Sequence[str] | None = None) -> int:
             f"others keep {quiet.others_cores:.2f} cores busy: "
             "the figures are not those of an idle machine"
         )
-    meter = LoadMeter()
+    meter = OthersMeter()
     started = datetime.now(timezone.utc)
     measuring = time.monotonic()
     try:

@@ -18,12 +18,13 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from edgereason.errors import EngineError
-from edgereason.records import Chunk, Sampling
+from edgereason.records import Chunk
+
+from .speed import STORY, stay_on
 
 if TYPE_CHECKING:
     from edgereason.runtime.reasoner import Handle
 
-_STORY: Final = "Write a long story about a lighthouse keeper and the sea, in many chapters."
 _POLL_S: Final = 0.02
 
 
@@ -66,15 +67,13 @@ def decode(model: str, *, threads: int, seconds: float, context: int, depth: int
             times.append(time.monotonic())
 
     with Reasoner.open(model, threads=threads, context=context) as reasoner:
-        engine = reasoner.engine
-        ends = {token: -1e9 for token in range(engine.info["num_vocab"]) if engine.ends(token)}
 
         def ask() -> Handle:
             return reasoner.submit(
-                _STORY,
+                STORY,
                 strategy="no-think",
                 answer_budget=depth or context - 128,
-                sampling=Sampling(temperature=0.8, logit_bias=ends),
+                sampling=stay_on(reasoner, temperature=0.8),
                 on_chunk=on_chunk,
                 keep=depth > 0,  # the prompt is not read again
             )

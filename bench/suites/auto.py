@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from edgereason.records import Answer
 from edgereason.runtime.reasoner import Reasoner
+from edgereason.strategies.base import choose
 from edgereason.values import extract_answer, normalize
 
 from ..harness.questions import Question, easy_sum, short_question
@@ -45,7 +46,8 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             rows = [row(sums, threshold) for threshold in _THRESHOLDS]
             figures[name] = {"questions": [asdict(one) for one in sums], "thresholds": rows}
             tables.append(Table(f"{len(sums)} {name}", _COLUMNS, rows))
-        remark = f"The model's own threshold is {reasoner.bundle.auto_threshold}."
+        own = choose("auto", bundle=reasoner.bundle).config.threshold
+        remark = f"The model's own threshold is {own}."
     return Findings(figures, tuple(tables), (remark,))
 
 

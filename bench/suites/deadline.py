@@ -22,13 +22,11 @@ from statistics import mean, median
 from typing import Any, Final, Protocol
 
 from edgereason.models.bundle import model_file
-from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.lowering import prompt_tokens
-from edgereason.records import Message, Sampling
+from edgereason.records import Sampling
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.values import Kind, extract_answer, normalize
 
-from ..harness.arrivals import Costs, Demand, Job, Mix, demand, draw, late_at_best
+from ..harness.arrivals import Arrival, Costs, Demand, Mix, demand, draw, late_at_best
 from ..harness.questions import read_questions
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, turns
 
@@ -55,7 +53,7 @@ class Outcome:
     (`answer` None) it is the least it would have been.
     """
 
-    job: Job
+    arrival: Arrival
     answer: str | None
     late_ms: float
     thinking_tokens: int
@@ -73,7 +71,7 @@ class Outcome:
 
 
 class System(Protocol):
-    def submit(self, job: Job, done: Callable[[str | None, int], None]) -> None:
+    def submit(self, arrival: Arrival, done: Callable[[str | None, int], None]) -> None:
         """Starts a request; `done(answer, thinking tokens)` is called once, from any thread. None:
         it was given up.
         """
@@ -84,28 +82,29 @@ class System(Protocol):
         ...
 
 
-def play(system: System, jobs: Sequence[Job]) -> list[Outcome]:
+def play(system: System, arrivals: Sequence[Arrival]) -> list[Outcome]:
     """Submits every request at its moment and waits until all are answered or given up."""
-    outcomes: list[Outcome | None] = [None] * len(jobs)
+    outcomes: list[Outcome | None] = [None] * len(arrivals)
     finished = threading.Semaphore(0)
     begin = time.monotonic()
 
-    def submit(index: int, job: Job) -> None:
+    def submit(index: int, arrival: Arrival) -> None:
         arrived = time.monotonic()
 
         def done(answer: str | None, thinking: int) -> None:
-            late = 1000 * (time.monotonic() - arrived - job.deadline_s)
-            outcomes[index] = Outcome(job, answer, late, thinking)
+            late = 1000 * (time.monotonic() - arrived - arrival.deadline_s)
+            outcomes[index] = Outcome(arrival, answer, late, thinking)
             finished.release()
 
-        system.submit(job, done)
+        system.submit(arrival, done)
 
-    for index, job in enumerate(jobs):
-        time.sleep(max(0.0, begin + job.at_s - time.monotonic()))
-        submit(index, job)
-    time.sleep(max(0.0, begin + max(job.at_s + job.deadline_s for job in jobs) - time.monotonic()))
+    for index, arrival in enumerate(arrivals):
+        time.sleep(max(0.0, begin + arrival.at_s - time.monotonic()))
+        submit(index, arrival)
+    over = begin + max(arrival.at_s + arrival.deadline_s for arrival in arrivals)
+    time.sleep(max(0.0, over - time.monotonic()))
     system.give_up()
-    for _ in jobs:
+    for _ in arrivals:
         finished.acquire()
     return [outcome for outcome in outcomes if outcome is not None]
 
@@ -115,13 +114,13 @@ class Ours:
         self._reasoner = reasoner
         self._answer_tokens = answer_tokens
 
-    def submit(self, job: Job, done: Callable[[str | None, int], None]) -> None:
+    def submit(self, arrival: Arrival, done: Callable[[str | None, int], None]) -> None:
         handle = self._reasoner.submit(
-            job.question,
+            arrival.question,
             strategy="think",
             answer_budget=self._answer_tokens,
-            deadline_ms=1000 * job.deadline_s,
-            priority=job.priority,
+            deadline_ms=1000 * arrival.deadline_s,
+            priority=arrival.priority,
             sampling=Sampling(temperature=0),
         )
 
@@ -161,14 +160,14 @@ class Fifo:
             verbose=False,
         )
         self._given_up = False
-        self._queue: SimpleQueue[tuple[Job, float, Callable[[str | None, int], None]] | None]
+        self._queue: SimpleQueue[tuple[Arrival, float, Callable[[str | None, int], None]] | None]
         self._queue = SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job, done: Callable[[str | None, int], None]) -> None:
+    def submit(self, arrival: Arrival, done: Callable[[str | None, int], None]) -> None:
         self._given_up = False
-        self._queue.put((job, time.monotonic(), done))
+        self._queue.put((arrival, time.monotonic(), done))
 
     def give_up(self) -> None:
         """What waits now is late already: how late need not be waited for."""
@@ -181,16 +180,16 @@ class Fifo:
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            job, arrived, done = item
+            arrival, arrived, done = item
             if self._given_up:
                 done(None, 0)
                 continue
             spent = time.monotonic() - arrived if self._at_start else 0.0
-            done(*self._answer(job, job.deadline_s - spent))
+            done(*self._answer(arrival, arrival.deadline_s - spent))
 
-    def _answer(self, job: Job, left_s: float) -> tuple[str, int]:
+    def _answer(self, arrival: Arrival, left_s: float) -> tuple[str, int]:
         reasoning = self._reasoner.bundle.reasoning
-        tokens = tokens_of(self._reasoner, job.question)
+        tokens = self._reasoner.prompt_tokens(arrival.question)
         owed_s = self._costs.owed_s(len(tokens), self._answer_tokens)
         num_think = max(0, int((left_s - owed_s) / self._costs.step_s))
         thought: list[int] = []
@@ -221,11 +220,6 @@ class Fifo:
         return self._llama.detokenize(list(tokens)).decode(errors="replace")
 
 
-def tokens_of(reasoner: Reasoner, question: str) -> tuple[int, ...]:
-    segments = thinking_prompt(reasoner.bundle, (Message("user", question),), True)
-    return prompt_tokens(segments, reasoner.engine)
-
-
 def calibrate(reasoner: Reasoner, questions: Sequence[str], answer_tokens: int) -> Costs:
     """Thinks about some questions without a limit, one by one."""
     prompt_s, step_s, thoughts = [], [], []
@@ -239,7 +233,7 @@ def calibrate(reasoner: Reasoner, questions: Sequence[str], answer_tokens: int) 
         )
         handle.result()
         think = handle.chains[0][0]
-        num_read = len(tokens_of(reasoner, question)) - think.num_cached
+        num_read = len(reasoner.prompt_tokens(question)) - think.num_cached
         prompt_s.append(think.prefill_ms / 1000 / num_read)
         if think.num_tokens > 4:
             step_s.append(think.decode_ms / 1000 / (think.num_tokens - 1))
@@ -258,22 +252,22 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     mix = Mix(problems=tuple(problems), long_share=options.long_share)
     with open_reasoner(options) as reasoner:
         say("measuring what a step costs")
-        samples = [job.question for job in draw(options.calibrate, 1.0, mix, options.seed + 1)]
-        costs = calibrate(reasoner, samples, options.answer_tokens)
+        samples = draw(options.calibrate, 1.0, mix, options.seed + 1)
+        costs = calibrate(reasoner, [one.question for one in samples], options.answer_tokens)
 
         def owed_s(question: str) -> float:
-            return costs.owed_s(len(tokens_of(reasoner, question)), options.answer_tokens)
+            return costs.owed_s(len(reasoner.prompt_tokens(question)), options.answer_tokens)
 
         # The rate at which answers alone take the share that was asked for.
         asked = draw(options.requests, 1.0, mix, options.seed, owed_s)
-        rate = options.owed / mean(owed_s(job.question) for job in asked)
-        jobs = draw(options.requests, rate, mix, options.seed, owed_s)
+        rate = options.owed / mean(owed_s(arrival.question) for arrival in asked)
+        arrivals = draw(options.requests, rate, mix, options.seed, owed_s)
         load = Load(
             rate,
             costs,
-            demand(jobs, costs, owed_s),
-            impossible=sum(owed_s(job.question) > job.deadline_s for job in jobs),
-            late_at_best=late_at_best(jobs, owed_s),
+            demand(arrivals, costs, owed_s),
+            impossible=sum(owed_s(arrival.question) > arrival.deadline_s for arrival in arrivals),
+            late_at_best=late_at_best(arrivals, owed_s),
         )
         say(load.sentence())
         with contextlib.ExitStack() as stack:
@@ -288,7 +282,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 )
                 stack.callback(fifo.close)
                 systems[f"llama-cpp-python, {kind}"] = fifo
-            plays = {name: partial(play, system, jobs) for name, system in systems.items()}
+            plays = {name: partial(play, system, arrivals) for name, system in systems.items()}
             played = turns(plays, options.turns, say)
     pooled = {name: [one for turn in runs for one in turn] for name, runs in played.items()}
     return findings(pooled, load)
@@ -347,12 +341,12 @@ def findings(pooled: Mapping[str, Sequence[Outcome]], load: Load) -> Findings:
 def grouped(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     """By band of deadlines, then by priority."""
     groups = {
-        f"{low}-{high} s": [one for one in outcomes if low <= one.job.deadline_s < high]
+        f"{low}-{high} s": [one for one in outcomes if low <= one.arrival.deadline_s < high]
         for low, high in itertools.pairwise(_BANDS)
     }
-    for priority in sorted({one.job.priority for one in outcomes}):
+    for priority in sorted({one.arrival.priority for one in outcomes}):
         label = f"priority {priority}"
-        groups[label] = [one for one in outcomes if one.job.priority == priority]
+        groups[label] = [one for one in outcomes if one.arrival.priority == priority]
     return groups
 
 

@@ -21,14 +21,11 @@ from edgereason.models.hub import resolve
 from edgereason.runtime.reasoner import Reasoner
 
 from ..harness.runner import Bench, Findings, Say, Table, ratios, turns
+from ..harness.speed import FILLER, STORY, Figures, ask
 from ..rivals.genai import Genai, wrap
-from .latency import ask
 
-_STORY: Final = "Write a long story about a lighthouse keeper and the sea, in many chapters."
-_FILLER: Final = "The sea was calm, and the keeper wrote the weather of the day into his book. "
 _GENAI: Final = "onnxruntime-genai"
 
-Figures = Mapping[str, float]
 Runs = Mapping[str, Sequence[Figures]]
 
 
@@ -62,8 +59,8 @@ def _compare(
     reports = []
     llama = str(resolve(options.model))
     for text, num_tokens in (
-        (_STORY, options.decode),
-        (_FILLER * (options.prompt // 18), 2),  # about 18 tokens each time
+        (STORY, options.decode),
+        (FILLER * (options.prompt // 18), 2),  # about 18 tokens each time
     ):
         tokens, num_prompt = _tokens(options, folder, text)
         say(f"{folder.name}: {num_tokens} tokens after a prompt of {num_prompt}")
@@ -87,7 +84,7 @@ def _tokens(options: argparse.Namespace, folder: Path, text: str) -> tuple[list[
     for speed."""
     with _open(options, str(folder)) as reasoner:
         num_prompt = int(ask(reasoner, 2, text)["prompt_tokens"])
-        return reasoner.engine.tokenize(text + _FILLER * 8), num_prompt
+        return reasoner.engine.tokenize(text + FILLER * 8), num_prompt
 
 
 def _ours(options: argparse.Namespace, model: str, text: str, num_tokens: int) -> Figures:

@@ -15,63 +15,24 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, TypeVar
 
-from edgereason.errors import EngineError
 from edgereason.models.bundle import model_file, open_bundle
 from edgereason.models.hub import resolve
-from edgereason.records import Sampling
 from edgereason.runtime.reasoner import Reasoner
 
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, ratios, spread, turns
+from ..harness.speed import FILLER, STORY, Figures, ask, stay_on
 from ..rivals.bare_loop import BareLoop, bare_loop
 
-_STORY: Final = "Write a long story about a lighthouse keeper and the sea, in many chapters."
-_FILLER: Final = "The sea was calm, and the keeper wrote the weather of the day into his book. "
 _BATCH: Final = 8
 
 T = TypeVar("T")
-Figures = Mapping[str, float]
-
-
-def stay_on(reasoner: Reasoner, seed: int = 0, temperature: float = 0.0) -> Sampling:
-    """Sampling under which an answer goes on to the end of its budget."""
-    engine = reasoner.engine
-    ends = {token: -1e9 for token in range(engine.info["num_vocab"]) if engine.ends(token)}
-    return Sampling(temperature=temperature, seed=seed, logit_bias=ends)
-
-
-def ask(reasoner: Reasoner, num_tokens: int, text: str = _STORY) -> Figures:
-    """One answer of `num_tokens` tokens, alone."""
-    before = reasoner.stats()
-    handle = reasoner.submit(
-        text, strategy="no-think", answer_budget=num_tokens, sampling=stay_on(reasoner)
-    )
-    handle.result()
-    reasoner.wait_idle()
-    after = reasoner.stats()
-    result = handle.chains[0][-1]
-    if result.num_tokens != num_tokens or result.num_cached:
-        raise EngineError(f"expected {num_tokens} tokens, got {result.num_tokens}")
-    steps = after["num_steps"] - before["num_steps"]
-    spent = {
-        name: (after[name] - before[name]) / steps
-        for name in ("decode_ms", "sample_ms", "overhead_ms")
-    }
-    return {
-        "prompt_tokens": result.num_prompt,
-        "prompt_tokens_per_s": 1000 * result.num_prompt / result.prefill_ms,
-        # The last row of the prompt gives the first token.
-        "decode_tokens_per_s": 1000 * (num_tokens - 1) / result.decode_ms,
-        "sample_us": 1000 * spent["sample_ms"],
-        "overhead_us": 1000 * spent["overhead_ms"],
-        "scheduler_share": (spent["sample_ms"] + spent["overhead_ms"]) / sum(spent.values()),
-    }
 
 
 def samples_at_once(reasoner: Reasoner, num_tokens: int) -> Figures:
     """Eight samples of one prompt on a shared prefix, as `vote` runs them."""
     begin = time.monotonic()
     handle = reasoner.submit(
-        _STORY,
+        STORY,
         strategy="vote",
         options={"samples": _BATCH, "early_stop": False},
         think_budget=0,
@@ -93,7 +54,7 @@ def samples_in_sequence(reasoner: Reasoner, num_tokens: int) -> Figures:
     decode_ms = 0.0
     for seed in range(_BATCH):
         handle = reasoner.submit(
-            _STORY,
+            STORY,
             strategy="no-think",
             answer_budget=num_tokens,
             sampling=stay_on(reasoner, seed, temperature=0.6),
@@ -127,9 +88,9 @@ def _single_stream(
     options: argparse.Namespace, say: Say, bare: BareLoop
 ) -> tuple[dict[str, list[Figures]], dict[str, list[Figures]]]:
     """Decoding after a short prompt, then reading a long one."""
-    long_prompt = _FILLER * (options.prompt // 18)  # about 18 tokens each time
+    long_prompt = FILLER * (options.prompt // 18)  # about 18 tokens each time
     reports = []
-    for text, num_tokens in ((_STORY, options.decode), (long_prompt, 2)):
+    for text, num_tokens in ((STORY, options.decode), (long_prompt, 2)):
         act = partial(ask, text=text)
         num_prompt = int(_alone(options, 0, act, 2)["prompt_tokens"])
         say(f"{num_tokens} tokens after a prompt of {num_prompt}")

@@ -17,18 +17,18 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgereason.errors import UsageError
 from edgereason.export.job import Job, export
-from edgereason.models.variants import Coconut
+from edgereason.models.variants.coconut import Variant
 from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import prompt_tokens
 from edgereason.records import Message, Segment
 
+from ..harness.exports import open_engine
 from ..harness.runner import Bench, Findings, Say, Table, ratios, turns
+from ..harness.torch_models import Floats, Torch, in_torch, require_torch
 from ..tasks import reach
-from .parity_export import Torch, in_torch, open_engine, require_torch
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 FORMS: Final = {"gguf": "f16", "onnx": "f32"}
 _COLUMNS: Final = ("form", "step", "largest difference of hidden states", "of logits")
 _COST: Final = ("form", "token, ms", "latent, ms", "ratio")
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +131,7 @@ def _read(engine: Engine, fed: Sequence[Any], begin: int) -> tuple[Floats, Float
 
 def _prompts(bundle: Bundle, engine: Engine, options: argparse.Namespace) -> list[tuple[int, ...]]:
     """Questions of `reach` as the strategy writes them."""
-    start = bundle.variant.start if isinstance(bundle.variant, Coconut) else ""
+    start = bundle.variant.start if isinstance(bundle.variant, Variant) else ""
     rng = random.Random(options.seed)
     drawn = [reach.generate(rng).question for _ in range(options.questions)]
     questions = drawn if options.question is None else [options.question]

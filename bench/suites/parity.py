@@ -21,17 +21,15 @@ from numpy.typing import NDArray
 
 from edgereason.errors import EngineError, UsageError
 from edgereason.models.bundle import model_file
-from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.lowering import prompt_tokens
-from edgereason.records import Message, Sampling
+from edgereason.records import Sampling
 from edgereason.runtime.reasoner import Reasoner
 
 from ..harness.questions import open_questions
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner
+from ..harness.speed import stay_on
 
 Floats = NDArray[numpy.float32]
 _MAX_ROWS: Final = 512
-_NEVER: Final = -1e9  # a bias that keeps a token from being drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +177,12 @@ def first_difference(index: int, reference: Reference, got: Sequence[int]) -> Di
 @contextlib.contextmanager
 def _company(reasoner: Reasoner, num: int, num_tokens: int, seed: int) -> Iterator[None]:
     """Keeps `num` other requests decoding: they never end by themselves."""
-    engine = reasoner.engine
-    ends = {token: _NEVER for token in range(engine.info["num_vocab"]) if engine.ends(token)}
     handles = [
         reasoner.submit(
             open_questions()[(seed + i) % len(open_questions())],
             strategy="no-think",
             answer_budget=2 * num_tokens,
-            sampling=Sampling(temperature=0.8, seed=seed + i, logit_bias=ends),
+            sampling=stay_on(reasoner, seed + i, temperature=0.8),
             stream=True,
         )
         for i in range(num)
@@ -225,7 +221,9 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             found: dict[str, list[Difference]] = {"alone": [], "in a batch": []}
             for index, question in enumerate(questions):
                 say(f"prompt {index + 1} of {len(questions)}")
-                reference = bare.greedy(_prompt(reasoner, question), options.tokens)
+                reference = bare.greedy(
+                    reasoner.prompt_tokens(question, thinking=False), options.tokens
+                )
                 references.append(reference)
                 alone = _ours(reasoner, question, options.tokens)
                 with _company(reasoner, options.others, options.tokens, options.seed + index):
@@ -240,11 +238,6 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             }
     num_tokens = sum(len(reference.tokens) for reference in references)
     return _findings(options, len(questions), num_tokens, explained)
-
-
-def _prompt(reasoner: Reasoner, question: str) -> tuple[int, ...]:
-    segments = thinking_prompt(reasoner.bundle, (Message("user", question),), False)
-    return prompt_tokens(segments, reasoner.engine)
 
 
 def _explained(

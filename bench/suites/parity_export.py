@@ -16,24 +16,20 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgereason import engines
 from edgereason.errors import UsageError
 from edgereason.export.job import Job, export
-from edgereason.models.bundle import Bundle, model_file, open_bundle
-from edgereason.models.hub import resolve
-from edgereason.registry import load
 
+from ..harness.exports import open_engine
 from ..harness.runner import Bench, Findings, Say, Table, checkout
+from ..harness.torch_models import Floats, Torch, in_torch, require_torch
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
 
-Floats = NDArray[np.float32]
 Row = int | Floats
 
 TARGETS: Final = ("gguf", "onnx")
@@ -46,7 +42,6 @@ _CONTEXT: Final = 256
 _REMARKS: Final = (
     "The engine llamacpp keeps KV in float16 and fuses attention: that is most of its difference.",
 )
-_EXTRA: Final = "pip install 'edgereason[parity]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +55,6 @@ class Differences:
     hidden: float
     after_hidden: float
     greedy_equal: int  # of `STEPS`
-
-
-class Torch:
-    """A model of transformers in float32, always from scratch."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model.eval()
-
-    def of(self, tokens: Sequence[int]) -> Floats:
-        """Logits [tokens, num_vocab]."""
-        import torch
-
-        return self._run(input_ids=torch.tensor([list(tokens)]))[0]
-
-    def embeddings(self, tokens: Sequence[int]) -> Floats:
-        import torch
-
-        table = self._model.get_input_embeddings()
-        return np.asarray(table(torch.tensor(list(tokens))).detach().numpy(), np.float32)
-
-    def of_embeddings(self, rows: Floats) -> tuple[Floats, Floats]:
-        """Logits and last hidden states of rows [tokens, num_embd]."""
-        import torch
-
-        return self._run(inputs_embeds=torch.from_numpy(rows)[None])
-
-    def _run(self, **inputs: Any) -> tuple[Floats, Floats]:
-        import torch
-
-        with torch.no_grad():
-            out = self._model(**inputs, output_hidden_states=True, use_cache=False)
-        return out.logits[0].numpy(), out.hidden_states[-1][0].numpy()
 
 
 Prepare = Callable[[Path], tuple[Path, Torch]]
@@ -194,7 +157,7 @@ def _largest(one: Floats, other: Floats) -> float:
 
 def tiny_models() -> ModuleType:
     """The tests' models, which are no part of an installed package."""
-    path = checkout() / "tests" / "hf_models.py"
+    path = checkout() / "tests" / "support" / "hf_models.py"
     if not path.is_file():
         raise UsageError("the tiny models are in the tests", "run this bench in a checkout")
     sys.path.append(str(path.parent))
@@ -204,23 +167,6 @@ def tiny_models() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def open_engine(bundle: Bundle) -> Engine:
-    module: Any = load(engines, bundle.engine)
-    wanted = {"context": _CONTEXT, "sequences": PROMPT, "batch": 64, "hidden": True}
-    known = module.Config.__slots__
-    options = {name: value for name, value in wanted.items() if name in known}
-    engine: Engine = module.open(bundle, module.Config(**options))
-    return engine
-
-
-def require_torch() -> None:
-    for package in ("torch", "transformers"):
-        if importlib.util.find_spec(package) is None:
-            raise UsageError(
-                f"this bench compares with {package}", "pip install 'edgereason[parity]'"
-            )
 
 
 def measure(options: argparse.Namespace, say: Say) -> Findings:
@@ -251,23 +197,6 @@ def _models(options: argparse.Namespace) -> dict[str, Prepare]:
 
 def _tiny(tiny: ModuleType, kind: str, folder: Path) -> tuple[Path, Torch]:
     return tiny.save_model(folder / "source", kind), Torch(tiny.build_model(kind))
-
-
-def in_torch(model: str) -> tuple[Path, Torch]:
-    """A Hugging Face folder, or a GGUF as transformers reads it, with its model."""
-    from transformers import AutoModelForCausalLM
-
-    path = Path(model)
-    told: dict[str, str] = {}
-    if not (path / "config.json").is_file():
-        path = model_file(open_bundle(resolve(model)))
-        told = {"gguf_file": path.name}
-    folder = path.parent if told else path
-    return path, Torch(
-        AutoModelForCausalLM.from_pretrained(
-            folder, dtype="float32", attn_implementation="eager", **told
-        )
-    )
 
 
 def _real(name: str, folder: Path) -> tuple[Path, Torch]:

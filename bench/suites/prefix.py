@@ -22,14 +22,14 @@ from statistics import median
 from typing import Any, Final
 
 from edgereason.errors import UsageError
+from edgereason.keywords import request_of
 from edgereason.models.prefix_file import read_prefix
-from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.lowering import prompt_tokens
-from edgereason.records import Budget, Message, Request, Sampling
+from edgereason.records import Message, Request, Sampling
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.values import extract_answer, normalize
 
 from ..harness.runner import Bench, Findings, Say, Table, ratios, turns, wilson
+from ..harness.ways import Way
 
 _ZERO: Final = "zero-shot"
 _DEMOS: Final = "in-context"
@@ -52,8 +52,8 @@ class Demo:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How to be asked: a request without its question, and what stands before that."""
+class Setting:
+    """A request without its question, and the text that stands before that."""
 
     request: Request
     lead: str = ""
@@ -78,14 +78,14 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     problems = [Problem(p, a) for p, a in _pairs(options.problems, "answer")][: options.num]
     demos = [Demo(prompt, reply) for prompt, reply in _pairs(options.demos, "reply")]
     with _opened(options, options.prefix) as reasoner:
-        ways = _ways(reasoner, demos, problems, options)
+        settings = _settings(reasoner, demos, problems, options)
         rows = []
-        for name, way in ways.items():
-            rows.append(_row(reasoner, name, way, problems))
+        for name, setting in settings.items():
+            rows.append(_row(reasoner, name, setting, problems))
             say(f"{name}: {rows[-1].right} of {len(problems)}")
-        times = _times(reasoner, ways, problems, options, say)
+        times = _times(reasoner, settings, problems, options, say)
     memory = _memory(options, problems, say)
-    num_demos = len(ways[_DEMOS].request.messages) // 2
+    num_demos = len(settings[_DEMOS].request.messages) // 2
     return findings(rows, times, memory, num_demos)
 
 
@@ -118,40 +118,40 @@ def _opened(options: argparse.Namespace, prefixes: Sequence[Path]) -> Iterator[R
 # --- ways to ask ----------------------------------------------------------------------------------
 
 
-def _ways(
+def _settings(
     reasoner: Reasoner,
     demos: Sequence[Demo],
     problems: Sequence[Problem],
     options: argparse.Namespace,
-) -> dict[str, Way]:
+) -> dict[str, Setting]:
     plain = _plain(options)
     marks = (*reasoner.bundle.reasoning.opens, *reasoner.bundle.reasoning.shuts)
 
-    def turns_of(num: int) -> Way:
+    def turns_of(num: int) -> Setting:
         turns_ = [
             turn
             for demo in demos[:num]
             for turn in (Message("user", demo.prompt), Message("assistant", demo.reply))
         ]
-        return Way(replace(plain.request, messages=(*turns_, *plain.request.messages)))
+        return Setting(replace(plain.request, messages=(*turns_, *plain.request.messages)))
 
-    def text_of(num: int) -> Way:
+    def text_of(num: int) -> Setting:
         shown = (f"{demo.prompt}\n{_without(demo.reply, marks)}\n\n" for demo in demos[:num])
-        return Way(plain.request, "".join(shown))
+        return Setting(plain.request, "".join(shown))
 
     found = {_ZERO: plain}
     for name, build in ((_DEMOS, turns_of), (_TEXT, text_of)):
         found[name] = build(fitting(reasoner, build, len(demos), problems, options))
     for path in options.prefix:
-        found[path.stem] = Way(replace(plain.request, prefix=path.stem))
+        found[path.stem] = _plain(options, path.stem)
     return found
 
 
-def _plain(options: argparse.Namespace) -> Way:
-    budget = Budget(think_tokens=options.think_budget, answer_tokens=options.answer_budget)
+def _plain(options: argparse.Namespace, prefix: str = "") -> Setting:
+    way = Way(options.strategy, options.think_budget, prefix)
     sampling = Sampling(temperature=0, seed=options.seed)
-    blank = (Message("user", ""),)
-    return Way(Request(blank, strategy=options.strategy, budget=budget, sampling=sampling))
+    blank = request_of("", **way.keywords, answer_budget=options.answer_budget, sampling=sampling)
+    return Setting(blank)
 
 
 def _without(text: str, marks: Sequence[str]) -> str:
@@ -162,7 +162,7 @@ def _without(text: str, marks: Sequence[str]) -> str:
 
 def fitting(
     reasoner: Reasoner,
-    build: Callable[[int], Way],
+    build: Callable[[int], Setting],
     most: int,
     problems: Sequence[Problem],
     options: argparse.Namespace,
@@ -174,9 +174,8 @@ def fitting(
     longest = max(problems, key=lambda problem: len(problem.question))
 
     def num_tokens(num: int) -> int:
-        messages = build(num).asks(longest).messages
-        segments = thinking_prompt(reasoner.bundle, messages, options.strategy != "no-think")
-        return len(prompt_tokens(segments, reasoner.engine))
+        asked = build(num).asks(longest)
+        return len(reasoner.prompt_tokens(asked, thinking=options.strategy != "no-think"))
 
     low, high = 0, most
     while low < high:
@@ -190,12 +189,12 @@ def is_right(problem: Problem, answer: str) -> bool:
     return normalize(found) == normalize(problem.answer)
 
 
-def _row(reasoner: Reasoner, name: str, way: Way, problems: Sequence[Problem]) -> Row:
+def _row(reasoner: Reasoner, name: str, setting: Setting, problems: Sequence[Problem]) -> Row:
     # Demonstrations are read once for all questions: answers stay what they are.
     keep = name in (_DEMOS, _TEXT)
-    answers = [reasoner.ask(way.asks(problem, keep=keep)) for problem in problems]
+    answers = [reasoner.ask(setting.asks(problem, keep=keep)) for problem in problems]
     right = sum(is_right(p, a.answer) for p, a in zip(problems, answers, strict=True))
-    slots = len(reasoner._prefixes.tokens(way.request.prefix)) if way.request.prefix else 0
+    slots = len(reasoner._prefixes.tokens(setting.request.prefix)) if setting.request.prefix else 0
     tokens = [answer.usage.prompt_tokens for answer in answers]
     return Row(name, slots, sum(tokens) / len(tokens), len(problems), right)
 
@@ -205,7 +204,7 @@ def _row(reasoner: Reasoner, name: str, way: Way, problems: Sequence[Problem]) -
 
 def _times(
     reasoner: Reasoner,
-    ways: Mapping[str, Way],
+    settings: Mapping[str, Setting],
     problems: Sequence[Problem],
     options: argparse.Namespace,
     say: Say,
@@ -213,22 +212,22 @@ def _times(
     """Milliseconds from the request to the end of its prompt, by way, in turns."""
     turn: dict[str, int] = {}
 
-    def timed(name: str, way: Way, *, keep: bool) -> float:
+    def timed(name: str, setting: Setting, *, keep: bool) -> float:
         at = turn[name] = turn.get(name, -1) + 1
-        answer = reasoner.ask(way.asks(problems[at % len(problems)], keep=keep))
+        answer = reasoner.ask(setting.asks(problems[at % len(problems)], keep=keep))
         return answer.timings.queue_ms + answer.timings.prefill_ms
 
     # KV that is kept would serve the cold way, too: its demonstrations come in another order.
-    request = ways[_DEMOS].request
+    request = settings[_DEMOS].request
     pairs = [request.messages[i : i + 2] for i in range(0, len(request.messages) - 1, 2)]
     turned = [turn_ for pair in (*pairs[1:], *pairs[:1]) for turn_ in pair]
-    cold = Way(replace(request, messages=(*turned, request.messages[-1])))
+    cold = Setting(replace(request, messages=(*turned, request.messages[-1])))
     systems: dict[str, Callable[[], float]] = {
-        name: partial(timed, name, cold if name == _DEMOS else way, keep=False)
-        for name, way in ways.items()
+        name: partial(timed, name, cold if name == _DEMOS else setting, keep=False)
+        for name, setting in settings.items()
         if name != _TEXT
     }
-    systems[_KEPT] = partial(timed, _KEPT, ways[_DEMOS], keep=True)
+    systems[_KEPT] = partial(timed, _KEPT, settings[_DEMOS], keep=True)
     return turns(systems, options.turns, say)
 
 
@@ -271,7 +270,7 @@ def _memory(
     }
 
 
-def _held(reasoner: Reasoner, way: Way, problems: Sequence[Problem]) -> dict[str, int]:
+def _held(reasoner: Reasoner, setting: Setting, problems: Sequence[Problem]) -> dict[str, int]:
     """Most cells that were held, and most requests that had some at once."""
     found = {"peak": 0, "at_once": 0}
     over = threading.Event()
@@ -291,7 +290,7 @@ def _held(reasoner: Reasoner, way: Way, problems: Sequence[Problem]) -> dict[str
     try:
         handles = []
         for i in range(_AT_ONCE):
-            asked = way.asks(problems[i % len(problems)])
+            asked = setting.asks(problems[i % len(problems)])
             handles.append(reasoner.submit(replace(asked, prefix=f"copy{i % _PREFIXES}")))
         for handle in handles:
             handle.result()

@@ -19,6 +19,7 @@ from edgereason.records import Answer, Role, Sampling, StopReason
 from edgereason.runtime.reasoner import Reasoner
 
 from ..harness.runner import Bench, Findings, Plot, Say, Table, wilson
+from ..harness.ways import Way
 from ..tasks import iterate
 from ..tasks.base import Problem
 
@@ -26,16 +27,6 @@ _CONTEXTS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _ANSWER_TOKENS: Final = 16
 _SPARE: Final = 2  # thinking tokens that may be used, as a multiple of those of the way
 _SAMPLE_STEPS: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A model, a strategy, and the KV it is asked with; `cells` 0: what the whole way takes."""
-
-    name: str
-    model: str
-    strategy: str
-    cells: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +57,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
         per_step = _tokens_per_step(reasoner)
     longest = int(max(options.contexts) * options.context)
     rows: list[Row] = []
-    for way in ways(options):
-        cells = way.cells or longest + options.context
+    for way, cells in ways(options, longest + options.context):
         with Reasoner.open(way.model, threads=options.threads, context=cells) as reasoner:
             for contexts in options.contexts:
                 times = max(1, round(contexts * options.context / per_step))
@@ -75,22 +65,23 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 answers = [_ask(reasoner, way, problem, options) for problem in asked]
                 way_tokens = mean(_num_tokens(reasoner, problem) for problem in asked)
                 cell_bytes = reasoner.bundle.kv_bytes_per_token.get("f16", 0)
-                found = row(way.name, asked, answers, cell_bytes)
+                found = row(way.label, asked, answers, cell_bytes)
                 found = replace(found, contexts=way_tokens / options.context)
                 rows.append(found)
-                say(f"{way.name}, {contexts:g} contexts: {found.right} of {found.num}")
+                say(f"{way.label}, {contexts:g} contexts: {found.right} of {found.num}")
     return findings(rows)
 
 
-def ways(options: argparse.Namespace) -> list[Way]:
-    """In rounds, and plainly with the same model and with `--plain`, in a short and a long KV."""
-    context = options.context
+def ways(options: argparse.Namespace, all_cells: int) -> list[tuple[Way, int]]:
+    """In rounds, and plainly with the same model and with `--plain`, in a short and a long KV; each
+    with its cells, `all_cells` where the whole way shall fit."""
+    context, rounds = options.context, {"rounds": options.rounds}
     plain = dict.fromkeys((options.model, *([options.plain] if options.plain else [])))
-    found = [Way("rounds", options.model, "infty-think", context)]
+    found = [(Way("infty-think", options=rounds, model=options.model, name="rounds"), context)]
     for model in plain:
         name = "plain" if model == options.model else f"plain {options.plain}"
-        found.append(Way(f"{name}, KV of {context}", model, "think", context))
-        found.append(Way(f"{name}, KV for all", model, "think", 0))
+        found.append((Way("think", model=model, name=f"{name}, KV of {context}"), context))
+        found.append((Way("think", model=model, name=f"{name}, KV for all"), all_cells))
     return found
 
 
@@ -111,12 +102,10 @@ def _num_tokens(reasoner: Reasoner, problem: Problem) -> int:
 
 
 def _ask(reasoner: Reasoner, way: Way, problem: Problem, options: argparse.Namespace) -> Answer:
-    rounds = {"rounds": options.rounds} if way.strategy == "infty-think" else {}
+    budget = _SPARE * _num_tokens(reasoner, problem) + options.context
     return reasoner.ask(
         problem.question,
-        strategy=way.strategy,
-        options=rounds,
-        think_budget=_SPARE * _num_tokens(reasoner, problem) + options.context,
+        **replace(way, budget=budget).keywords,
         answer_budget=_ANSWER_TOKENS,
         sampling=Sampling(temperature=options.temperature, seed=options.seed),
     )

@@ -20,7 +20,7 @@ from edgereason import _core
 from edgereason.prompt.lowering import CorePhase
 from edgereason.records import Channel, Sampling, StopReason
 
-from ..harness.arrivals import Costs, Job, Mix, draw, late_at_best
+from ..harness.arrivals import Arrival, Costs, Mix, draw, late_at_best
 from ..harness.runner import Bench, Findings, Say, Table
 
 _SHARED: Final = 27  # tokens that all prompts begin with, as chat templates write them
@@ -36,7 +36,7 @@ _REASONS: Final = tuple(StopReason)
 class Ended:
     """What became of one request."""
 
-    job: Job
+    arrival: Arrival
     late_ms: float
     thinking_tokens: int
     answer_tokens: int
@@ -66,19 +66,19 @@ class Machine:
         ends = [token for token in range(num_vocab) if self._engine.ends(token)]
         self._sampling = Sampling(logit_bias={token: -1e9 for token in ends})
 
-    def play(self, jobs: Sequence[Job]) -> list[Ended]:
+    def play(self, arrivals: Sequence[Arrival]) -> list[Ended]:
         begin = self._clock.now_ms()
-        waiting = list(enumerate(jobs))[::-1]
+        waiting = list(enumerate(arrivals))[::-1]
         running: dict[int, int] = {}
         spent_ms: dict[int, float] = {}
         thoughts: dict[int, int] = {}
         ended: dict[int, Ended] = {}
-        while len(ended) < len(jobs):
+        while len(ended) < len(arrivals):
             now = self._clock.now_ms()
             while waiting and begin + 1000 * waiting[-1][1].at_s <= now:
-                index, job = waiting.pop()
-                running[self._submit(job, begin + 1000 * job.at_s)] = index
-                spent_ms[index] = now - (begin + 1000 * job.at_s)
+                index, arrival = waiting.pop()
+                running[self._submit(arrival, begin + 1000 * arrival.at_s)] = index
+                spent_ms[index] = now - (begin + 1000 * arrival.at_s)
             did = self._core.step()
             for id_, fields in self._results():
                 index = running[id_]
@@ -90,8 +90,8 @@ class Machine:
                     continue
                 self._core.close(id_)
                 ended[index] = Ended(
-                    jobs[index],
-                    spent_ms[index] - 1000 * jobs[index].deadline_s,
+                    arrivals[index],
+                    spent_ms[index] - 1000 * arrivals[index].deadline_s,
                     thoughts.get(index, 0),
                     # A request that never came to its answer reports its thinking last.
                     len(fields["tokens"]) if index in thoughts else 0,
@@ -99,7 +99,7 @@ class Machine:
                 )
             if not did:
                 self._clock.advance(_WAIT_MS)
-        return [ended[index] for index in range(len(jobs))]
+        return [ended[index] for index in range(len(arrivals))]
 
     def _results(self) -> list[tuple[int, Mapping[str, Any]]]:
         events = self._core.take(0)
@@ -107,13 +107,13 @@ class Machine:
             (event[0], {**event[3], "last": event[2]}) for event in events if event[1] == "phase"
         ]
 
-    def _submit(self, job: Job, arrival_ms: float) -> int:
+    def _submit(self, arrival: Arrival, arrival_ms: float) -> int:
         id_ = self._core.open(
-            priority=job.priority,
+            priority=arrival.priority,
             arrival_ms=arrival_ms,
-            deadline_ms=arrival_ms + 1000 * job.deadline_s,
+            deadline_ms=arrival_ms + 1000 * arrival.deadline_s,
         )
-        num_own = prompt_tokens(job.question) - _SHARED
+        num_own = num_prompt(arrival.question) - _SHARED
         own = tuple(self._random.randrange(2, 200) for _ in range(num_own))
         would_think = 20 + int(self._random.expovariate(1 / self._options.thinking))
         self._core.run(
@@ -154,7 +154,7 @@ def _pace(options: argparse.Namespace, generator: random.Random) -> list[float]:
     ]
 
 
-def prompt_tokens(question: str) -> int:
+def num_prompt(question: str) -> int:
     return _SHARED + _INSTRUCTION + len(question) // _CHARACTERS
 
 
@@ -167,7 +167,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     )
 
     def owed_s(question: str) -> float:
-        return costs.owed_s(prompt_tokens(question), options.answer_tokens)
+        return costs.owed_s(num_prompt(question), options.answer_tokens)
 
     rows = []
     for owed in options.owed:
@@ -176,10 +176,10 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
         at_best = 0
         for seed in range(options.seed, options.seed + options.seeds):
             asked = draw(options.requests, 1.0, Mix(), seed, owed_s)
-            rate = owed / mean(owed_s(job.question) for job in asked)
-            jobs = draw(options.requests, rate, Mix(), seed, owed_s)
-            ended += Machine(options, seed).play(jobs)
-            at_best += late_at_best(jobs, owed_s)
+            rate = owed / mean(owed_s(arrival.question) for arrival in asked)
+            arrivals = draw(options.requests, rate, Mix(), seed, owed_s)
+            ended += Machine(options, seed).play(arrivals)
+            at_best += late_at_best(arrivals, owed_s)
         step_ms = options.step_ms + options.row_ms
         rows.append((owed, *summary(ended, options.answer_tokens, step_ms), at_best))
     figures = {"costs": asdict(costs), "loads": [dict(zip(_COLUMNS, r, strict=True)) for r in rows]}

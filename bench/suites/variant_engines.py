@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,26 +27,13 @@ from edgereason.models.prefix_file import bundled
 from edgereason.records import PhaseResult, Sampling, StopReason
 from edgereason.runtime.reasoner import Reasoner
 
+from ..harness.problems import problems
 from ..harness.runner import Bench, Findings, Say, Table
-from .variants import problems
+from ..harness.ways import Way
 
 LLAMA: Final = "llamacpp"
 ORT: Final = "onnxruntime"
 END: Final = -1  # drawn where the model ends its turn: a phase's tokens leave it out
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One row of the table. `prefix`: a file, or ""."""
-
-    model: str
-    task: str
-    strategy: str
-    prefix: str = ""
-
-    @property
-    def label(self) -> str:
-        return f"{self.strategy}{f' + {Path(self.prefix).stem}' if self.prefix else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +71,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Row:
+    task: str
     way: Way
     num: int
     num_tokens: int
@@ -140,26 +129,28 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     return findings(rows, remarks)
 
 
-def ways(options: argparse.Namespace, model: str) -> tuple[list[Way], list[str]]:
-    """What `model` is asked, and what cannot be asked of it."""
+def ways(options: argparse.Namespace, model: str) -> tuple[list[tuple[str, Way]], list[str]]:
+    """What `model` is asked, by task, and what cannot be asked of it."""
     try:
         with open_source(model):
             pass
     except ModelNotFoundError as error:
         return [], [f"{model} is left out: {error}"]
-    found, missing = [], []
+    found: list[tuple[str, Way]] = []
+    missing = []
+    asked = partial(Way, model=model)
     if model == options.model:
-        found += [Way(model, "chain", strategy) for strategy in ("no-think", "think")]
+        found += [("chain", asked(strategy)) for strategy in ("no-think", "think")]
         for name in options.prefixes:
             path = _prefix(model, name)
             if path is None:
                 missing.append(f"{model} + {name} is left out: {model} has no such prefix")
             else:
-                found.append(Way(model, "operator", "think", str(path)))
+                found.append(("operator", asked("think", prefix=str(path))))
     if model == options.coconut:
-        found.append(Way(model, "reach", "coconut"))
+        found.append(("reach", asked("coconut")))
     if model == options.infty:
-        found.append(Way(model, "iterate", "infty-think"))
+        found.append(("iterate", asked("infty-think")))
     return found, missing
 
 
@@ -178,7 +169,10 @@ def exported(model: str, folder: Path, quant: str) -> dict[str, Bundle]:
 
 
 def compared(
-    forms: Mapping[str, Bundle], chosen: Sequence[Way], options: argparse.Namespace, say: Say
+    forms: Mapping[str, Bundle],
+    chosen: Sequence[tuple[str, Way]],
+    options: argparse.Namespace,
+    say: Say,
 ) -> list[Row]:
     """Both forms are open at once, and asked in turns."""
     open_ = {"threads": options.threads, "context": options.context}
@@ -188,16 +182,16 @@ def compared(
     ):
         choices = Choices(ort.engine)
         rows = []
-        for way in chosen:
+        for task, way in chosen:
             differences, num_tokens = [], 0
-            asked = problems(way.task, options.num, options.seed)
+            asked = problems(task, options.num, options.seed)
             for index, problem in enumerate(asked):
                 choices.clear()
                 exact = answer(ort, way, problem.question, options)
                 other = answer(llama, way, problem.question, options)
                 num_tokens += len(exact)
                 differences += first_difference(index, exact, other, choices.rows)
-            rows.append(Row(way, len(asked), num_tokens, tuple(differences)))
+            rows.append(Row(task, way, len(asked), num_tokens, tuple(differences)))
             say(f"{way.model}, {way.label}: {rows[-1].num_equal} of {len(asked)} equal")
     return rows
 
@@ -206,12 +200,10 @@ def answer(reasoner: Reasoner, way: Way, question: str, options: argparse.Namesp
     """All that is sampled for a question."""
     handle = reasoner.submit(
         question,
-        strategy=way.strategy,
-        think_budget=options.think_budget,
+        **replace(way, budget=options.think_budget).keywords,
         answer_budget=options.answer_budget,
         soft=1.0,  # a bias near the budget's end would move margins
         sampling=Sampling(temperature=0, seed=options.seed),
-        prefix=way.prefix or None,
     )
     handle.result()
     return [drawn for phase in handle.chains[0] for drawn in _drawn(phase)]
@@ -258,7 +250,10 @@ def findings(rows: Sequence[Row], remarks: Sequence[str]) -> Findings:
     figures = {
         "rows": [
             {
-                **asdict(row.way),
+                "model": row.way.model,
+                "task": row.task,
+                "strategy": row.way.strategy,
+                "prefix": row.way.prefix,
                 "num": row.num,
                 "num_equal": row.num_equal,
                 "num_tokens": row.num_tokens,
@@ -272,7 +267,7 @@ def findings(rows: Sequence[Row], remarks: Sequence[str]) -> Findings:
     cells = [
         (
             row.way.model,
-            row.way.task,
+            row.task,
             row.way.label,
             f"{row.num_equal} of {row.num}",
             row.num_tokens,
@@ -282,7 +277,7 @@ def findings(rows: Sequence[Row], remarks: Sequence[str]) -> Findings:
     ]
     tables = [Table("Questions with equal tokens on llamacpp and onnxruntime", columns, cells)]
     firsts = [
-        (row.way.label, row.way.task, d.question, d.phase, d.position, d.margin, d.is_second)
+        (row.way.label, row.task, d.question, d.phase, d.position, d.margin, d.is_second)
         for row in rows
         for d in row.differences
     ]

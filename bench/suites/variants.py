@@ -7,80 +7,56 @@ are asked one after the other, so that a millisecond is that of one user.
 from __future__ import annotations
 
 import argparse
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import mean, median
-from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from edgereason.errors import ModelNotFoundError, UsageError
 from edgereason.models.hub import resolve
-from edgereason.records import UNLIMITED, Answer
+from edgereason.records import Answer
 
+from ..harness.problems import LONG, problems, task_of
 from ..harness.runner import Bench, Findings, Plot, Say, Table, wilson
-from ..tasks import chain, iterate, operator, reach
+from ..harness.ways import Way
 from ..tasks.base import Problem
 
 _BUDGETS: Final = (16, 32, 64, 128)
-_TIMES: Final = 100  # applications, a way of more than four contexts of 512 tokens
-LONG: Final = f"iterate, {_TIMES} times"
+Asked = tuple[str, Way]
+"""A task, and a way of being asked its problems."""
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One row of the table. `prefix`: of the model's bundle."""
-
-    task: str
-    model: str
-    strategy: str
-    budget: int = UNLIMITED
-    prefix: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        budget = "" if self.budget == UNLIMITED else f" {self.budget}"
-        return f"{self.strategy}{budget}{f' + {self.prefix}' if self.prefix else ''}"
-
-
-def ways(prefixes: Sequence[str], trained: str) -> list[Way]:
+def ways(prefixes: Sequence[str], trained: str) -> list[Asked]:
     """All rows, a task at a time."""
-    further = [Way("operator", trained, "think")] if trained else []
+    nano = partial(Way, model="nano")
+    coconut, infty = partial(Way, model="nano-coconut"), partial(Way, model="nano-infty")
+    further = [("operator", Way("think", model=trained))] if trained else []
     return [
-        Way("chain", "nano", "no-think"),
-        Way("chain", "nano", "think"),
-        *(Way("chain", "nano", "think", budget) for budget in _BUDGETS),
-        *(Way("chain", "nano", "hbpo", budget) for budget in _BUDGETS),
-        Way("chain", "nano", "auto-think"),
-        Way("reach", "nano-coconut", "no-think"),
-        Way("reach", "nano-coconut", "think"),
-        Way("reach", "nano-coconut", "coconut"),
-        Way("iterate", "nano", "no-think"),
-        Way("iterate", "nano", "think"),
-        Way("iterate", "nano-infty", "infty-think"),
-        Way(LONG, "nano", "think"),
-        Way(LONG, "nano-infty", "infty-think"),
-        Way("operator", "nano", "think"),
-        *(Way("operator", "nano", "think", prefix=name) for name in prefixes),
+        ("chain", nano("no-think")),
+        ("chain", nano("think")),
+        *(("chain", nano("think", budget)) for budget in _BUDGETS),
+        *(("chain", nano("hbpo", budget)) for budget in _BUDGETS),
+        ("chain", nano("auto-think")),
+        ("reach", coconut("no-think")),
+        ("reach", coconut("think")),
+        ("reach", coconut("coconut")),
+        ("iterate", nano("no-think")),
+        ("iterate", nano("think")),
+        ("iterate", infty("infty-think")),
+        (LONG, nano("think")),
+        (LONG, infty("infty-think")),
+        ("operator", nano("think")),
+        *(("operator", nano("think", prefix=name)) for name in prefixes),
         *further,
     ]
-
-
-TASKS: Final[Mapping[str, tuple[ModuleType, Any]]] = {
-    "chain": (chain, chain.generate),
-    "reach": (reach, reach.generate),
-    "iterate": (iterate, iterate.generate),
-    LONG: (iterate, partial(iterate.generate, times=(_TIMES, _TIMES))),
-    "operator": (operator, operator.generate),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """What one way did. Tokens, latents and milliseconds are a question's; bytes the most."""
 
+    task: str
     way: Way
     num: int
     right: int
@@ -94,12 +70,6 @@ class Score:
         return wilson(self.right, self.num)
 
 
-def problems(task: str, num: int, seed: int) -> list[Problem]:
-    """Test problems, the same for every way of a task."""
-    generator = random.Random(f"variants:{seed}:{task}")
-    return [TASKS[task][1](generator, "test") for _ in range(num)]
-
-
 def measure(options: argparse.Namespace, say: Say) -> Findings:
     from edgereason.runtime.reasoner import Reasoner
 
@@ -110,14 +80,17 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     for model in models:
         with Reasoner.open(model, threads=options.threads, context=options.context) as reasoner:
             cell_bytes = reasoner.bundle.kv_bytes_per_token.get("f16", 0)
-            for way in chosen:
-                if way.model != model or (options.tasks and way.task not in options.tasks):
+            for task, way in chosen:
+                if way.model != model or (options.tasks and task not in options.tasks):
                     continue
-                num = max(1, options.num // 5) if way.task == LONG else options.num
-                asked = problems(way.task, num, options.seed)
-                answers = [_ask(reasoner, way, problem) for problem in asked]
-                scores.append(score(way, asked, answers, cell_bytes))
-                say(f"{model}, {way.task}, {way.label}: {scores[-1].right} of {num}")
+                num = max(1, options.num // 5) if task == LONG else options.num
+                asked = problems(task, num, options.seed)
+                answers = [
+                    reasoner.ask(problem.question, **way.keywords, answer_budget=24)
+                    for problem in asked
+                ]
+                scores.append(score(task, way, asked, answers, cell_bytes))
+                say(f"{model}, {task}, {way.label}: {scores[-1].right} of {num}")
     return findings(scores, remarks)
 
 
@@ -135,22 +108,13 @@ def those_there(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
     return models, remarks
 
 
-def _ask(reasoner: Any, way: Way, problem: Problem) -> Answer:
-    answer: Answer = reasoner.ask(
-        problem.question,
-        strategy=way.strategy,
-        options=way.options,
-        think_budget=way.budget,
-        answer_budget=24,
-        prefix=way.prefix,
-    )
-    return answer
-
-
-def score(way: Way, asked: Sequence[Problem], answers: Sequence[Answer], cell_bytes: int) -> Score:
-    check = TASKS[way.task][0].check
+def score(
+    task: str, way: Way, asked: Sequence[Problem], answers: Sequence[Answer], cell_bytes: int
+) -> Score:
+    check = task_of(task).check
     pairs = zip(asked, answers, strict=True)
     return Score(
+        task=task,
         way=way,
         num=len(asked),
         right=sum(check(problem, answer.answer) for problem, answer in pairs),
@@ -174,13 +138,13 @@ _COLUMNS: Final = (
 
 
 def findings(scores: Sequence[Score], remarks: Sequence[str] = ()) -> Findings:
-    tasks = list(dict.fromkeys(s.way.task for s in scores))
+    tasks = list(dict.fromkeys(s.task for s in scores))
     tables = tuple(
         Table(f"{task}, {group[0].num} test problems", _COLUMNS, [_row(s) for s in group])
         for task in tasks
-        for group in [[s for s in scores if s.way.task == task]]
+        for group in [[s for s in scores if s.task == task]]
     )
-    rows = [{"task": s.way.task, **dict(zip(_COLUMNS, _row(s), strict=True))} for s in scores]
+    rows = [{"task": s.task, **dict(zip(_COLUMNS, _row(s), strict=True))} for s in scores]
     plots = tuple(_plot(task, scores) for task in tasks if task != LONG)
     return Findings({"rows": rows}, tables, tuple(remarks), plots)
 
@@ -197,7 +161,7 @@ def _plot(task: str, scores: Sequence[Score]) -> Plot:
     points = {
         s.way.label: [(s.tokens + s.latents, 100 * s.right / s.num)]
         for s in scores
-        if s.way.task == task
+        if s.task == task
     }
     title = f"{task}: right answers against tokens"
     return Plot(

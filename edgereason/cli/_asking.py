@@ -12,13 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgereason import strategies
 from edgereason.cli._options import Asking
 from edgereason.config import assignments, build
 from edgereason.errors import UsageError
 from edgereason.planning import effort
 from edgereason.records import UNLIMITED, Budget, Message, Request, Sampling
-from edgereason.registry import load
 
 if TYPE_CHECKING:
     import typer
@@ -115,8 +113,9 @@ def _message(item: Any, where: str) -> Message:
 
 def check(asking: Asking, context: typer.Context) -> None:
     """Raises what is wrong whatever the model."""
-    strategy = load(strategies, strategy_of(asking))
-    build(strategy.Config, strategy_options(asking), what=f"option of {strategy_of(asking)}")
+    from edgereason.strategies.base import choose
+
+    choose(strategy_of(asking), strategy_options(asking))
     budget_of(asking, context, None)
     sampling_of(asking, Sampling())
     for text in asking.stop:
@@ -124,15 +123,19 @@ def check(asking: Asking, context: typer.Context) -> None:
             raise UsageError("--stop must not be empty")
 
 
-def request_of(
+def build_request(
     asking: Asking, messages: tuple[Message, ...], context: typer.Context, bundle: Bundle
 ) -> Request:
     """The request. `context` tells which options came from the environment."""
+    from edgereason.strategies.base import choose
+
+    strategy, options = strategy_of(asking), strategy_options(asking)
+    bound = choose(strategy, options, bundle).bound_by_context
     return Request(
         messages=messages,
-        strategy=strategy_of(asking),
-        options=strategy_options(asking),
-        budget=budget_of(asking, context, 0 if _in_rounds(asking) else bundle.context),
+        strategy=strategy,
+        options=options,
+        budget=budget_of(asking, context, bundle.context if bound else 0),
         sampling=sampling_of(asking, bundle.sampling),
         priority=asking.priority,
         stop=asking.stop,
@@ -154,12 +157,6 @@ def strategy_options(asking: Asking) -> Mapping[str, Any]:
             raise UsageError("samples is given twice", "--samples is short for --set samples=")
         options["samples"] = asking.samples
     return options
-
-
-def _in_rounds(asking: Asking) -> bool:
-    """Thinking is not held by one context, which then says nothing of how long it may be."""
-    names = (strategy_of(asking), str(strategy_options(asking).get("of", "")))
-    return any(name.replace("_", "-") == "infty-think" for name in names)
 
 
 def budget_of(asking: Asking, context: typer.Context, num_context: int | None) -> Budget:

@@ -39,7 +39,7 @@ def command(ctx: typer.Context, *, opening: Opening, asking: Asking, debug: Debu
     first = () if asking.system is None else (Message("system", asking.system),)
     with open_reasoner(opening) as reasoner:
         question = (Message("user", "?"),)
-        template = replace(_asking.request_of(asking, question, ctx, reasoner.bundle), keep=True)
+        template = replace(_asking.build_request(asking, question, ctx, reasoner.bundle), keep=True)
         Chat(reasoner, template, first).run()
 
 

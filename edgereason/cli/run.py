@@ -41,7 +41,7 @@ def command(
     turns = _asking.read_question(prompt, messages, asking.system)
     _asking.check(asking, ctx)
     with open_reasoner(opening) as reasoner:
-        request = _asking.request_of(asking, turns, ctx, reasoner.bundle)
+        request = _asking.build_request(asking, turns, ctx, reasoner.bundle)
         with Interrupt() as interrupt:
             if as_json:
                 _print_json(reasoner, request, interrupt)

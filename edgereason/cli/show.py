@@ -92,7 +92,7 @@ def _rows(bundle: Bundle, family: str) -> Iterator[tuple[str, str]]:
     yield "chat template", family or "none"
     yield from _reasoning_rows(bundle)
     yield "sampling", _sampling(bundle.sampling)
-    yield "auto keeps a draft", f"from confidence {bundle.auto_threshold:g}"
+    yield "recommended", "; ".join(_recommended(bundle))
     yield "variant", _variant(bundle)
     yield (
         "effort",
@@ -115,6 +115,12 @@ def _reasoning_rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "  is closed by", repr(reasoning.close) if reasoning.close else ""
     yield "  answer cue", repr(reasoning.answer) if reasoning.answer else ""
     yield "  probed by", repr(reasoning.probe) if reasoning.probe else ""
+
+
+def _recommended(bundle: Bundle) -> Iterator[str]:
+    for strategy, options in bundle.recommended.items():
+        told = ", ".join(f"{name} {value}" for name, value in options.items())
+        yield f"{told} for --strategy {strategy.replace('_', '-')}"
 
 
 def _variant(bundle: Bundle) -> str:

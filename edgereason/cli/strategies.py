@@ -8,8 +8,7 @@ from typing import Any
 from edgereason import strategies
 from edgereason.cli._options import Debug, Json
 from edgereason.config import REQUIRED, Option, fields_of
-from edgereason.records import Capability
-from edgereason.registry import load, names
+from edgereason.registry import names
 
 
 def command(as_json: Json = False, debug: Debug = False) -> None:
@@ -26,13 +25,14 @@ def command(as_json: Json = False, debug: Debug = False) -> None:
 
 
 def _described(name: str) -> dict[str, Any]:
-    module = load(strategies.__name__, name)
-    needs: Capability = module.needs
+    from edgereason.strategies.base import choose
+
+    strategy = choose(name)
     return {
         "name": name,
-        "about": (module.__doc__ or "").strip().partition("\n")[0],
-        "needs": [str(flag.name).lower() for flag in Capability if flag and flag in needs],
-        "options": [_option(option) for option in fields_of(module.Config)],
+        "about": (strategy.module.__doc__ or "").strip().partition("\n")[0],
+        "needs": list(strategy.needs.words),
+        "options": [_option(option) for option in fields_of(strategy.module.Config)],
     }
 
 

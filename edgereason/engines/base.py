@@ -12,6 +12,10 @@ An engine is a module with three names:
         import heavy_library                       # here, so that listing engines costs nothing
         return ...
 
+and one more where an ability costs something and is there only on request:
+
+    switches = {Capability.HIDDEN_OUT: "hidden=true"}   # the option that brings it, for people
+
 `open` is called once per model, before any request. It raises `ModelNotFoundError`, `BundleError`,
 `MemoryLimitError` or `UnsupportedError` with a way out; what the opened model can really do is in
 `engine.info["caps"]`, and strategies that need more are refused before their first token.

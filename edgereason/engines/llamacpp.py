@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal
 
 from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
 from edgereason.errors import EngineError
-from edgereason.models.variants import Coconut
+from edgereason.records import Capability
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
     from edgereason.models.bundle import Bundle
 
 caps = ALL_CAPS
+switches = {Capability.HIDDEN_OUT: "hidden=true"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,12 @@ def open(bundle: Bundle, config: Config) -> Engine:
         max_seqs=config.sequences,
         max_rows=config.batch,
         max_threads=num_cores(),
-        hidden=isinstance(bundle.variant, Coconut) if config.hidden is None else config.hidden,
+        hidden=_thinks_in_states(bundle) if config.hidden is None else config.hidden,
         activations=config.activations,
         mmap=config.mmap,
         memory_limit=int(config.memory_gib * 2**30),
     )
+
+
+def _thinks_in_states(bundle: Bundle) -> bool:
+    return bundle.variant is not None and Capability.HIDDEN_OUT in bundle.variant.needs

@@ -64,7 +64,7 @@ class Bundle:
         files: the first one is what the engine opens.
         context: tokens the model was trained to see at once; 0 unknown.
         control_tokens: texts that must not come from users.
-        auto_threshold: confidence from which strategy `auto` keeps its quick draft.
+        recommended: strategy, called as its file -> options that this model does best with.
         variant: how the model was changed; None for a plain one.
         base_hash: names the weights it was made from, whatever became of them: for prefixes.
         kv_bytes_per_token: KV type -> bytes over all layers; empty where unknown.
@@ -86,11 +86,14 @@ class Bundle:
     control_tokens: tuple[str, ...] = ()
     reasoning: Reasoning = PLAIN
     sampling: Sampling = Sampling()  # noqa: RUF009  # it is frozen
-    auto_threshold: float = 0.8
+    recommended: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     variant: Variant | None = None
     base_hash: str = ""
     kv_bytes_per_token: Mapping[str, int] = field(default_factory=dict)
 
+
+_OLD_KEY: Final = "auto_threshold"
+"""Of manifests written before `recommended`, which held one option of one strategy."""
 
 _SERIALIZED: Final = tuple(f.name for f in fields(Bundle) if f.name != "path")
 
@@ -156,6 +159,8 @@ def write_bundle(bundle: Bundle, folder: Path) -> Bundle:
         files.append(File(file.path, at.stat().st_size, sha256_of(at)))
     written = replace(bundle, path=folder, files=tuple(files))
     data = {"format": FORMAT} | {name: _to_json(getattr(written, name)) for name in _SERIALIZED}
+    if not written.recommended:
+        del data["recommended"]  # versions before it read the manifest, too
     unfinished = folder / f".{MANIFEST}.part"
     unfinished.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(unfinished, folder / MANIFEST)
@@ -200,9 +205,11 @@ def _open_folder(folder: Path) -> Bundle:
     try:
         if "path" in data:
             raise unknown("unknown key", "path", _SERIALIZED)
-        told = data.get("variant")
+        told = data.pop("variant", None)
         variant = read_variant(None if told == "" else told)  # as models pulled early have it
-        bundle = build(Bundle, {**data, "variant": variant, "path": folder}, what="key")
+        bundle = build(Bundle, {**_renewed(data), "path": folder}, what="key")
+        recommended = {name.replace("-", "_"): told for name, told in bundle.recommended.items()}
+        bundle = replace(bundle, variant=variant, recommended=recommended)
     except UsageError as error:
         raise BundleError(f"{manifest}: {error.message}", error.hint) from None
     if not bundle.files:
@@ -213,6 +220,15 @@ def _open_folder(folder: Path) -> Bundle:
         if at.suffix == ".gguf":
             gguf.read(at)  # a damaged header must not reach the engine, which may abort on it
     return bundle
+
+
+def _renewed(data: dict[str, Any]) -> dict[str, Any]:
+    """What is said in words of earlier versions, in today's."""
+    if _OLD_KEY not in data:
+        return data
+    strategy, _, option = _OLD_KEY.partition("_")
+    rest = {key: value for key, value in data.items() if key != _OLD_KEY}
+    return {"recommended": {strategy: {option: data[_OLD_KEY]}}, **rest}
 
 
 def _read_manifest(manifest: Path) -> dict[str, Any]:

@@ -10,11 +10,16 @@ tokens are computed on other threads, which wake the loop when there is somethin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from edgereason.records import Answer, Chunk, Message, Request
+from edgereason.keywords import Keywords, Prompt, spelled_out
+from edgereason.records import Answer, Chunk
 from edgereason.runtime.reasoner import Handle, Reasoner
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class AsyncHandle:
@@ -81,23 +86,26 @@ class AsyncReasoner:
         self.reasoner = reasoner
 
     @classmethod
-    async def open(cls, model: str, **options: Any) -> AsyncReasoner:
+    async def open(cls, model: str | Path, **options: Any) -> AsyncReasoner:
         """See `Reasoner.open`; the model is read in a worker thread."""
         return cls(await asyncio.to_thread(Reasoner.open, model, **options))
 
-    async def ask(self, prompt: str | Sequence[Message] | Request, **options: Any) -> Answer:
-        return await self.submit(prompt, **options).result()
+    @spelled_out
+    async def ask(self, prompt: Prompt, **keywords: Unpack[Keywords]) -> Answer:
+        return await self.submit(prompt, **keywords).result()
 
-    def stream(self, prompt: str | Sequence[Message] | Request, **options: Any) -> AsyncHandle:
-        return self.submit(prompt, stream=True, **options)
+    @spelled_out
+    def stream(self, prompt: Prompt, **keywords: Unpack[Keywords]) -> AsyncHandle:
+        return self.submit(prompt, stream=True, **keywords)
 
+    @spelled_out
     def submit(
-        self, prompt: str | Sequence[Message] | Request, *, stream: bool = False, **options: Any
+        self, prompt: Prompt, *, stream: bool = False, **keywords: Unpack[Keywords]
     ) -> AsyncHandle:
         """Starts a request and returns at once. Bad values are raised here; what is wrong with the
         first phase, such as a prompt that is too long, comes out of the handle.
         """
-        return AsyncHandle(self.reasoner.submit_soon(prompt, stream=stream, **options))
+        return AsyncHandle(self.reasoner.submit_soon(prompt, stream=stream, **keywords))
 
     async def close(self) -> None:
         await asyncio.to_thread(self.reasoner.close)

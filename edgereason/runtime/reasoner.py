@@ -11,41 +11,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgereason import engines, strategies
+from edgereason import engines
 from edgereason.config import build, fields_of
 from edgereason.errors import UnsupportedError, UsageError
+from edgereason.keywords import Keywords, Prompt, request_of, spelled_out
 from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.models.hub import resolve
+from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import prompt_tokens
-from edgereason.records import (
-    Answer,
-    Budget,
-    Capability,
-    Chunk,
-    Message,
-    PhaseResult,
-    Request,
-    Sampling,
-    messages_of,
-)
+from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
 from edgereason.registry import load
 from edgereason.runtime.driver import Driver
 from edgereason.runtime.lines import Ticket
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
 from edgereason.runtime.trace import Sink
-from edgereason.strategies.base import Steps, Turn
+from edgereason.strategies.base import Steps, Turn, choose
 
-_BUDGET_FIELDS = {
-    "think_budget": "think_tokens",
-    "answer_budget": "answer_tokens",
-    "deadline_ms": "deadline_ms",
-    "soft": "soft",
-}
-
-
-_WAYS_OUT = "llamacpp gives hidden states when it is opened with --engine-set hidden=true"
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class Handle:
@@ -112,6 +97,7 @@ class Reasoner:
 
         self.bundle = bundle
         self.engine = engine
+        self._switches: Mapping[Capability, str] = {}  # of the engine's module
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         self._core.start()
         self._driver = Driver(self._core, engine, trace)
@@ -121,7 +107,7 @@ class Reasoner:
     @classmethod
     def open(
         cls,
-        model: str,
+        model: str | Path,
         *,
         engine: str | None = None,
         threads: int = 0,
@@ -148,13 +134,14 @@ class Reasoner:
         Raises:
             ModelNotFoundError, BundleError, MemoryLimitError, UsageError
         """
-        bundle = open_bundle(resolve(model))
+        bundle = open_bundle(resolve(str(model)))
         module = load(engines, engine or bundle.engine)
         if threads and any(option.name == "threads" for option in fields_of(module.Config)):
             options["threads"], threads = threads, 0  # fixed while it is open; none to choose
         config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
         opened = module.open(bundle, config)
         made = cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)
+        made._switches = getattr(module, "switches", {})
         try:
             made._prefixes.add(prefixes)
         except BaseException:
@@ -164,21 +151,24 @@ class Reasoner:
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def ask(self, prompt: str | Sequence[Message] | Request, **options: Any) -> Answer:
-        """Answers and waits for it. `options`: see `request_of`."""
-        return self.submit(prompt, **options).result()
+    @spelled_out
+    def ask(self, prompt: Prompt, **keywords: Unpack[Keywords]) -> Answer:
+        """Answers and waits for it. The keywords are those of `Request` and `Budget`."""
+        return self.submit(prompt, **keywords).result()
 
-    def stream(self, prompt: str | Sequence[Message] | Request, **options: Any) -> Handle:
+    @spelled_out
+    def stream(self, prompt: Prompt, **keywords: Unpack[Keywords]) -> Handle:
         """Answers piece by piece: iterate over the handle, then ask it for the `result()`."""
-        return self.submit(prompt, stream=True, **options)
+        return self.submit(prompt, stream=True, **keywords)
 
+    @spelled_out
     def submit(
         self,
-        prompt: str | Sequence[Message] | Request,
+        prompt: Prompt,
         *,
         stream: bool = False,
         on_chunk: OnChunk | None = None,
-        **options: Any,
+        **keywords: Unpack[Keywords],
     ) -> Handle:
         """Starts a request. Raises what is wrong with its first phase, for which the prompt is
         rendered and tokenized here; waits for nothing else.
@@ -186,37 +176,36 @@ class Reasoner:
         `on_chunk` is called with each piece of text, last with None, on a thread of its own: it may
         take long, and nobody else waits for it. If it raises, the request ends with that error.
         """
-        ticket, begin = self._prepare(prompt, stream, on_chunk, options)
+        ticket, begin = self._prepare(prompt, stream, on_chunk, keywords)
         self._driver.start(ticket, begin)
         return Handle(self._driver, ticket)
 
+    @spelled_out
     def submit_soon(
         self,
-        prompt: str | Sequence[Message] | Request,
+        prompt: Prompt,
         *,
         stream: bool = False,
         on_chunk: OnChunk | None = None,
-        **options: Any,
+        **keywords: Unpack[Keywords],
     ) -> Handle:
         """Starts a request without waiting for its prompt to be rendered, for callers that must not
         block, such as event loops. What is wrong with its first phase comes out of the handle.
         """
-        ticket, begin = self._prepare(prompt, stream, on_chunk, options)
+        ticket, begin = self._prepare(prompt, stream, on_chunk, keywords)
         self._driver.start_soon(ticket, begin)
         return Handle(self._driver, ticket)
 
     def _prepare(
         self,
-        prompt: str | Sequence[Message] | Request,
+        prompt: Prompt,
         stream: bool,
         on_chunk: OnChunk | None,
-        options: Mapping[str, Any],
+        keywords: Keywords,
     ) -> tuple[Ticket, Callable[[], Steps]]:
         """A request that is ready to start, and what makes its strategy's generator."""
         arrival_ms = self._core.now_ms()
-        request = prompt if isinstance(prompt, Request) else request_of(prompt, **options)
-        if isinstance(prompt, Request) and options:
-            raise UsageError(f"a Request takes no further options, got {', '.join(options)}")
+        request = request_of(prompt, **keywords)
         ticket = self._driver.ticket(
             request,
             model=self.bundle.name,
@@ -232,10 +221,16 @@ class Reasoner:
 
         return ticket, begin
 
+    def prompt_tokens(self, prompt: Prompt, *, thinking: bool | None = True) -> tuple[int, ...]:
+        """What a prompt is to the model, up to where it goes on. `thinking`: as it is written for a
+        model that thinks (True), that answers at once (False), as the template has it (None). A
+        prefix's slots are not among them."""
+        messages = request_of(prompt).messages
+        return prompt_tokens(thinking_prompt(self.bundle, messages, thinking), self.engine)
+
     def _steps(self, request: Request, num_slots: int) -> Steps:
-        module = load(strategies, request.strategy)
-        config = build(module.Config, dict(request.options), what=f"option of {request.strategy}")
-        self._check_needs(getattr(config, "needs", module.needs), request)
+        strategy = choose(request.strategy, request.options, self.bundle)
+        self._check_needs(strategy.needs, request)
         turn = Turn(
             bundle=self.bundle,
             messages=request.messages,
@@ -246,21 +241,18 @@ class Reasoner:
             context=self._context - num_slots,
             count=lambda segments: len(prompt_tokens(segments, self.engine)),
         )
-        steps: Steps = module.run(turn, config)
-        return steps
+        return strategy.run(turn)
 
     def _check_needs(self, needs: Capability, request: Request) -> None:
         if request.probe_every:
             needs |= Capability.FORK
         missing = needs & ~self.caps
         if missing:
-            names = ", ".join(
-                str(flag.name).lower() for flag in Capability if flag and flag in missing
-            )
+            ways = [f"--engine-set {way}" for flag, way in self._switches.items() if flag & missing]
             raise UnsupportedError(
-                f"strategy {request.strategy} needs {names}, "
+                f"strategy {request.strategy} needs {', '.join(missing.words)}, "
                 f"which engine {self.bundle.engine} lacks",
-                _WAYS_OUT if missing & Capability.HIDDEN_OUT else "",
+                f"open the model with {' '.join(ways)}" if ways else "",
             )
 
     # -- the rest ----------------------------------------------------------------------------------
@@ -305,38 +297,3 @@ class Reasoner:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def request_of(
-    prompt: str | Sequence[Message],
-    *,
-    strategy: str = "auto",
-    options: Mapping[str, Any] | None = None,
-    sampling: Sampling | None = None,
-    priority: int = 0,
-    stop: Sequence[str] = (),
-    probe_every: int = 0,
-    keep: bool = False,
-    prefix: str | None = None,
-    **budget: Any,
-) -> Request:
-    """A `Request` from keywords, think_budget, answer_budget, deadline_ms and soft among them."""
-    unknown = set(budget) - set(_BUDGET_FIELDS)
-    if unknown:
-        raise UsageError(
-            f"unknown option {', '.join(sorted(unknown))}",
-            f"known: {', '.join(_BUDGET_FIELDS)}, strategy, options, sampling, priority, stop, "
-            "probe_every, keep, prefix",
-        )
-    return Request(
-        messages=messages_of(prompt),
-        strategy=strategy,
-        options=dict(options or {}),
-        budget=Budget(**{_BUDGET_FIELDS[key]: value for key, value in budget.items()}),
-        sampling=sampling,
-        priority=priority,
-        stop=tuple(stop),
-        probe_every=probe_every,
-        keep=keep,
-        prefix=prefix,
-    )

@@ -16,21 +16,19 @@ needs = Capability.LOGITS
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    threshold: float | None = field(
-        default=None,
-        metadata={"help": "confidence from which the draft is kept; default: the model's own"},
+    threshold: float = field(
+        default=0.8, metadata={"help": "confidence from which the draft is kept"}
     )
     draft_tokens: int = field(default=32, metadata={"help": "longest draft"})
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
+        if not 0 <= self.threshold <= 1:
             raise UsageError(f"threshold must be in [0, 1], got {self.threshold}")
         if self.draft_tokens < 1:
             raise UsageError(f"draft_tokens must be 1 or more, got {self.draft_tokens}")
 
 
 def run(turn: Turn, config: Config) -> Steps:
-    threshold = turn.bundle.auto_threshold if config.threshold is None else config.threshold
     if not turn.can_think:
         done = yield turn.direct()
         return Answer(done.text, confidence=done.confidence)
@@ -42,7 +40,7 @@ def run(turn: Turn, config: Config) -> Steps:
     complete = draft.reason is StopReason.STOP or length == turn.budget.answer_tokens
     if draft.reason in (StopReason.CANCELLED, StopReason.DEADLINE):
         return Answer(draft.text, confidence=draft.confidence, candidates=(first,))
-    if complete and draft.confidence >= threshold:
+    if complete and draft.confidence >= config.threshold:
         return Answer(draft.text, confidence=draft.confidence, candidates=(first,))
     done = yield turn.think(then=turn.answer())
     if not done.text.strip():

@@ -16,19 +16,33 @@ A strategy is a module with three names:
 `run` is called once per request, before its first token. It yields a `Phase` and is sent the
 `PhaseResult` of the last phase of that chain, or yields a `Fork` and is sent the children's
 answers. It never sees a token or a clock.
+
+One more name where it holds, and one name of an option that has a meaning:
+
+    bound_by_context = False                   # its thinking may be longer than the context
+
+    of: str = "think"                          # in Config: it runs this strategy, too, whose needs
+                                               # it has on top, and whose bound is its own
+
+What is asked of a strategy from outside is asked of a `Chosen`: it knows these rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import Any
 
+from edgereason import strategies
+from edgereason.config import build
+from edgereason.errors import BundleError, UsageError
 from edgereason.models.bundle import Bundle
 from edgereason.prompt.chat import thinking_prompt
 from edgereason.records import (
     Answer,
     Budget,
+    Capability,
     Loop,
     Message,
     Phase,
@@ -37,6 +51,7 @@ from edgereason.records import (
     Sampling,
     Segment,
 )
+from edgereason.registry import load
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +144,53 @@ class Turn:
         return self.budget.think_tokens != 0
 
 
-__all__ = ["Fork", "Steps", "Turn"]
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A strategy with its options."""
+
+    module: ModuleType
+    config: Any
+
+    @property
+    def needs(self) -> Capability:
+        own: Capability = self.module.needs
+        return own if self._inner is None else own | self._inner.needs
+
+    @property
+    def bound_by_context(self) -> bool:
+        """One context holds all of its thinking, and so says how long that may be."""
+        own: bool = getattr(self.module, "bound_by_context", True)
+        return own and (self._inner is None or self._inner.bound_by_context)
+
+    @property
+    def _inner(self) -> Chosen | None:
+        name = getattr(self.config, "of", None)
+        return None if name is None else choose(name)
+
+    def run(self, turn: Turn) -> Steps:
+        steps: Steps = self.module.run(turn, self.config)
+        return steps
+
+
+def choose(
+    name: str, options: Mapping[str, Any] | None = None, bundle: Bundle | None = None
+) -> Chosen:
+    """The strategy of that name with these options, on top of what `bundle` recommends for it.
+
+    Raises `UsageError` where there is no such strategy or option, `BundleError` where the bundle
+    recommends one that is not there.
+    """
+    module, what = load(strategies, name), f"option of {name}"
+    asked = dict(options or {})
+    names = {key.replace("-", "_") for key in asked}
+    told = bundle.recommended.get(name.replace("-", "_"), {}) if bundle else {}
+    recommended = {key: value for key, value in told.items() if key not in names}
+    try:
+        return Chosen(module, build(module.Config, {**recommended, **asked}, what=what))
+    except UsageError as error:
+        build(module.Config, asked, what=what)  # raises where the bundle is not to blame
+        where = bundle.name if bundle else ""
+        raise BundleError(f"{where} recommends: {error.message}", error.hint) from None
+
+
+__all__ = ["Chosen", "Fork", "Steps", "Turn", "choose"]

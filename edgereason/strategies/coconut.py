@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 
 from edgereason.errors import UsageError
-from edgereason.models.variants import Coconut
-from edgereason.records import UNLIMITED, Answer, Capability, Phase, Probe, Role, Segment
+from edgereason.models.variants.coconut import Variant
+from edgereason.records import UNLIMITED, Answer, Phase, Probe, Role, Segment
 from edgereason.strategies.base import Steps, Turn
 
-needs = Capability.LOGITS | Capability.EMBED_IN | Capability.HIDDEN_OUT
+needs = Variant.needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ def run(turn: Turn, config: Config) -> Steps:
     return Answer(text, confidence=done.confidence)
 
 
-def _variant(turn: Turn, config: Config) -> Coconut:
+def _variant(turn: Turn, config: Config) -> Variant:
     """The bundle's, as the options change it."""
     given = {option.name: getattr(config, option.name) for option in fields(config)}
     told = {name: value for name, value in given.items() if value is not None}
-    if isinstance(turn.bundle.variant, Coconut):
+    if isinstance(turn.bundle.variant, Variant):
         return replace(turn.bundle.variant, **told)
     if not {"latents", "start", "end"} <= told.keys():
         raise UsageError(
@@ -54,10 +54,10 @@ def _variant(turn: Turn, config: Config) -> Coconut:
             "and between which tokens",
             "take a bundle of a Coconut model, or give the options latents, start and end",
         )
-    return Coconut(**{"mark": "", **told})
+    return Variant(**{"mark": "", **told})
 
 
-def _chain(turn: Turn, variant: Coconut) -> Phase:
+def _chain(turn: Turn, variant: Variant) -> Phase:
     budget = turn.budget.think_tokens
     cue = variant.end + variant.mark
     probe = Probe(turn.probe_every, cue) if turn.probe_every and cue else None

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edgereason.errors import ContextFullError, UsageError
-from edgereason.models.variants import InftyThink
+from edgereason.models.variants.infty_think import Variant
 from edgereason.prompt.reasoning import FINAL_CUE, Kind
 from edgereason.records import (
     Answer,
-    Capability,
     Message,
     Phase,
     PhaseResult,
@@ -28,9 +27,10 @@ from edgereason.records import (
 )
 from edgereason.strategies.base import Steps, Turn
 
-needs = Capability.LOGITS
+needs = Variant.needs
+bound_by_context = False
 
-_UNTUNED: Final = InftyThink(
+_UNTUNED: Final = Variant(
     round_tokens=4096,
     summary_tokens=512,
     history="\n\nYou have worked on this before. Your earlier thoughts are gone, only your own "
@@ -94,15 +94,15 @@ class _Rounds:
     """Builds the phases of all rounds. `trained`: the model ends a round by itself."""
 
     turn: Turn
-    style: InftyThink
+    style: Variant
     trained: bool
 
     @classmethod
     def planned(cls, turn: Turn, config: Config) -> _Rounds:
         """Sizes the rounds so that prompt, history, thinking, summary and answer fit together."""
         variant = turn.bundle.variant
-        tuned = isinstance(variant, InftyThink)
-        style = variant if isinstance(variant, InftyThink) else _UNTUNED
+        tuned = isinstance(variant, Variant)
+        style = variant if isinstance(variant, Variant) else _UNTUNED
         rounds = cls(turn, style, tuned and turn.bundle.reasoning.kind is Kind.MARKER)
         room = turn.context - rounds._fixed_tokens()
         summary, thinking = style.summary_tokens, style.round_tokens
@@ -203,7 +203,7 @@ class _Rounds:
         return replace(self.turn, messages=tuple(messages))
 
 
-def _room_for_answer(style: InftyThink, room: int, least: int, turn: Turn) -> int:
+def _room_for_answer(style: Variant, room: int, least: int, turn: Turn) -> int:
     """What thinking and summaries leave of `room`: a short context may not hold the whole budget.
 
     A summary counts twice: as the history of its round, and as what the round writes.

@@ -4,7 +4,7 @@ cancelled early.
 Self-consistency: https://arxiv.org/abs/2203.11171
 prompt -> (think -> answer) * samples, on one shared prefix -> majority of the values
 
-A sample is one run of strategy `of`, with that strategy's default options.
+A sample is one run of strategy `of`, with the options that the model recommends for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edgereason import strategies
 from edgereason.errors import UsageError
 from edgereason.records import Answer, Candidate, Capability, Sampling
 from edgereason.registry import load
-from edgereason.strategies.base import Fork, Steps, Turn
+from edgereason.strategies.base import Fork, Steps, Turn, choose
 from edgereason.values import Kind, Value, extract_answer, normalize
 
 needs = Capability.LOGITS | Capability.FORK
@@ -47,12 +47,6 @@ class Config:
             raise UsageError(f"confidence must be in (0, 1], got {self.confidence}")
         if self.temperature <= 0:
             raise UsageError(f"temperature must be more than 0, got {self.temperature}")
-
-    @property
-    def needs(self) -> Capability:
-        """What the samples need on top of the vote."""
-        samples: Capability = load(strategies, self.of).needs
-        return needs | samples
 
 
 _CONFIDENCE_DIGITS = 3  # of confidences; further ones depend on what else was in a batch
@@ -120,7 +114,7 @@ def _sampling(turn: Turn, config: Config) -> Sampling:
 
 def run(turn: Turn, config: Config) -> Steps:
     turn = replace(turn, sampling=_sampling(turn, config))
-    way = load(strategies, config.of if turn.can_think else "no_think")
+    way = choose(config.of if turn.can_think else "no-think", bundle=turn.bundle)
     yield turn.prefill(thinking=turn.can_think)
 
     def enough(answers: Sequence[Answer | None]) -> bool:
@@ -130,7 +124,7 @@ def run(turn: Turn, config: Config) -> Steps:
         leader = max(map(len, Tally.of(answers).votes.values()), default=0)
         return config.confidence < 1 and num_done >= 3 and leader >= config.confidence * num_done
 
-    children = tuple(way.run(turn.reseeded(index), way.Config()) for index in range(config.samples))
+    children = tuple(way.run(turn.reseeded(index)) for index in range(config.samples))
     answers = yield Fork(children, enough) if config.early_stop else Fork(children)
     ranked = Tally.of(answers).ranked()
     if not ranked:

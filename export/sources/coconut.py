@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError, UsageError
-from edgereason.models.variants import Coconut
+from edgereason.models.variants.coconut import Variant
 
 from .hugging_face import CONFIG, HuggingFaceSource, read_json
 
@@ -69,7 +69,7 @@ def _write_folder(checkpoint: Path, base: Path, out: Path) -> None:
             f"expected {len(TOKENS)} more",
             "give the folder of the model it was trained from",
         )
-    ours = config.get("edgereason") or {"variant": asdict(Coconut(mark=_MARK))}
+    ours = config.get("edgereason") or {"variant": asdict(Variant(mark=_MARK))}
     told = {**config, "vocab_size": rows, "edgereason": ours}
     _write_json(out / CONFIG, told)
     _write_tokenizer(base, rows, out)

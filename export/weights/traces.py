@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Final
 
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.models.bundle import Bundle, model_file
-from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.lowering import prompt_tokens
 from edgereason.records import Budget, Request, Role, Sampling, StopReason, messages_of
 
 from ..offline import Progress
@@ -126,7 +124,7 @@ def _ask(
 def _trace(reasoner: Reasoner, request: Request, handle: Handle) -> tuple[list[int], int]:
     handle.result()
     bundle, engine = reasoner.bundle, reasoner.engine
-    tokens = list(prompt_tokens(thinking_prompt(bundle, request.messages, True), engine))
+    tokens = list(reasoner.prompt_tokens(request))
     num_sampled = 0
     for phase in handle.chains[0]:
         if phase.role is Role.ANSWER:

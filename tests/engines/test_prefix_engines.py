@@ -137,12 +137,7 @@ def shortfall(model: Any, kv: tuple[Floats, Floats], prompt: list[int], found: l
 
 
 def prompt_of(reasoner: Reasoner, question: str) -> list[int]:
-    from edgereason.prompt.chat import thinking_prompt
-    from edgereason.prompt.lowering import prompt_tokens
-    from edgereason.records import messages_of
-
-    segments = thinking_prompt(reasoner.bundle, messages_of(question), False)
-    return list(prompt_tokens(segments, reasoner.engine))
+    return list(reasoner.prompt_tokens(question, thinking=False))
 
 
 def said(reasoner: Reasoner, question: str, prefix: str, num: int = 8, **more: Any) -> Any:

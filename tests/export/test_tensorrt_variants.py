@@ -14,7 +14,7 @@ pytest.importorskip("gguf", reason="the extra `export`")
 pytest.importorskip("onnx", reason="the extra `export`")
 pytest.importorskip("onnxruntime", reason="runs the graph")
 
-from edgereason.bench.suites.variants import problems
+from edgereason.bench.harness.problems import problems
 from edgereason.export.job import Job, export
 from edgereason.export.sources.open import open_source
 from edgereason.models.bundle import verify

@@ -22,7 +22,7 @@ from edgereason.models.bundle import (
     verify,
     write_bundle,
 )
-from edgereason.models.variants import Coconut
+from edgereason.models.variants.coconut import Variant
 from edgereason.prompt.reasoning import PLAIN, Kind, Switch
 from edgereason.records import Sampling
 from support.chat_templates import QWEN3
@@ -102,10 +102,21 @@ def test_all_fields_survive_json(folder: Path) -> None:
     rich = replace(
         open_bundle(folder),
         sampling=Sampling(temperature=0.5, logit_bias={7: -1.5}, seed=2**64 - 1),
-        variant=Coconut(latents=4),
-        auto_threshold=0.25,
+        variant=Variant(latents=4),
+        recommended={"auto": {"threshold": 0.25}},
     )
     assert write_bundle(rich, folder) == rich
+
+
+def test_a_threshold_of_an_earlier_manifest_is_recommended_to_auto(folder: Path) -> None:
+    assert open_bundle(change(folder, auto_threshold=0.25)).recommended == {
+        "auto": {"threshold": 0.25}
+    }
+
+
+def test_a_manifest_that_recommends_nothing_is_read_by_earlier_versions(folder: Path) -> None:
+    write_bundle(open_bundle(folder), folder)
+    assert "recommended" not in json.loads((folder / MANIFEST).read_text())
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The variant section: read, refused, and carried from a folder's config into every bundle."""
+"""The variant section: read, refused, and kept by bare files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import pytest
 
 from edgereason.errors import BundleError, UsageError
 from edgereason.models.bundle import MANIFEST, open_bundle, write_bundle
-from edgereason.models.variants import Coconut, InftyThink, from_text, read_variant, to_text
+from edgereason.models.variants import (
+    Variant,
+    coconut,
+    from_text,
+    infty_think,
+    read_variant,
+    to_text,
+)
 from support.cli_runner import Cli
 from support.gguf_files import metadata, write_gguf
 
-INFTY = InftyThink(round_tokens=96, summary_tokens=24)
+INFTY = infty_think.Variant(round_tokens=96, summary_tokens=24)
 
 
-@pytest.mark.parametrize("variant", [Coconut(), Coconut(latents=0, mark=""), INFTY])
-def test_a_variant_survives_text(variant: Coconut | InftyThink) -> None:
+@pytest.mark.parametrize("variant", [coconut.Variant(), coconut.Variant(latents=0, mark=""), INFTY])
+def test_a_variant_survives_text(variant: Variant) -> None:
     assert from_text(to_text(variant)) == variant
     assert read_variant(asdict(variant)) == variant
 
@@ -60,9 +67,9 @@ def test_a_model_that_was_pulled_before_there_were_variants_still_opens(tmp_path
 
 
 def test_a_bare_file_keeps_it(cli: Cli, tmp_path: Path) -> None:
-    told = metadata(edgereason__variant=to_text(Coconut(latents=4)))
+    told = metadata(edgereason__variant=to_text(coconut.Variant(latents=4)))
     path = write_gguf(tmp_path / "a.gguf", told)
-    assert open_bundle(path).variant == Coconut(latents=4)
+    assert open_bundle(path).variant == coconut.Variant(latents=4)
     shown = cli("show", str(path)).out
     assert "coconut (latents 4, " in shown
     assert "--strategy coconut" in shown
@@ -71,29 +78,3 @@ def test_a_bare_file_keeps_it(cli: Cli, tmp_path: Path) -> None:
         wrong = write_gguf(tmp_path / "b.gguf", metadata(edgereason__variant=text))
         with pytest.raises(BundleError, match=rf"b.gguf: .*{message}"):
             open_bundle(wrong)
-
-
-@pytest.mark.parametrize("to", ["gguf", "onnx"])
-def test_an_export_carries_it(cli: Cli, tmp_path: Path, to: str) -> None:
-    for package in ("torch", "transformers", "gguf", *(["onnx"] if to == "onnx" else ())):
-        pytest.importorskip(package, reason="makes or writes the model")
-    from support import hf_models
-
-    folder = hf_models.save_model(tmp_path / "tiny", "llama")
-    config = json.loads((folder / "config.json").read_text())
-    config["edgereason"] = {"variant": {"kind": "coconut", "latents": 3}}
-    (folder / "config.json").write_text(json.dumps(config))
-    out = tmp_path / "out"
-    ran = cli("export", str(folder), "--to", to, "--out", str(out), "--quant", "f32")
-    assert ran.code == 0
-    assert open_bundle(out).variant == Coconut(latents=3)
-    if to == "gguf":
-        assert open_bundle(out / "model.gguf").variant == Coconut(latents=3)
-        again = cli("export", str(out), "--out", str(tmp_path / "q"), "--quant", "q8_0")
-        assert again.code == 0
-        assert open_bundle(tmp_path / "q").variant == Coconut(latents=3)
-    config["edgereason"]["variant"]["latents"] = "lots"
-    (folder / "config.json").write_text(json.dumps(config))
-    refused = cli("export", str(folder), "--out", str(tmp_path / "no"))
-    assert refused.code == 3
-    assert "config.json: variant.latents must be a whole number" in refused.err

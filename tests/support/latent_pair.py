@@ -14,9 +14,6 @@ import torch
 import transformers
 
 from edgereason.export.job import Job, export
-from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.lowering import prompt_tokens
-from edgereason.records import messages_of
 from edgereason.runtime.reasoner import Reasoner
 from support import hf_models, trt_twin
 
@@ -71,8 +68,7 @@ class Pair:
     def prompt(self, question: str, *, latent: bool = True) -> list[int]:
         """Up to where a latent thought, or an answer without one, begins."""
         thinking = None if latent else False
-        segments = thinking_prompt(self.reasoner.bundle, messages_of(question), thinking)
-        tokens = list(prompt_tokens(segments, self.reasoner.engine))
+        tokens = list(self.reasoner.prompt_tokens(question, thinking=thinking))
         return tokens + (self.ids(START) if latent else [])
 
     def rows(self, tokens: Sequence[int]) -> Any:

@@ -17,8 +17,9 @@ pytest.importorskip("gguf", reason="writes with the extra `export`")
 pytest.importorskip("onnxruntime", reason="one of the engines")
 
 from edgereason.bench.harness import runner
+from edgereason.bench.harness.ways import Way
 from edgereason.bench.suites import variant_engines as bench
-from edgereason.bench.suites.variant_engines import END, Choice, Drawn, Way
+from edgereason.bench.suites.variant_engines import END, Choice, Drawn
 from edgereason.errors import EngineError
 from edgereason.models.prefix_file import Prefix, base_hash, write_prefix
 from edgereason.runtime.reasoner import Reasoner
@@ -56,7 +57,7 @@ def test_each_drawn_token_has_its_choice(models: Path, tmp_path: Path) -> None:
         for strategy in ("no-think", "think", "coconut", "infty-think"):
             for question in ("What is 1+2?", "The robot thinks"):
                 choices.clear()
-                drawn = bench.answer(reasoner, Way("", "", strategy), question, OPTIONS)
+                drawn = bench.answer(reasoner, Way(strategy), question, OPTIONS)
                 assert len(drawn) >= 6
                 assert len(choices.rows) == len(drawn)
                 for each, choice in zip(drawn, choices.rows, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from edgereason.export.sources.open import open_source
 from edgereason.models import hub
 from edgereason.models.bundle import Bundle, open_bundle, verify
 from edgereason.models.prefix_file import base_hash, bundled, read_prefix, write_prefix
+from edgereason.models.variants.coconut import Variant
+from support.cli_runner import Cli
 
 TARGETS: dict[str, dict[str, Any]] = {
     "gguf": {"quant": "f16"},
@@ -89,3 +92,29 @@ def test_prefixes_that_no_engine_would_load_are_refused_before_any_work(tmp_path
     refused("prefix operator-8 was trained for weights 000000000000, nano has 99d802039387")
     files["operator-8"].write_bytes(b"{}")
     refused("operator-8.safetensors")
+
+
+@pytest.mark.parametrize("to", ["gguf", "onnx"])
+def test_a_folders_variant_goes_with_it(cli: Cli, tmp_path: Path, to: str) -> None:
+    for package in ("torch", "transformers", "gguf", *(["onnx"] if to == "onnx" else ())):
+        pytest.importorskip(package, reason="makes or writes the model")
+    from support import hf_models
+
+    folder = hf_models.save_model(tmp_path / "tiny", "llama")
+    config = json.loads((folder / "config.json").read_text())
+    config["edgereason"] = {"variant": {"kind": "coconut", "latents": 3}}
+    (folder / "config.json").write_text(json.dumps(config))
+    out = tmp_path / "out"
+    ran = cli("export", str(folder), "--to", to, "--out", str(out), "--quant", "f32")
+    assert ran.code == 0
+    assert open_bundle(out).variant == Variant(latents=3)
+    if to == "gguf":
+        assert open_bundle(out / "model.gguf").variant == Variant(latents=3)
+        again = cli("export", str(out), "--out", str(tmp_path / "q"), "--quant", "q8_0")
+        assert again.code == 0
+        assert open_bundle(tmp_path / "q").variant == Variant(latents=3)
+    config["edgereason"]["variant"]["latents"] = "lots"
+    (folder / "config.json").write_text(json.dumps(config))
+    refused = cli("export", str(folder), "--out", str(tmp_path / "no"))
+    assert refused.code == 3
+    assert "config.json: variant.latents must be a whole number" in refused.err

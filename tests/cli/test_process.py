@@ -238,7 +238,8 @@ def test_stdin_closed_without_a_prompt() -> None:
     "line", ["import edgereason.cli", "from edgereason.cli import main; main([])"]
 )
 def test_the_command_line_is_light_until_a_model_is_opened(line: str) -> None:
-    heavy = ("edgereason._core", "edgereason.runtime", "llama_cpp", "numpy", "jinja2", "rich")
+    ours = ("edgereason._core", "edgereason.runtime.reasoner")
+    heavy = (*ours, "llama_cpp", "numpy", "jinja2", "rich")
     program = f"{line}\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
     with started(sys.executable, "-c", program) as process:
         out, _ = process.communicate(timeout=20)

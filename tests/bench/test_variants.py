@@ -7,29 +7,21 @@ import json
 import pytest
 
 from edgereason.bench.harness import runner
+from edgereason.bench.harness.problems import problems
+from edgereason.bench.harness.ways import Way
 from edgereason.bench.suites import variants
 from edgereason.records import Answer, Usage
 from support.places import SCRIPTED
 
 
-def test_every_way_has_a_task_and_problems_are_for_testing() -> None:
-    for way in variants.ways(("operator-8",), "further"):
-        module, _ = variants.TASKS[way.task]
-        asked = variants.problems(way.task, 3, seed=1)
-        assert asked == variants.problems(way.task, 3, seed=1)
-        assert all(module.check(problem, problem.answer) for problem in asked)
-    long = variants.problems(variants.LONG, 2, seed=0)
-    assert all(len(problem.steps) == 100 for problem in long)
-
-
 def test_a_score_counts_right_answers_and_the_most_memory() -> None:
-    way = variants.Way("chain", "nano", "think", budget=32)
-    asked = variants.problems("chain", 2, seed=0)
+    way = Way("think", 32, model="nano")
+    asked = problems("chain", 2, seed=0)
     answers = [
         Answer(asked[0].answer, usage=Usage(reasoning_tokens=10, answer_tokens=2, peak_cells=30)),
         Answer("-1", usage=Usage(reasoning_tokens=20, answer_tokens=4, peak_cells=40)),
     ]
-    found = variants.score(way, asked, answers, cell_bytes=2048)
+    found = variants.score("chain", way, asked, answers, cell_bytes=2048)
     assert (found.right, found.num, found.tokens, found.peak_bytes) == (1, 2, 18, 80 * 1024)
     told = variants.findings([found])
     assert told.figures["rows"][0]["way"] == "think 32"

@@ -109,7 +109,8 @@ def test_what_a_cancelled_line_leaves_is_what_answered() -> None:
 
 def test_latent_steps_are_a_budget_of_their_own() -> None:
     with Reasoner.open(SCRIPTED) as reasoner:
-        options = {"latents": 6, "start": "<|start-latent|>", "end": "<|end-latent|>"}
+        marks = {"start": "<|start-latent|>", "end": "<|end-latent|>", "mark": ""}
+        options = {"latents": 6, **marks}
         answer = reasoner.ask("What is 17 * 3?", strategy="coconut", options=options)
     assert answer.budget.think_tokens == ThinkReport(-1, 6, 6, "stop")
     assert answer.to_dict()["budget"]["answer_tokens"] == {

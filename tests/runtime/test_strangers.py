@@ -396,6 +396,22 @@ def test_closing_does_not_wait_for_a_strategy(model: str, monkeypatch: pytest.Mo
     go_on.set()
 
 
+def test_closing_does_not_wait_for_a_callback(model: str) -> None:
+    called, go_on = threading.Event(), threading.Event()
+
+    def hang(chunk: Chunk | None) -> None:
+        called.set()
+        go_on.wait(10)
+
+    reasoner = Reasoner.open(model, sleep_ms=5)
+    handle = reasoner.submit(QUESTION, strategy="think", on_chunk=hang)
+    assert called.wait(10)
+    reasoner.close()
+    with pytest.raises(EngineError, match="closed while this request ran"):
+        handle.result(5)
+    go_on.set()
+
+
 def test_closing_from_a_callback(model: str) -> None:
     reasoner = Reasoner.open(model, sleep_ms=2)
     handle = reasoner.submit(

@@ -160,8 +160,10 @@ def strategy_options(asking: Asking) -> Mapping[str, Any]:
 
 
 def budget_of(asking: Asking, context: typer.Context, num_context: int | None) -> Budget:
-    """`num_context`: tokens that thinking must fit into, which scale an effort; 0 where nothing
-    does, None where it is not known yet.
+    """What the request may spend. An effort is a share of the context, of `num_context` tokens.
+
+    `num_context` is 0 where no context limits the thoughts. It is None as long as no model is open:
+    what an effort comes to is not known then.
     """
     budget = Budget(
         think_tokens=UNLIMITED if asking.think_budget is None else asking.think_budget,
@@ -172,7 +174,7 @@ def budget_of(asking: Asking, context: typer.Context, num_context: int | None) -
         return budget
     tokens = effort.think_tokens(asking.effort, num_context or 0)
     if asking.think_budget is not None:
-        # One from the environment is a default; the other, typed, beats it.
+        # Both are given. What was typed wins over what an environment variable says.
         typed = [name for name in ("effort", "think_budget") if _is_typed(context, name)]
         if typed == ["think_budget"]:
             return budget

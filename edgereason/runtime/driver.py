@@ -125,9 +125,9 @@ class Driver:
         for ticket in tickets:
             error = EngineError("the model was closed while this request ran")
             if self._settle(ticket):
-                # Its lane may be held by a strategy that takes long: nobody waits for that.
+                # A strategy or a callback may take long, or hang: nobody waits for that.
                 ticket.lane.add(partial(self._clean_up, ticket, error))
-                self._workers.run(partial(ticket.outbox.end, error))
+                self._workers.run(partial(ticket.outbox.abort, error))
         self._thread.join()
         self._workers.close()
 

@@ -78,6 +78,10 @@ class Outbox:
         self._close()
         self.future.resolve(outcome)
 
+    def abort(self, error: BaseException) -> None:
+        """Ends at once, whatever its reader does: the model is being closed."""
+        self.end(error)
+
     def _close(self) -> None:
         with self._ready:
             self._ended = True
@@ -140,6 +144,13 @@ class CallbackOutbox(Outbox):
     def end(self, outcome: Answer | BaseException) -> None:
         self._close()
         self._lane.add(lambda: self._finish(outcome))
+
+    def abort(self, error: BaseException) -> None:
+        with self._ready:
+            self._pieces.clear()
+        self._close()
+        self.future.resolve(error)
+        self._lane.add(lambda: self._on_chunk(None))
 
     def _schedule(self) -> None:
         with self._ready:

@@ -24,7 +24,7 @@ Work = Callable[[], Any]
 log = logging.getLogger("edgereason")
 
 _MOST_THREADS: Final = 256  # so much work at once; further work waits for a thread
-_MOST_IDLE: Final = 8  # threads kept for the next piece of work
+_MOST_IDLE: Final = 32  # threads kept for the next piece of work
 
 
 def contained(work: Callable[..., Any], *args: Any) -> None:

@@ -59,7 +59,7 @@ class Fork:
     """Run children side by side; they share the KV of whatever prompt they have in common.
 
     Attributes:
-        children: one generator per chain of thought, as `run` of a strategy returns it.
+        children: one generator for each line of thought, as `run` of a strategy returns it.
         enough: asked after each child that finishes, with the answers so far, by child (None: not
             finished). True cancels the rest, whose answers stay None.
     """
@@ -82,7 +82,7 @@ class Turn:
     stop: tuple[str, ...] = ()
     probe_every: int = 0
     loop: Loop | None = field(default_factory=Loop)
-    context: int = 0  # tokens that one chain of thought may hold, behind any prefix
+    context: int = 0  # tokens that one line of thought may hold, behind any prefix
     count: Callable[[Sequence[Segment]], int] = field(default=lambda segments: 0)  # their tokens
 
     def prompt(self, *, thinking: bool | None) -> tuple[Segment, ...]:

@@ -102,8 +102,8 @@ def test_a_slow_callback_holds_nobody_else(reasoner: Reasoner) -> None:
 
     nuisance = reasoner.submit(NUISANCE, on_chunk=slow, strategy="no-think", answer_budget=40)
     time.sleep(0.05)
-    assert takes(lambda: check_works(reasoner)) < SLOW_S / 2
-    assert takes(lambda: reasoner.stream(QUESTION).result(10)) < SLOW_S / 2
+    assert takes(lambda: check_works(reasoner)) < 0.8 * SLOW_S
+    assert takes(lambda: reasoner.stream(QUESTION).result(10)) < 0.8 * SLOW_S
     assert not nuisance.future.done()  # its last piece is still to be delivered
     answer = nuisance.result(10)
     assert "".join(chunk.text for chunk in pieces if chunk).strip() == answer.answer
@@ -134,7 +134,7 @@ def test_a_slow_strategy_holds_nobody_else(
     monkeypatch.setattr(no_think, "run", slow)
     nuisance = reasoner.submit(QUESTION, strategy="no-think")
     time.sleep(0.05)
-    assert takes(lambda: check_works(reasoner)) < SLOW_S / 2
+    assert takes(lambda: check_works(reasoner)) < 0.8 * SLOW_S
     assert nuisance.result(10).answer
 
 
@@ -145,7 +145,7 @@ def test_a_slow_template_holds_nobody_else(
     thread = threading.Thread(target=reasoner.ask, args=(NUISANCE,))
     thread.start()
     time.sleep(0.05)
-    assert takes(lambda: check_works(reasoner)) < SLOW_S / 2
+    assert takes(lambda: check_works(reasoner)) < 0.8 * SLOW_S
     thread.join()
 
 
@@ -153,7 +153,7 @@ def test_a_future_callback_that_takes_long_holds_nobody_else(reasoner: Reasoner)
     nuisance = reasoner.submit(QUESTION, strategy="think")
     nuisance.future.add_done_callback(lambda future: time.sleep(SLOW_S))
     nuisance.result(10)
-    assert takes(lambda: check_works(reasoner)) < SLOW_S / 2
+    assert takes(lambda: check_works(reasoner)) < 0.8 * SLOW_S
 
 
 def test_a_callback_may_ask_the_same_model(reasoner: Reasoner) -> None:
@@ -396,6 +396,22 @@ def test_closing_does_not_wait_for_a_strategy(model: str, monkeypatch: pytest.Mo
     go_on.set()
 
 
+def test_closing_does_not_wait_for_a_callback(model: str) -> None:
+    called, go_on = threading.Event(), threading.Event()
+
+    def hang(chunk: Chunk | None) -> None:
+        called.set()
+        go_on.wait(10)
+
+    reasoner = Reasoner.open(model, sleep_ms=5)
+    handle = reasoner.submit(QUESTION, strategy="think", on_chunk=hang)
+    assert called.wait(10)
+    reasoner.close()
+    with pytest.raises(EngineError, match="closed while this request ran"):
+        handle.result(5)
+    go_on.set()
+
+
 def test_closing_from_a_callback(model: str) -> None:
     reasoner = Reasoner.open(model, sleep_ms=2)
     handle = reasoner.submit(
@@ -473,7 +489,7 @@ def test_submit_leaves_the_event_loop_free(model: str, monkeypatch: pytest.Monke
             await asked
             return longest
 
-    assert asyncio.run(main()) < SLOW_S / 2
+    assert asyncio.run(main()) < 0.8 * SLOW_S
 
 
 def test_what_is_wrong_with_the_first_phase_comes_out_of_the_async_handle(model: str) -> None:

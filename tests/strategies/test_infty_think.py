@@ -123,6 +123,9 @@ def test_a_round_that_is_cut_is_not_finished(opened: Open) -> None:
     answer = ask(opened(ENDLESS), options={"rounds": 3})
     assert names(answer) == ["think", "summary", "think", "summary", "think", "answer"]
     assert [phase.tokens for phase in answer.phases[::2]] == [48, 48, 48]
+    assert [phase.role for phase in answer.phases[:3]] == ["think", "carry", "think"]
+    assert answer.budget.think_tokens.asked == -1
+    assert answer.budget.think_tokens.effective == 3 * 48 + 2 * 24
     assert answer.answer == "7"
     assert answer.finish is StopReason.BUDGET  # the last round had no summary to make good for it
     assert "<summary>\nso far" in answer.reasoning
@@ -281,7 +284,9 @@ def test_a_context_too_small_for_a_round_says_what_would_fit(opened: Open) -> No
 def test_the_answer_gets_what_a_round_leaves_of_a_short_context(opened: Open) -> None:
     reasoner = opened(countdown(2) | {"from 0.\n</think>": NOISE}, context=220)
     answer = ask(reasoner)
-    assert 24 <= answer.phases[-1].tokens < 60
+    budget = answer.budget.answer_tokens
+    assert (budget.asked, budget.ended_by) == (256, "budget")
+    assert 24 <= budget.effective == budget.used == answer.phases[-1].tokens < 60
     assert answer.finish is StopReason.BUDGET
 
 

@@ -30,7 +30,7 @@ demo-smollm2: .venv/app
 	edgereason run -m $(MODEL) "Explain why ships float." --strategy think --deadline-ms 1500 --answer-budget 24
 
 test: .venv/dev
-	$(CONFIGURE) -B build/native && cmake --build build/native
+	$(CONFIGURE) -B build/native -DEDGEREASON_POLICIES=ON && cmake --build build/native
 	EDGEREASON_TEST_MODEL="$$(python -c "$(FIND)" 2>/dev/null)" ctest --test-dir build/native --output-on-failure
 	pytest
 

@@ -19,7 +19,7 @@ UNLIMITED = -1
 
 
 class Capability(Flag):
-    """What an engine can do; a strategy states what it `needs`. Same bits as in `engine.h`."""
+    """What an engine can do; a strategy states what it `needs`. As in `engine.h`."""
 
     NONE = 0
     LOGITS = 1
@@ -39,7 +39,7 @@ class Capability(Flag):
 
 
 class StopReason(Enum):
-    """Why a phase, or a whole request, ended. Same order as `StopReason` in `phase.h`."""
+    """Why a phase, or a whole request, ended."""
 
     STOP = "stop"
     BUDGET = "budget"
@@ -52,7 +52,7 @@ class StopReason(Enum):
 
 
 class Channel(Enum):
-    """Which text a token belongs to. Same order as `Channel` in `phase.h`."""
+    """Which text a token belongs to."""
 
     ANSWER = "answer"
     REASONING = "reasoning"
@@ -206,8 +206,7 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One stretch of decoding that the native core runs by itself. Mirrors `Phase` in `phase.h`,
-    which knows the `channel` only.
+    """One stretch of decoding that the native core runs by itself. Mirrors `Phase` in `phase.h`.
 
     Text fields are trusted template text: control tokens in them are parsed.
     """

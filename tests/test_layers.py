@@ -4,10 +4,16 @@ that the tests are its mirror."""
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 import edgereason
 from support.places import ROOT
@@ -78,6 +84,28 @@ def test_imports_of_the_export_go_down_its_floors(path: Path) -> None:
         (floor,) = (i for i, parts in enumerate(FLOORS) if part in parts)
         below = {part, *(each for parts in FLOORS[:floor] for each in parts)}
         assert not set(parts_imported(path)) - below
+
+
+def test_the_picture_of_the_floors_is_the_rule() -> None:
+    """docs/design.md draws the floors, the highest first; pyproject.toml holds them."""
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    picture = page.partition("## The floors")[2].split("```")[1]
+    drawn = [set(line[:36].split()) for line in picture.strip().splitlines()]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    rules = settings["tool"]["importlinter"]["contracts"]
+    layers = next(rule["layers"] for rule in rules if rule["type"] == "layers")
+    held = [
+        {name.removeprefix("edgereason.") for name in layer.split(" : ") if "(" not in name}
+        for layer in layers
+    ]
+    assert drawn == held
+    # And what is there is on a floor, but for the native module and what is written offline.
+    there = {path.name.removesuffix(".py") for path in (ROOT / "edgereason").iterdir()}
+    assert set().union(*held) == {
+        name
+        for name in there
+        if name.isidentifier() and not name.startswith("_") and name not in ("py",)
+    }
 
 
 def test_the_tests_are_a_mirror_of_the_package() -> None:

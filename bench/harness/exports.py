@@ -111,7 +111,7 @@ def open_engine(bundle: Bundle) -> Engine:
     wanted = {"context": _CONTEXT, "sequences": _SEQUENCES, "batch": 64, "hidden": True}
     known = module.Config.__slots__
     options = {name: value for name, value in wanted.items() if name in known}
-    engine: Engine = module.open(bundle, None, module.Config(**options))
+    engine: Engine = module.open(bundle, module.Config(**options))
     return engine
 
 

@@ -194,7 +194,8 @@ def _row(reasoner: Reasoner, name: str, setting: Setting, problems: Sequence[Pro
     keep = name in (_DEMOS, _TEXT)
     answers = [reasoner.ask(setting.asks(problem, keep=keep)) for problem in problems]
     right = sum(is_right(p, a.answer) for p, a in zip(problems, answers, strict=True))
-    slots = len(reasoner._prefixes.tokens(setting.request.prefix)) if setting.request.prefix else 0
+    prefix = setting.request.prefix
+    slots = reasoner._prefixes.get(prefix).num_positions if prefix else 0
     tokens = [answer.usage.prompt_tokens for answer in answers]
     return Row(name, slots, sum(tokens) / len(tokens), len(problems), right)
 

@@ -17,8 +17,8 @@ from statistics import mean
 from typing import Any, Final
 
 from edgereason import _core
-from edgereason.prompt.lowering import CorePhase
-from edgereason.records import Channel, Sampling, StopReason
+from edgereason.prompt.lowering import CorePhase, lower
+from edgereason.records import Phase, Role, Sampling, StopReason
 
 from ..harness.arrivals import Arrival, Costs, Mix, draw, late_at_best
 from ..harness.runner import Bench, Findings, Say, Table
@@ -29,7 +29,6 @@ _CHARACTERS: Final = 4  # a token, about
 _CLOSE: Final = (10, 11, 12, 13)
 _PACES: Final = 9973
 _WAIT_MS: Final = 5.0  # with nothing to do time goes on by so much
-_REASONS: Final = tuple(StopReason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class Machine:
                     thoughts.get(index, 0),
                     # A request that never came to its answer reports its thinking last.
                     len(fields["tokens"]) if index in thoughts else 0,
-                    _REASONS[fields["reason"]],
+                    StopReason(fields["reason"]),
                 )
             if not did:
                 self._clock.advance(_WAIT_MS)
@@ -119,30 +118,19 @@ class Machine:
         self._core.run(
             id_,
             [
-                self._phase(Channel.REASONING, would_think, (1,) * _SHARED + own),
-                self._phase(Channel.ANSWER, self._options.answer_tokens, None),
+                self._phase(Role.THINK, would_think, (1,) * _SHARED + own),
+                self._phase(Role.ANSWER, self._options.answer_tokens, None),
             ],
         )
         return id_
 
-    def _phase(self, channel: Channel, budget: int, fresh: tuple[int, ...] | None) -> CorePhase:
-        return CorePhase(
-            channel=list(Channel).index(channel),
-            fresh=fresh,
-            latent=0,
-            retract=False,
-            force=(),
-            budget=budget,
-            soft=1.0,
-            open=(),
-            shut=(),
-            close=_CLOSE if channel is Channel.REASONING else (),
-            stop=(),
-            owed=0,
-            sampling=self._sampling,
-            probe=None,
-            loop=None,
-        )
+    def _phase(self, role: Role, budget: int, fresh: tuple[int, ...] | None) -> CorePhase:
+        """A phase as `lower` gives it, but for a prompt that is tokens already."""
+        phase = Phase(role.value, role, budget=budget, sampling=self._sampling)
+        (lowered,) = lower(phase, self._engine)
+        lowered.fresh = fresh
+        lowered.close = _CLOSE if role is Role.THINK else ()
+        return lowered
 
 
 def _pace(options: argparse.Namespace, generator: random.Random) -> list[float]:

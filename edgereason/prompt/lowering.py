@@ -6,10 +6,14 @@ The only place where prompt text becomes tokens. Knows no model: it is handed a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import fields
+from types import SimpleNamespace
+from typing import Final, Protocol
 
-from edgereason.records import Channel, Loop, Phase, Sampling, Segment
+from edgereason.records import Phase, Segment
+
+FIELDS: Final = tuple(field.name for field in fields(Phase) if field.name not in ("name", "then"))
+"""What the core knows of a phase; a test holds it against the core's own list."""
 
 
 class Tokenizer(Protocol):
@@ -28,33 +32,10 @@ class Tokenizer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CoreProbe:
-    every: int
-    cue: tuple[int, ...]
-    tokens: int
-    agree: int
-
-
-@dataclass(frozen=True, slots=True)
-class CorePhase:
-    """Field for field the `Phase` of `phase.h`: token ids and bytes."""
-
-    channel: int
-    fresh: tuple[int, ...] | None
-    latent: int
-    retract: bool
-    force: tuple[int, ...]
-    budget: int
-    soft: float
-    open: tuple[bytes, ...]
-    shut: tuple[bytes, ...]
-    close: tuple[int, ...]
-    stop: tuple[bytes, ...]
-    owed: int
-    sampling: Sampling
-    probe: CoreProbe | None
-    loop: Loop | None
+class CorePhase(SimpleNamespace):
+    """A phase as the core takes it: the fields of `Phase` in `phase.h`, by name. Texts have become
+    token ids or bytes, all else is as in `records.Phase`.
+    """
 
 
 def prompt_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -75,33 +56,26 @@ def chain_of(phase: Phase) -> list[Phase]:
     return chain
 
 
-def lower(phase: Phase, tokenizer: Tokenizer, slots: tuple[int, ...] = ()) -> list[CorePhase]:
-    """The whole chain of `phase`, for `Scheduler.run`; each prompt begins with `slots`."""
-    return [_lower_one(each, tokenizer, slots) for each in chain_of(phase)]
+def lower(phase: Phase, tokenizer: Tokenizer) -> list[CorePhase]:
+    """The whole chain of `phase`, for `Scheduler.run`."""
+    return [_lower_one(each, tokenizer) for each in chain_of(phase)]
 
 
-def _lower_one(phase: Phase, tokenizer: Tokenizer, slots: tuple[int, ...]) -> CorePhase:
+def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
     def ids(text: str) -> tuple[int, ...]:
         return tuple(tokenizer.tokenize(text, parse_control=True)) if text else ()
 
     def raw(texts: Sequence[str]) -> tuple[bytes, ...]:
         return tuple(text.encode() for text in texts)
 
-    probe = phase.probe
-    return CorePhase(
-        channel=list(Channel).index(phase.channel),
-        fresh=None if phase.fresh is None else slots + prompt_tokens(phase.fresh, tokenizer),
-        latent=phase.latent,
-        retract=phase.retract,
-        force=ids(phase.force),
-        budget=phase.budget,
-        soft=phase.soft,
-        open=raw(phase.open),
-        shut=raw(phase.shut),
-        close=ids(phase.close),
-        stop=raw(phase.stop),
-        owed=phase.owed,
-        sampling=phase.sampling,
-        probe=CoreProbe(probe.every, ids(probe.cue), probe.tokens, probe.agree) if probe else None,
-        loop=phase.loop,
-    )
+    lowered = {name: getattr(phase, name) for name in FIELDS}
+    if phase.fresh is not None:
+        lowered["fresh"] = prompt_tokens(phase.fresh, tokenizer)
+    for name in ("force", "close"):
+        lowered[name] = ids(lowered[name])
+    for name in ("open", "shut", "stop"):
+        lowered[name] = raw(lowered[name])
+    if phase.probe is not None:
+        rule = {field.name: getattr(phase.probe, field.name) for field in fields(phase.probe)}
+        lowered["probe"] = SimpleNamespace(**rule | {"cue": ids(phase.probe.cue)})
+    return CorePhase(**lowered)

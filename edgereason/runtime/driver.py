@@ -38,8 +38,6 @@ from edgereason.strategies.base import Steps
 if TYPE_CHECKING:
     from edgereason._core import Scheduler
 
-_CHANNELS = tuple(Channel)
-_REASONS = tuple(StopReason)
 _TAKE_MS = 200.0
 
 
@@ -149,7 +147,7 @@ class Driver:
     def _handle(self, line: Line, kind: str, detail: Any, value: Any) -> None:
         try:
             if kind == "text":
-                self._on_text(line, _CHANNELS[detail], value)
+                self._on_text(line, Channel(detail), value)
             elif kind == "phase":
                 self._on_phase(line, last=detail, fields=value)
             else:
@@ -232,7 +230,7 @@ def _phase_result(phase: Phase, fields: dict[str, Any]) -> PhaseResult:
         key: None if fields[key] is None else fields[key].decode(errors="replace")
         for key in ("text", "reasoning", "probe")
     }
-    reason = _REASONS[fields["reason"]]
+    reason = StopReason(fields["reason"])
     marks = phase.shut if phase.channel is Channel.REASONING else phase.stop
     mark = marks[fields["mark"]] if fields["mark"] >= 0 else ""
     known = {**fields, **texts, "reason": reason, "mark": mark}

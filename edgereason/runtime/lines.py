@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from edgereason.errors import EngineError
 from edgereason.prompt.lowering import CorePhase, Tokenizer, chain_of, lower
 from edgereason.records import Answer, Channel, Phase, PhaseResult, Request, StopReason
+from edgereason.runtime.prefixes import LoadedPrefix
 from edgereason.runtime.report import best_so_far, final_answer, line_answer
 from edgereason.runtime.stream import Outbox, Shaper
 from edgereason.runtime.trace import Tracer
@@ -66,7 +67,7 @@ class Ticket:
     outbox: Outbox
     lane: Lane
     tracer: Tracer
-    slots: tuple[int, ...] = ()  # of the prefix, in front of every prompt
+    prefix: LoadedPrefix | None = None  # what every prompt stands behind
     lock: threading.RLock = field(default_factory=threading.RLock)
     lines: list[Line] = field(default_factory=list)
     cancelled: bool = False
@@ -147,6 +148,7 @@ class Tree:
                 deadline_ms=float("inf") if ticket.due_ms is None else ticket.due_ms,
                 think_budget=ticket.request.budget.think_tokens,
                 stream=ticket.outbox.streams and parent is None,
+                prefix=ticket.prefix.id if ticket.prefix else 0,
             )
             self._lines[line.id] = line
             ticket.lines.append(line)
@@ -163,7 +165,7 @@ class Tree:
             return
         if isinstance(step, Phase):
             line.chain = chain_of(step)
-            phases = lower(step, self._tokenizer, line.ticket.slots)
+            phases = lower(step, self._tokenizer)
             line.ticket.starting.append((line, phases))
         else:
             self._fork(line, step)
@@ -218,8 +220,9 @@ class Tree:
         elif parent.done or parent.fork is None:
             self._close(line)
         else:
-            # A child keeps its KV until all are over. Cells that came free at a moment of Python's
-            # would be used by the others, and where a token lies in the KV moves its logits.
+            # A child keeps its KV until all are over. Otherwise the others would take its cells,
+            # at a moment that depends on Python. In which cell a token lies changes the last bits
+            # of the logits, and so the votes of a repeated run could differ.
             parent.answers[line.index] = answer
             self._child_returned(parent, parent.fork)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 
 
+class LoadedPrefix(NamedTuple):
+    """A prefix that the core holds. `num_positions`: places of the context that it takes."""
+
+    id: int
+    num_positions: int
+
+
 class Prefixes:
     """A prefix is called what its file is called, without `.safetensors`."""
 
@@ -28,7 +35,7 @@ class Prefixes:
         self._bundle, self._core = bundle, core
         self._lock = threading.Lock()
         self._base = ""
-        self._loaded: dict[Path, tuple[int, ...]] = {}
+        self._loaded: dict[Path, LoadedPrefix] = {}
         self._files = bundled(bundle.path)
 
     def add(self, files: Sequence[Path | str]) -> None:
@@ -38,28 +45,28 @@ class Prefixes:
             there = self._files.get(path.stem)
             if there is not None and there.resolve() != path.resolve():
                 raise UsageError(f"two prefixes are called {path.stem}: {there} and {path}")
-            self._tokens_of(path)
+            self._loaded_from(path)
             self._files[path.stem] = path
 
-    def tokens(self, name: str) -> tuple[int, ...]:
-        """What a prompt begins with that stands behind the prefix: a name, or a file."""
+    def get(self, name: str) -> LoadedPrefix:
+        """The prefix of a name, or of a file."""
         path = self._files.get(name)
         if path is None:
             if not name.endswith(SUFFIX):
                 raise unknown(f"{self._bundle.name} has no prefix called", name, self._files)
             path = Path(name)
-        return self._tokens_of(path)
+        return self._loaded_from(path)
 
-    def _tokens_of(self, path: Path) -> tuple[int, ...]:
+    def _loaded_from(self, path: Path) -> LoadedPrefix:
         path = path.resolve()
         with self._lock:
             if path not in self._loaded:
                 self._loaded[path] = self._load(path)
             return self._loaded[path]
 
-    def _load(self, path: Path) -> tuple[int, ...]:
+    def _load(self, path: Path) -> LoadedPrefix:
         prefix = read_prefix(path)
         self._base = self._base or base_hash(self._bundle)
         check_base(prefix, self._base, self._bundle.name)
-        first = self._core.add_prefix(np.stack(prefix.keys), np.stack(prefix.values))
-        return tuple(range(first, first - prefix.num_positions, -1))
+        id_ = self._core.add_prefix(np.stack(prefix.keys), np.stack(prefix.values))
+        return LoadedPrefix(id_, prefix.num_positions)

@@ -216,19 +216,19 @@ class Reasoner:
 
         def begin() -> Steps:
             if request.prefix:
-                ticket.slots = self._prefixes.tokens(request.prefix)
-            return self._steps(request, len(ticket.slots))
+                ticket.prefix = self._prefixes.get(request.prefix)
+            return self._steps(request, ticket.prefix.num_positions if ticket.prefix else 0)
 
         return ticket, begin
 
     def prompt_tokens(self, prompt: Prompt, *, thinking: bool | None = True) -> tuple[int, ...]:
         """What a prompt is to the model, up to where it goes on. `thinking`: as it is written for a
         model that thinks (True), that answers at once (False), as the template has it (None). A
-        prefix's slots are not among them."""
+        prefix's positions are not among them."""
         messages = request_of(prompt).messages
         return prompt_tokens(thinking_prompt(self.bundle, messages, thinking), self.engine)
 
-    def _steps(self, request: Request, num_slots: int) -> Steps:
+    def _steps(self, request: Request, num_prefix: int) -> Steps:
         strategy = choose(request.strategy, request.options, self.bundle)
         self._check_needs(strategy.needs, request)
         turn = Turn(
@@ -238,7 +238,7 @@ class Reasoner:
             sampling=request.sampling or self.bundle.sampling,
             stop=request.stop,
             probe_every=request.probe_every,
-            context=self._context - num_slots,
+            context=self._context - num_prefix,
             count=lambda segments: len(prompt_tokens(segments, self.engine)),
         )
         return strategy.run(turn)

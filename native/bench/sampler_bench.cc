@@ -13,6 +13,7 @@
 
 namespace {
 
+using edgereason::ContextItem;
 using edgereason::Sampler;
 using edgereason::Sampling;
 using edgereason::Token;
@@ -36,8 +37,9 @@ double NsPerToken(std::int32_t num_vocab, const Case& c) {
     if (!c.peaked) continue;
     for (int i = 0; i < 30; ++i) row[random() % size] = 22.0F - 0.5F * static_cast<float>(i);
   }
-  std::vector<Token> recent(64);
-  for (std::size_t i = 0; i < recent.size(); ++i) recent[i] = static_cast<Token>(i * 37 % size);
+  std::vector<ContextItem> recent(64);
+  for (std::size_t i = 0; i < recent.size(); ++i)
+    recent[i] = ContextItem::OfToken(static_cast<Token>(i * 37 % size));
 
   Sampler sampler(num_vocab);
   std::vector<double> ns;

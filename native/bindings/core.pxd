@@ -80,7 +80,7 @@ cdef extern from "edgereason/engine.h" namespace "edgereason":
     cdef struct PrefixKv:
         int32_t num_layers
         int32_t num_kv_heads
-        int32_t num_slots
+        int32_t num_positions
         int32_t head_dim
         FloatSpan keys
         FloatSpan values

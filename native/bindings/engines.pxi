@@ -31,7 +31,7 @@ cdef PrefixKv _prefix(const float[:, :, :, ::1] keys, const float[:, :, :, ::1] 
     if keys.size == 0 or keys.size != values.size:
         raise UsageError("keys and values of a prefix must be of one size, and not empty")
     prefix.num_layers, prefix.num_kv_heads = <int32_t>keys.shape[0], <int32_t>keys.shape[1]
-    prefix.num_slots, prefix.head_dim = <int32_t>keys.shape[2], <int32_t>keys.shape[3]
+    prefix.num_positions, prefix.head_dim = <int32_t>keys.shape[2], <int32_t>keys.shape[3]
     prefix.keys = FloatSpan(&keys[0, 0, 0, 0], <size_t>keys.size)
     prefix.values = FloatSpan(&values[0, 0, 0, 0], <size_t>values.size)
     return prefix

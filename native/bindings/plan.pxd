@@ -1,4 +1,4 @@
-# Every extern of the planner that the twins look at. Included by _core.pyx after policy.pxd.
+# Every extern of the planner that the twins look at. Included by _policies.pyx after policy.pxd.
 
 cdef extern from "policy/plan.h" namespace "edgereason":
     cdef cppclass PlanSeq:
@@ -16,8 +16,8 @@ cdef extern from "policy/plan.h" namespace "edgereason":
         double chunk_ms
         double margin
 
-    int32_t NumToClose(PlanSpan, const CCostModel&, const PlanLimits&) noexcept
-    int32_t PlanStep(PlanSpan, IndexSpan, const CCostModel&, const PlanLimits&, RowsSpan) noexcept
+    int32_t NumToClose(PlanSpan, IndexSpan, const CCostModel&, const PlanLimits&) noexcept
+    int32_t GrantRows(PlanSpan, IndexSpan, const CCostModel&, const PlanLimits&, RowsSpan) noexcept
 
 
 cdef extern from *:

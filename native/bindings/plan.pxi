@@ -24,17 +24,21 @@ cdef PlanLimits _plan_limits(limits) except *:
     return out
 
 
-def num_to_close(seqs, CostModel cost not None, limits):
+def num_to_close(seqs, by_deadline, CostModel cost not None, limits):
     cdef vector[PlanSeq] native = _plan_seqs(seqs)
-    return NumToClose(PlanSpan(native.data(), native.size()), cost.core, _plan_limits(limits))
+    cdef vector[int32_t] order = by_deadline
+    return NumToClose(
+        PlanSpan(native.data(), native.size()), IndexSpan(order.data(), order.size()), cost.core,
+        _plan_limits(limits),
+    )
 
 
-def plan_step(seqs, by_deadline, CostModel cost not None, limits):
+def grant_rows(seqs, by_deadline, CostModel cost not None, limits):
     cdef vector[PlanSeq] native = _plan_seqs(seqs)
     cdef vector[int32_t] order = by_deadline
     cdef vector[int32_t] rows
     rows.resize(native.size())
-    PlanStep(
+    GrantRows(
         PlanSpan(native.data(), native.size()), IndexSpan(order.data(), order.size()), cost.core,
         _plan_limits(limits), RowsSpan(rows.data(), rows.size()),
     )

@@ -1,18 +1,45 @@
-# Every extern of the policies that the tests look at from Python. Included by _core.pyx after scheduler.pxd.
+# Every extern of the policies that the tests look at from Python. Included by _policies.pyx.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libcpp cimport bool as cbool
+from libcpp.memory cimport unique_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
+
+
+cdef extern from "edgereason/phase.h" namespace "edgereason":
+    cdef cppclass Sampling:
+        pass
+
+    cdef cppclass Loop:
+        int32_t max_period
+        int32_t repeats
+        int32_t min_tokens
+
+
+cdef extern from "convert.h" namespace "edgereason":
+    int FillSampling "edgereason::Fill"(object, Sampling*) except -1
+
+
+cdef extern from "edgereason/context_item.h" namespace "edgereason":
+    cdef cppclass ContextItem:
+        @staticmethod
+        ContextItem OfToken(int32_t) noexcept
 
 
 cdef extern from *:
     """
     #include <span>
     #include <string_view>
+    #include "edgereason/context_item.h"
     #include "edgereason/phase.h"
     using TokenSpan = std::span<const edgereason::Token>;
     using StringView = std::string_view;
+    using ItemSpan = std::span<const edgereason::ContextItem>;
     """
+    cdef cppclass ItemSpan:
+        ItemSpan() noexcept nogil
+        ItemSpan(const ContextItem*, size_t) noexcept nogil
+
     cdef cppclass TokenSpan:
         TokenSpan() noexcept nogil
         TokenSpan(const int32_t*, size_t) noexcept nogil
@@ -24,6 +51,10 @@ cdef extern from *:
     cdef cppclass LogitSpan "std::span<const float>":
         LogitSpan() noexcept nogil
         LogitSpan(const float*, size_t) noexcept nogil
+
+
+cdef extern from "translate_error.h" namespace "edgereason":
+    void translate_error()
 
 
 cdef extern from "policy/stop.h" namespace "edgereason":
@@ -58,10 +89,10 @@ cdef extern from "policy/marker.h" namespace "edgereason":
         int32_t num_held() noexcept
 
 
-cdef extern from "policy/loop.h" namespace "edgereason":
-    cdef cppclass CLoopDetector "edgereason::LoopDetector":
-        CLoopDetector() noexcept
-        CLoopDetector(const Loop&) except +translate_error
+cdef extern from "policy/repetition.h" namespace "edgereason":
+    cdef cppclass CRepetitionDetector "edgereason::RepetitionDetector":
+        CRepetitionDetector() noexcept
+        CRepetitionDetector(const Loop&) except +translate_error
         cbool Push(TokenSpan) noexcept
 
 
@@ -89,7 +120,7 @@ cdef extern from "policy/sampler.h" namespace "edgereason":
     cdef cppclass CSampler "edgereason::Sampler":
         CSampler(int32_t) except +translate_error
         Sampled Sample(
-            LogitSpan, const Sampling&, TokenSpan, uint64_t, int32_t, float
+            LogitSpan, const Sampling&, ItemSpan, uint64_t, int32_t, float
         ) noexcept nogil
 
     double CounterUniform(uint64_t, uint64_t) noexcept
@@ -104,16 +135,3 @@ cdef extern from "policy/cost.h" namespace "edgereason":
         double load() noexcept
         double cell_ms() noexcept
         cbool known() noexcept
-
-
-cdef extern from "policy/threads.h" namespace "edgereason":
-    cdef cppclass CThreadGovernor "edgereason::ThreadGovernor":
-        CThreadGovernor(int32_t, int32_t) except +translate_error
-        int32_t num_threads() noexcept
-        int32_t Observe(double, int32_t, double) noexcept
-        void SetBusyCores(double, int32_t) noexcept
-
-    cdef cppclass CLoadMeter "edgereason::LoadMeter":
-        CLoadMeter() except +translate_error
-        double BusyCores() noexcept
-        int32_t num_cores() noexcept

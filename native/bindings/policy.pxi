@@ -1,4 +1,11 @@
 # The policies of the core, one by one, for the tests that compare them with slow twins. Conversions only.
+from edgereason.errors import UsageError
+
+
+cdef vector[string] _texts(values) except *:
+    cdef vector[string] texts = values
+    return texts
+
 
 cdef StringView _view(bytes data):
     return StringView(<const char*>data, len(data))
@@ -64,8 +71,8 @@ cdef class MarkerTracker:
         return <bytes>self.shown_reasoning
 
 
-cdef class LoopDetector:
-    cdef CLoopDetector core
+cdef class RepetitionDetector:
+    cdef CRepetitionDetector core
     cdef vector[int32_t] tokens
 
     def __init__(self, int32_t max_period, int32_t repeats, int32_t min_tokens):
@@ -73,7 +80,7 @@ cdef class LoopDetector:
         rule.max_period = max_period
         rule.repeats = repeats
         rule.min_tokens = min_tokens
-        self.core = CLoopDetector(rule)
+        self.core = CRepetitionDetector(rule)
 
     def push(self, int32_t token):
         self.tokens.push_back(token)
@@ -124,13 +131,15 @@ cdef class Sampler:
     ):
         """(token, logprob, margin, entropy)."""
         cdef Sampling settings
-        cdef vector[int32_t] seen = _tokens(recent)
-        _fill_sampling(&settings, sampling)
+        cdef vector[ContextItem] seen
+        for token in recent:
+            seen.push_back(ContextItem.OfToken(token))
+        FillSampling(sampling, &settings)
         ids = [*recent, *sampling.logit_bias, max(lift, 0)]
         if len(logits) != self.num_vocab or min(ids) < 0 or max(ids) >= self.num_vocab:
             raise UsageError(f"logits and tokens must be those of a vocabulary of {self.num_vocab}")
         cdef Sampled drawn = self.core.get().Sample(
-            LogitSpan(&logits[0], logits.shape[0]), settings, _token_span(seen), draw, lift, lift_share
+            LogitSpan(&logits[0], logits.shape[0]), settings, ItemSpan(seen.data(), seen.size()), draw, lift, lift_share
         )
         return drawn.token, drawn.logprob, drawn.margin, drawn.entropy
 
@@ -158,37 +167,6 @@ cdef class CostModel:
     @property
     def known(self):
         return self.core.known()
-
-
-cdef class ThreadGovernor:
-    cdef unique_ptr[CThreadGovernor] core
-
-    def __init__(self, int32_t max_threads, int32_t fixed=0):
-        self.core.reset(new CThreadGovernor(max_threads, fixed))
-
-    def observe(self, double now_ms, int32_t rows, double step_ms):
-        return self.core.get().Observe(now_ms, rows, step_ms)
-
-    def set_busy_cores(self, double busy, int32_t num_cores=0):
-        self.core.get().SetBusyCores(busy, num_cores)
-
-    @property
-    def num_threads(self):
-        return self.core.get().num_threads()
-
-
-cdef class LoadMeter:
-    cdef unique_ptr[CLoadMeter] core
-
-    def __init__(self):
-        self.core.reset(new CLoadMeter())
-
-    def busy_cores(self):
-        return self.core.get().BusyCores()
-
-    @property
-    def num_cores(self):
-        return self.core.get().num_cores()
 
 
 def num_unfinished_utf8(bytes text not None):

@@ -4,26 +4,11 @@ from libcpp.memory cimport unique_ptr
 
 
 cdef extern from "edgereason/phase.h" namespace "edgereason":
-    cdef cppclass LogitBias:
-        int32_t token
-        float bias
-
     cdef cppclass Sampling:
-        float temperature
-        int32_t top_k
-        float top_p
-        float min_p
-        float repetition_penalty
-        float presence_penalty
-        int32_t penalty_window
-        uint64_t seed
-        vector[LogitBias] bias
+        pass
 
     cdef cppclass Probe:
-        int32_t every
-        vector[int32_t] cue
-        int32_t tokens
-        int32_t agree
+        pass
 
     cdef cppclass Loop:
         int32_t max_period
@@ -31,51 +16,41 @@ cdef extern from "edgereason/phase.h" namespace "edgereason":
         int32_t min_tokens
 
     cdef cppclass Phase:
-        Channel channel
-        optional[vector[int32_t]] fresh
-        int32_t latent
-        cbool retract
-        vector[int32_t] force
-        int32_t budget
-        float soft
-        vector[string] open
-        vector[string] shut
-        vector[int32_t] close
-        vector[string] stop
-        int32_t owed
-        Sampling sampling
-        Probe probe
-        Loop loop
-
-    cdef enum class Channel(uint8_t):
-        kAnswer
-        kReasoning
-
-    cdef enum class StopReason(uint8_t):
-        kStop
+        pass
 
     cdef cppclass PhaseResult:
-        StopReason reason
-        int32_t mark
-        vector[int32_t] tokens
-        string text
-        string reasoning
-        string probe
-        cbool has_probe
-        int32_t num_reasoning
-        int32_t num_latent
-        int32_t num_probe_tokens
-        int32_t num_steps
-        int32_t num_prompt
-        int32_t num_cached
-        int32_t num_cells
-        double mean_logprob
-        double min_logprob
-        double mean_margin
-        double mean_entropy
-        double queue_ms
-        double prefill_ms
-        double decode_ms
+        pass
+
+    cdef cppclass Channel:
+        pass
+
+
+cdef extern from *:
+    """
+    #include "convert.h"
+    namespace edgereason {
+    inline PyObject* Names(std::string_view which) {
+      if (which == "StopReason") return TupleOf(kStopReasonNames);
+      if (which == "Role") return TupleOf(kRoleNames);
+      if (which == "Channel") return TupleOf(kChannelNames);
+      if (which == "Capability") return TupleOf(kCapabilityNames);
+      if (which == "Sampling") return NamesOf<Sampling>();
+      if (which == "Probe") return NamesOf<Probe>();
+      if (which == "Loop") return NamesOf<Loop>();
+      if (which == "Phase") return NamesOf<Phase>();
+      if (which == "PhaseResult") return NamesOf<PhaseResult>();
+      PyErr_SetString(PyExc_KeyError, std::string(which).c_str());
+      return nullptr;
+    }
+    }
+    """
+
+
+cdef extern from "convert.h" namespace "edgereason":
+    int FillPhase "edgereason::Fill"(object, Phase*) except -1
+    object DictOf(const PhaseResult&)
+    object ToPython(Channel)
+    object Names(const char*)
 
 
 cdef extern from "edgereason/event.h" namespace "edgereason":
@@ -94,13 +69,15 @@ cdef extern from "edgereason/event.h" namespace "edgereason":
         char text[48]
 
 
-cdef extern from "context/sequence.h" namespace "edgereason":
+cdef extern from "edgereason/sequence_options.h" namespace "edgereason":
     cdef cppclass SequenceOptions:
         int32_t priority
         double arrival_ms
         double deadline_ms
         int32_t think_budget
         cbool stream
+        uint64_t context_key
+        int32_t prefix
 
 
 cdef extern from "edgereason/scheduler.h" namespace "edgereason":
@@ -136,7 +113,6 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         void Stop() noexcept nogil
         void WarmUp() except +translate_error nogil
         int64_t Open(const SequenceOptions&) except +translate_error
-        void Run(int64_t, vector[Phase]) except +translate_error
         void RunAll(vector[IdAndChain]) except +translate_error
         void StopThinking(int64_t) except +translate_error
         void Cancel(int64_t) except +translate_error

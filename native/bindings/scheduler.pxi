@@ -1,82 +1,5 @@
 # The scheduler as Python sees it. Conversions only; the meaning of every field is in the C++ headers.
 
-cdef vector[int32_t] _tokens(values) except *:
-    cdef vector[int32_t] tokens = values
-    return tokens
-
-
-cdef vector[string] _texts(values) except *:
-    cdef vector[string] texts = values
-    return texts
-
-
-cdef void _fill_sampling(Sampling* out, sampling) except *:
-    cdef LogitBias bias
-    out.temperature = sampling.temperature
-    out.top_k = sampling.top_k
-    out.top_p = sampling.top_p
-    out.min_p = sampling.min_p
-    out.repetition_penalty = sampling.repetition_penalty
-    out.presence_penalty = sampling.presence_penalty
-    out.penalty_window = sampling.penalty_window
-    out.seed = sampling.seed
-    for token, value in sampling.logit_bias.items():
-        bias.token = token
-        bias.bias = value
-        out.bias.push_back(bias)
-
-
-cdef void _fill_phase(Phase* out, phase) except *:
-    out.channel = <Channel><uint8_t>phase.channel
-    if phase.fresh is not None:
-        out.fresh = optional[vector[int32_t]](_tokens(phase.fresh))
-    out.latent = phase.latent
-    out.retract = phase.retract
-    out.force = _tokens(phase.force)
-    out.budget = phase.budget
-    out.soft = phase.soft
-    out.open = _texts(phase.open)
-    out.shut = _texts(phase.shut)
-    out.close = _tokens(phase.close)
-    out.stop = _texts(phase.stop)
-    out.owed = phase.owed
-    _fill_sampling(&out.sampling, phase.sampling)
-    if phase.probe is not None:
-        out.probe.every = phase.probe.every
-        out.probe.cue = _tokens(phase.probe.cue)
-        out.probe.tokens = phase.probe.tokens
-        out.probe.agree = phase.probe.agree
-    if phase.loop is not None:
-        out.loop.max_period = phase.loop.max_period
-        out.loop.repeats = phase.loop.repeats
-        out.loop.min_tokens = phase.loop.min_tokens
-
-
-cdef dict _result_dict(const PhaseResult* result):
-    return {
-        "reason": <uint8_t>result.reason,
-        "mark": result.mark,
-        "tokens": tuple(result.tokens),
-        "text": <bytes>result.text,
-        "reasoning": <bytes>result.reasoning,
-        "probe": <bytes>result.probe if result.has_probe else None,
-        "num_reasoning": result.num_reasoning,
-        "num_latent": result.num_latent,
-        "num_probe_tokens": result.num_probe_tokens,
-        "num_steps": result.num_steps,
-        "num_prompt": result.num_prompt,
-        "num_cached": result.num_cached,
-        "num_cells": result.num_cells,
-        "mean_logprob": result.mean_logprob,
-        "min_logprob": result.min_logprob,
-        "mean_margin": result.mean_margin,
-        "mean_entropy": result.mean_entropy,
-        "queue_ms": result.queue_ms,
-        "prefill_ms": result.prefill_ms,
-        "decode_ms": result.decode_ms,
-    }
-
-
 cdef class Scheduler:
     cdef unique_ptr[CScheduler] core
     cdef readonly Engine engine
@@ -126,7 +49,7 @@ cdef class Scheduler:
 
     def open(
         self, *, int32_t priority=0, double arrival_ms=0, double deadline_ms=float("inf"),
-        int32_t think_budget=-1, bint stream=False,
+        int32_t think_budget=-1, bint stream=False, uint64_t context_key=0, int32_t prefix=0,
     ):
         cdef SequenceOptions options
         options.priority = priority
@@ -134,40 +57,38 @@ cdef class Scheduler:
         options.deadline_ms = deadline_ms
         options.think_budget = think_budget
         options.stream = stream
+        options.context_key = context_key
+        options.prefix = prefix
         return self.core.get().Open(options)
 
-    def run(self, int64_t request, phases):
-        cdef vector[Phase] chain
-        chain.resize(len(phases))
-        for i, phase in enumerate(phases):
-            _fill_phase(&chain[<size_t>i], phase)
-        self.core.get().Run(request, chain)
+    def run(self, int64_t sequence, phases):
+        self.run_all([(sequence, phases)])
 
     def run_all(self, runs):
         cdef vector[IdAndChain] native
         native.resize(len(runs))
-        for i, (request, phases) in enumerate(runs):
-            native[<size_t>i].id = request
+        for i, (sequence, phases) in enumerate(runs):
+            native[<size_t>i].id = sequence
             native[<size_t>i].chain.resize(len(phases))
             for j, phase in enumerate(phases):
-                _fill_phase(&native[<size_t>i].chain[<size_t>j], phase)
+                FillPhase(phase, &native[<size_t>i].chain[<size_t>j])
         self.core.get().RunAll(native)
 
-    def stop_thinking(self, int64_t request):
-        self.core.get().StopThinking(request)
+    def stop_thinking(self, int64_t sequence):
+        self.core.get().StopThinking(sequence)
 
-    def cancel(self, int64_t request):
-        self.core.get().Cancel(request)
+    def cancel(self, int64_t sequence):
+        self.core.get().Cancel(sequence)
 
-    def close(self, int64_t request, *, bint park=False):
-        self.core.get().Close(request, park)
+    def close(self, int64_t sequence, *, bint park=False):
+        self.core.get().Close(sequence, park)
 
     def add_prefix(self, const float[:, :, :, ::1] keys not None, const float[:, :, :, ::1] values not None):
         cdef PrefixKv prefix = _prefix(keys, values)
-        cdef int32_t first
+        cdef int32_t id
         with nogil:
-            first = self.core.get().AddPrefix(prefix)
-        return first
+            id = self.core.get().AddPrefix(prefix)
+        return id
 
     def take(self, double timeout_ms, size_t max_events=256):
         cdef vector[Event] events
@@ -177,9 +98,9 @@ cdef class Scheduler:
         cdef Event event
         for event in events:
             if event.kind == EventKind.kText:
-                taken.append((event.id, "text", <uint8_t>event.channel, event.text[:event.num_bytes]))
+                taken.append((event.id, "text", ToPython(event.channel), event.text[:event.num_bytes]))
             elif event.kind == EventKind.kPhaseEnd:
-                taken.append((event.id, "phase", event.last, _result_dict(event.result)))
+                taken.append((event.id, "phase", event.last, DictOf(event.result[0])))
                 del event.result
             else:
                 taken.append((event.id, "failed", True, self.engine.last_error()))
@@ -187,3 +108,8 @@ cdef class Scheduler:
 
     def stats(self):
         return self.core.get().stats()
+
+
+def names(str which not None):
+    """The names of an enumeration, or of a record's fields, as the core has them, in its order."""
+    return Names(which.encode())

@@ -267,7 +267,7 @@ void HostEngine::LoadPrefix(SeqId seq, const PrefixKv& prefix) {
   const std::int64_t num =
       std::int64_t{2} * prefix.num_layers * prefix.num_kv_heads * prefix.head_dim;
   if (info_.cell_bytes != 4 * num && info_.cell_bytes != 2 * num) {
-    throw Error(ErrorCode::kBundle, "a slot of the prefix has " + std::to_string(num) +
+    throw Error(ErrorCode::kBundle, "a position of the prefix has " + std::to_string(num) +
                                         " numbers, a token of the model " +
                                         std::to_string(info_.cell_bytes) + " bytes");
   }
@@ -288,7 +288,7 @@ void HostEngine::LoadPrefix(SeqId seq, const PrefixKv& prefix) {
       to += part * size;
     }
   }
-  LoadBody(seq, body, prefix.num_slots);
+  LoadBody(seq, body, prefix.num_positions);
 }
 
 void HostEngine::SetThreads(std::int32_t num_threads) noexcept try {

@@ -1,8 +1,9 @@
 // An engine whose model lives elsewhere: in Python, behind a table of functions. Rows, cells and
 // lengths are checked here, so the model is only ever asked for what can be done.
 //
-//   HostEngine engine({.info = info, .vocab_path = "vocab.gguf", .model = model, .calls =
-//   &kCalls}); engine.Decode(rows);      // one call of `decode`, with all rows of the step
+//   HostEngine engine(
+//       {.info = info, .vocab_path = "vocab.gguf", .model = model, .calls = &kCalls});
+//   engine.Decode(rows);      // one call of `decode`, with all rows of the step
 //
 // Decode, Fork, Trim, Drop, Save, Load and SetThreads call the model, on whichever thread they come
 // from; Tokenize and the vocabulary never do. `CloseHosts` ends all calls for good.
@@ -89,7 +90,7 @@ class HostEngine final : public Engine {
   std::vector<std::uint8_t> Save(SeqId seq) const override;
   void Load(SeqId seq, std::span<const std::uint8_t> state) override;
   // A model with kPrefixKv has its KV as `load` gets it: layer by layer keys, then values,
-  // [kv_heads, slots, head_dim], in float32 or float16.
+  // [kv_heads, positions, head_dim], in float32 or float16.
   void LoadPrefix(SeqId seq, const PrefixKv& prefix) override;
   void SetThreads(std::int32_t num_threads) noexcept override;
 

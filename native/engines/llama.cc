@@ -464,7 +464,7 @@ void LlamaEngine::LoadPrefix(SeqId seq, const PrefixKv& prefix) {
   Drop(seq);
   if (num != one.size()) throw Error(ErrorCode::kEngine, "the KV of a token could not be read");
   const bool pairs = llama_model_rope_type(model_.get()) == LLAMA_ROPE_TYPE_NORM;
-  SetState(seq, PrefixState(prefix, one, pairs), prefix.num_slots);
+  SetState(seq, PrefixState(prefix, one, pairs), prefix.num_positions);
 }
 
 void LlamaEngine::SetThreads(std::int32_t num_threads) noexcept {

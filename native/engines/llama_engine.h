@@ -3,11 +3,14 @@
 //   LlamaEngine engine({.path = "model.gguf", .context = 4096});
 //   engine.Decode(rows);
 //
-// A step is one llama_decode wherever it can be. libllama takes tokens or embeddings, so a step
-// that mixes them looks the tokens' embeddings up itself; where the model does more to a token than
-// that, it takes two. libllama's own hidden states want output of every row, a prompt's as well:
-// they are copied while the graph runs instead, which ends there where nobody reads logits. Opening
-// takes over libllama's log and abort handlers for the whole process.
+// A step is one llama_decode wherever it can be:
+//
+// * A batch of libllama holds tokens or embeddings, not both. A step that mixes them looks the
+//   tokens' embeddings up itself. A model that does more to a token than that takes two decodes.
+// * Hidden states are copied out while the graph runs. libllama's own way to them would want output
+//   of every row, a prompt's as well. Where nobody reads logits the graph ends with the states.
+//
+// Opening takes over libllama's log and abort handlers for the whole process.
 #pragma once
 
 #include <cstdint>

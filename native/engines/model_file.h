@@ -1,8 +1,7 @@
 // What a GGUF file says about itself before any of it is loaded, and whether it fits into memory.
 //
-//   const ModelFile file = ReadModelFile("model.gguf");           // a few ms: the header alone
-//   CheckMemory(file, {.cells = 4096}, FreeMemoryBytes());        // throws kMemoryLimit, says what
-//   would fit
+//   const ModelFile file = ReadModelFile("model.gguf");     // a few ms: the header alone
+//   CheckMemory(file, {.cells = 4096}, FreeMemoryBytes());  // throws kMemoryLimit: what would fit
 //
 // The estimate is for a plain transformer; layers without attention count as nothing.
 #pragma once

@@ -104,7 +104,7 @@ class Rows {
            static_cast<std::size_t>(prefix_.head_dim);
   }
 
-  // All slots of a layer as libllama has them, [slots, width].
+  // All rows of a layer as libllama has them, [positions, width].
   std::vector<float> Keys(std::int32_t layer, ggml_type type) const {
     std::vector<float> rows = Gather(prefix_.keys, layer, pairs_);
     if (!Turns(type, prefix_.head_dim)) return rows;
@@ -122,13 +122,13 @@ class Rows {
  private:
   std::vector<float> Gather(std::span<const float> numbers, std::int32_t layer, bool pairs) const {
     const auto heads = static_cast<std::size_t>(prefix_.num_kv_heads);
-    const auto slots = static_cast<std::size_t>(prefix_.num_slots);
+    const auto positions = static_cast<std::size_t>(prefix_.num_positions);
     const auto dim = static_cast<std::size_t>(prefix_.head_dim);
-    const float* from = numbers.data() + static_cast<std::size_t>(layer) * heads * slots * dim;
-    std::vector<float> rows(slots * heads * dim);
+    const float* from = numbers.data() + static_cast<std::size_t>(layer) * heads * positions * dim;
+    std::vector<float> rows(positions * heads * dim);
     for (std::size_t head = 0; head < heads; ++head) {
-      for (std::size_t slot = 0; slot < slots; ++slot) {
-        float* const to = rows.data() + slot * heads * dim + head * dim;
+      for (std::size_t position = 0; position < positions; ++position) {
+        float* const to = rows.data() + position * heads * dim + head * dim;
         for (std::size_t i = 0; i < dim; ++i) {
           const std::size_t half = dim / 2;
           to[pairs ? (i % half) * 2 + i / half : i] = *from++;
@@ -178,15 +178,15 @@ void RewriteColumns(Rewriter* state, const Rows& rows, std::int32_t layer) {
     throw Error(ErrorCode::kBundle, "the prefix has rows of another width than the model");
   }
   state->Skip(rows.width() * size);
-  const std::vector<float> by_slot = rows.Values(layer, type);
-  const std::size_t slots = by_slot.size() / rows.width();
-  std::vector<float> by_column(by_slot.size());
-  for (std::size_t slot = 0; slot < slots; ++slot) {
+  const std::vector<float> by_position = rows.Values(layer, type);
+  const std::size_t positions = by_position.size() / rows.width();
+  std::vector<float> by_column(by_position.size());
+  for (std::size_t position = 0; position < positions; ++position) {
     for (std::size_t i = 0; i < rows.width(); ++i) {
-      by_column[i * slots + slot] = by_slot[slot * rows.width() + i];
+      by_column[i * positions + position] = by_position[position * rows.width() + i];
     }
   }
-  PutRows(state, by_column, slots, type);
+  PutRows(state, by_column, positions, type);
 }
 
 }  // namespace
@@ -205,9 +205,9 @@ std::vector<std::uint8_t> PrefixState(const PrefixKv& prefix,
   state.Expect<std::int32_t>(0, "the position");
   state.Expect<std::uint32_t>(1, "the number of sequences of a cell");
   state.Expect<std::int32_t>(seq, "the sequence of a cell");
-  state.Put(static_cast<std::uint32_t>(prefix.num_slots));
-  for (std::int32_t slot = 0; slot < prefix.num_slots; ++slot) {
-    state.Put(slot);
+  state.Put(static_cast<std::uint32_t>(prefix.num_positions));
+  for (std::int32_t position = 0; position < prefix.num_positions; ++position) {
+    state.Put(position);
     state.Put(std::uint32_t{1});
     state.Put(seq);
   }

@@ -87,7 +87,7 @@ ScriptedEngine::ScriptedEngine(ScriptedOptions options) : options_(std::move(opt
   text_.reserve(cells * 8);
   length_.resize(seqs);
   ahead_.resize(seqs);
-  slot_.assign(static_cast<std::size_t>(info_.max_rows), -1);
+  output_of_.assign(static_cast<std::size_t>(info_.max_rows), -1);
   logits_.resize(seqs * static_cast<std::size_t>(info_.num_vocab));
   hidden_.resize(seqs * static_cast<std::size_t>(info_.num_embd));
 }
@@ -121,7 +121,7 @@ Status ScriptedEngine::Fail(std::string why) {
 }
 
 Status ScriptedEngine::Decode(std::span<const Row> rows) noexcept {
-  std::fill(slot_.begin(), slot_.end(), -1);
+  std::fill(output_of_.begin(), output_of_.end(), -1);
   const bool fails = options_.fail_at_step >= 0 && num_steps_ >= options_.fail_at_step;
   if (fails) return Fail("the script fails at step " + std::to_string(options_.fail_at_step));
   for (SeqId seq = 0; seq < info_.max_seqs; ++seq) {
@@ -163,17 +163,17 @@ void ScriptedEngine::Cut(SeqId seq, std::size_t len) noexcept {
 }
 
 void ScriptedEngine::Answer(std::int32_t row, const Row& what) noexcept {
-  const std::int32_t slot = num_outputs_++;
-  slot_[static_cast<std::size_t>(row)] = slot;
+  const std::int32_t output = num_outputs_++;
+  output_of_[static_cast<std::size_t>(row)] = output;
   const std::uint64_t hash = At(Held(what.seq).back()).hash;
   const Token next = Next(what.seq);
   const float scale = next == kNoToken ? kUnscripted : 1;
-  float* logits = logits_.data() + static_cast<std::ptrdiff_t>(slot) * info_.num_vocab;
+  float* logits = logits_.data() + static_cast<std::ptrdiff_t>(output) * info_.num_vocab;
   for (Token token = 0; token < info_.num_vocab; ++token) {
     logits[token] = scale * Uniform(Mix(hash, static_cast<std::uint64_t>(token)));
   }
   if (next != kNoToken) logits[next] = kScripted;
-  float* hidden = hidden_.data() + static_cast<std::ptrdiff_t>(slot) * info_.num_embd;
+  float* hidden = hidden_.data() + static_cast<std::ptrdiff_t>(output) * info_.num_embd;
   for (std::int32_t i = 0; i < info_.num_embd; ++i) {
     hidden[i] = 2 * Uniform(Mix(~hash, static_cast<std::uint64_t>(i))) - 1;
   }
@@ -222,19 +222,19 @@ void ScriptedEngine::Take(std::span<const Row> rows) noexcept {
 }
 
 std::span<const float> ScriptedEngine::Logits(std::int32_t row) const noexcept {
-  const std::int32_t slot =
-      row >= 0 && row < info_.max_rows ? slot_[static_cast<std::size_t>(row)] : -1;
-  if (slot < 0) return {};
+  const std::int32_t output =
+      row >= 0 && row < info_.max_rows ? output_of_[static_cast<std::size_t>(row)] : -1;
+  if (output < 0) return {};
   const auto num = static_cast<std::size_t>(info_.num_vocab);
-  return std::span(logits_).subspan(static_cast<std::size_t>(slot) * num, num);
+  return std::span(logits_).subspan(static_cast<std::size_t>(output) * num, num);
 }
 
 std::span<const float> ScriptedEngine::Hidden(std::int32_t row) const noexcept {
-  const std::int32_t slot =
-      row >= 0 && row < info_.max_rows ? slot_[static_cast<std::size_t>(row)] : -1;
-  if (slot < 0 || !Can(kHiddenOut)) return {};
+  const std::int32_t output =
+      row >= 0 && row < info_.max_rows ? output_of_[static_cast<std::size_t>(row)] : -1;
+  if (output < 0 || !Can(kHiddenOut)) return {};
   const auto num = static_cast<std::size_t>(info_.num_embd);
-  return std::span(hidden_).subspan(static_cast<std::size_t>(slot) * num, num);
+  return std::span(hidden_).subspan(static_cast<std::size_t>(output) * num, num);
 }
 
 bool ScriptedEngine::Fork(SeqId from, SeqId to, Pos len) noexcept {

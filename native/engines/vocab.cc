@@ -6,8 +6,8 @@
 #include <exception>
 #include <filesystem>
 
-#include "policy/utf8.h"
 #include "guards.h"
+#include "policy/utf8.h"
 
 namespace edgereason {
 namespace {

@@ -38,4 +38,16 @@ TEST(TrimToMoreThanThereIsDoesNothing) {
   CHECK_EQ(cells.Length(0), 2);
 }
 
+TEST(CountsWhatWouldComeFree) {
+  CellLedger cells(10, 4);
+  cells.Append(0, 4);
+  cells.Share(0, 1, 3);
+  cells.Append(1, 2);
+  std::vector<std::int32_t> freed(2);
+  const std::vector<SeqId> seqs{0, 1};
+  cells.CountFreed(seqs, freed);
+  CHECK_EQ(freed, (std::vector<std::int32_t>{1, 6}));  // three are shared by both
+  CHECK_EQ(cells.num_free(), 4);                       // nothing was given up
+}
+
 }  // namespace edgereason

@@ -7,14 +7,14 @@
 namespace edgereason {
 
 TEST(EventsComeInOrderAcrossThreads) {
-  constexpr RequestId kNum = 20000;
+  constexpr SequenceId kNum = 20000;
   EventRing ring(6);
   std::thread writer([&] {
-    for (RequestId id = 0; id < kNum; ++id) {
+    for (SequenceId id = 0; id < kNum; ++id) {
       while (!ring.Push({.id = id})) std::this_thread::yield();
     }
   });
-  RequestId next = 0;
+  SequenceId next = 0;
   bool in_order = true;
   while (next < kNum) {
     for (const Event& event : ring.Take(50, 16)) in_order = in_order && event.id == next++;

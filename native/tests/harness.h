@@ -27,7 +27,7 @@ struct Harness {
   std::shared_ptr<ManualClock> clock = std::make_shared<ManualClock>();
   std::shared_ptr<ScriptedEngine> engine;
   std::unique_ptr<Scheduler> scheduler;
-  std::map<RequestId, Outcome> outcomes;
+  std::map<SequenceId, Outcome> outcomes;
 
   explicit Harness(ScriptedOptions options = {}, SchedulerOptions scheduling = {.delivery_ms = 0}) {
     options.clock = clock;
@@ -41,10 +41,10 @@ struct Harness {
   std::vector<Token> Ids(const std::string& text) const { return engine->Tokenize(text, true); }
 
   // Times are from now on.
-  RequestId Ask(std::vector<Phase> chain, SequenceOptions options = {}) {
+  SequenceId Ask(std::vector<Phase> chain, SequenceOptions options = {}) {
     options.arrival_ms = clock->NowMs();
     options.deadline_ms += clock->NowMs();
-    const RequestId id = scheduler->Open(options);
+    const SequenceId id = scheduler->Open(options);
     scheduler->Run(id, std::move(chain));
     return id;
   }
@@ -73,7 +73,7 @@ struct Harness {
   }
 
   // Runs until `id` is over.
-  const Outcome& Finish(RequestId id) {
+  const Outcome& Finish(SequenceId id) {
     for (int i = 0; i < 100000 && !outcomes[id].over; ++i) Step();
     CHECK(outcomes[id].over);
     return outcomes[id];
@@ -93,7 +93,7 @@ inline ScriptedOptions Endless() {
 }
 
 inline Phase Think(const Harness& harness, std::int32_t budget = kUnlimited) {
-  return {.channel = Channel::kReasoning,
+  return {.role = Role::kThink,
           .fresh = harness.Ids("Q?"),
           .budget = budget,
           .shut = {"</think>"},

@@ -15,7 +15,7 @@ using test::Outcome;
 // Without rules every logit depends on all that was fed before, embeddings included.
 Phase Think(const Harness& harness, const std::string& prompt, std::int32_t latent,
             std::int32_t budget = kUnlimited) {
-  return {.channel = Channel::kReasoning,
+  return {.role = Role::kThink,
           .fresh = harness.Ids(prompt),
           .latent = latent,
           .budget = budget,
@@ -99,7 +99,7 @@ TEST(LatentAndOrdinaryRequestsShareSteps) {
   const std::vector<std::pair<std::string, std::int32_t>> asked = {
       {"first", 6}, {"second one", 0}, {"third", 3}, {"a fourth that is longer", 12}, {"5", 0}};
   Harness harness;
-  std::vector<RequestId> ids;
+  std::vector<SequenceId> ids;
   for (const auto& [prompt, latent] : asked) {
     auto chain = Chain(harness, prompt, latent);
     if (latent == 0) chain[0].budget = 0;
@@ -114,7 +114,7 @@ TEST(LatentAndOrdinaryRequestsShareSteps) {
 
 TEST(StopThinkingEndsLatentSteps) {
   Harness harness;
-  const RequestId id = harness.Ask(Chain(harness, "Q?", 50));
+  const SequenceId id = harness.Ask(Chain(harness, "Q?", 50));
   for (int i = 0; i < 5; ++i) harness.Step();
   harness.scheduler->StopThinking(id);
   const Outcome& outcome = harness.Finish(id);
@@ -126,7 +126,7 @@ TEST(StopThinkingEndsLatentSteps) {
 TEST(CancelEndsLatentStepsAndFreesCells) {
   Harness harness;
   const std::int32_t before = harness.num_free_cells();
-  const RequestId id = harness.Ask(Chain(harness, "Q?", 50));
+  const SequenceId id = harness.Ask(Chain(harness, "Q?", 50));
   for (int i = 0; i < 5; ++i) harness.Step();
   harness.scheduler->Cancel(id);
   const Outcome& outcome = harness.Finish(id);
@@ -137,7 +137,7 @@ TEST(CancelEndsLatentStepsAndFreesCells) {
 TEST(ADeadlineCutsLatentStepsInTimeForTheAnswer) {
   Harness harness;
   const double begin_ms = harness.clock->NowMs();
-  const RequestId id = harness.Ask(Chain(harness, "Q?", 2000, 8), {.deadline_ms = 500});
+  const SequenceId id = harness.Ask(Chain(harness, "Q?", 2000, 8), {.deadline_ms = 500});
   const Outcome& outcome = harness.Finish(id);
   CHECK_EQ(outcome.phases[0].reason, StopReason::kDeadline);
   CHECK(outcome.phases[0].num_latent > 25);  // 10 ms each
@@ -147,9 +147,9 @@ TEST(ADeadlineCutsLatentStepsInTimeForTheAnswer) {
 
 TEST(AnUrgentRequestPausesLatentSteps) {
   Harness harness;
-  const RequestId slow = harness.Ask(Chain(harness, "slow", 20));
+  const SequenceId slow = harness.Ask(Chain(harness, "slow", 20));
   for (int i = 0; i < 5; ++i) harness.Step();
-  const RequestId urgent = harness.Ask(Chain(harness, "urgent", 4), {.priority = 1});
+  const SequenceId urgent = harness.Ask(Chain(harness, "urgent", 4), {.priority = 1});
   harness.Finish(urgent);
   CHECK(!harness.outcomes[slow].over);
   CHECK_EQ(harness.Finish(slow).last().tokens, ByHand("slow", 20));
@@ -173,18 +173,18 @@ TEST(AProbeSeesTheStateItForked) {
   think.probe = {.every = 8, .cue = harness.Ids("|"), .tokens = 3, .agree = 9};
   harness.Ask(Chain(harness, "beside it", 9));
   const Outcome& outcome = harness.Finish(harness.Ask({think, {.budget = 30}}));
-  CHECK(outcome.phases[0].has_probe);
+  CHECK(outcome.phases[0].probe);
   std::string want;
   for (const Token token : ByHand("Q?", 8, 3)) want += harness.engine->vocab().Piece(token);
-  CHECK(want.find(outcome.phases[0].probe) != std::string::npos);
+  CHECK(want.find(*outcome.phases[0].probe) != std::string::npos);
 }
 
 TEST(EvictedLatentStepsAreDecodedAnew) {
   Harness harness({.num_cells = 64});
-  const RequestId id = harness.Ask({Think(harness, "Q?", 6)});
+  const SequenceId id = harness.Ask({Think(harness, "Q?", 6)});
   harness.Finish(id);
   // Another request needs the cells of the one that waits for its next run.
-  const RequestId other = harness.Ask(Chain(harness, std::string(50, 'p'), 2, 8));
+  const SequenceId other = harness.Ask(Chain(harness, std::string(50, 'p'), 2, 8));
   harness.Finish(other);
   harness.scheduler->Close(other, /*park=*/false);
   CHECK_EQ(harness.num_free_cells(), 64);
@@ -195,7 +195,7 @@ TEST(EvictedLatentStepsAreDecodedAnew) {
 
 TEST(AParkedThoughtIsNoPrefixOfText) {
   Harness harness;
-  const RequestId id = harness.Ask(Chain(harness, "Q?", 6));
+  const SequenceId id = harness.Ask(Chain(harness, "Q?", 6));
   harness.Finish(id);
   harness.scheduler->Close(id, /*park=*/true);
   Phase next{.fresh = harness.Ids("Q?|and more"), .budget = 4};
@@ -211,9 +211,9 @@ TEST(PenaltiesPassOverLatentSteps) {
 
 TEST(WithoutCellsLatentStepsEnd) {
   Harness harness({.num_cells = 48});
-  const RequestId one = harness.Ask(Chain(harness, "Q?", 20, 8));
-  const RequestId two = harness.Ask(Chain(harness, "A?", 20, 8));
-  for (const RequestId id : {one, two}) {
+  const SequenceId one = harness.Ask(Chain(harness, "Q?", 20, 8));
+  const SequenceId two = harness.Ask(Chain(harness, "A?", 20, 8));
+  for (const SequenceId id : {one, two}) {
     const Outcome& outcome = harness.Finish(id);
     CHECK_EQ(outcome.last().tokens, ByHand(id == one ? "Q?" : "A?", outcome.phases[0].num_latent));
   }
@@ -228,7 +228,7 @@ TEST(BadLatentPhasesAreRefused) {
   refused(Think(harness, "Q?", 10000));
   harness.Finish(harness.Ask({Think(harness, "Q?", 10000, 3), {.budget = 8}}));
   Phase answer = Think(harness, "Q?", 3);
-  answer.channel = Channel::kAnswer;
+  answer.role = Role::kAnswer;
   refused(answer);
   Harness without({.caps = kLogits | kFork | kTrim | kEmbedIn});
   CHECK_THROWS(without.Ask(Chain(without, "Q?", 3)), Error);
@@ -238,7 +238,7 @@ TEST(RandomLatentLoadAnswersAsEachAlone) {
   std::mt19937 random(7);
   Harness harness({.num_cells = 300, .max_seqs = 5});
   struct Asked {
-    RequestId id;
+    SequenceId id;
     std::string prompt;
     std::int32_t latent;
   };

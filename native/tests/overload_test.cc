@@ -38,7 +38,7 @@ struct Arrival {
 };
 
 struct Asked {
-  RequestId id;
+  SequenceId id;
   double deadline_ms;
   double due_ms;
 };
@@ -52,8 +52,9 @@ std::vector<Asked> Play(Harness* harness, int num, Next next) {
     if (harness->clock->NowMs() >= next_ms) {
       const Arrival one = next();
       const double due_ms = harness->clock->NowMs() + one.deadline_ms;
-      const RequestId id = harness->Ask({one.think, Answer(*harness, one.answer_budget)},
-                                        {.priority = one.priority, .deadline_ms = one.deadline_ms});
+      const SequenceId id =
+          harness->Ask({one.think, Answer(*harness, one.answer_budget)},
+                       {.priority = one.priority, .deadline_ms = one.deadline_ms});
       asked.push_back({id, one.deadline_ms, due_ms});
       next_ms += one.until_next_ms;
     }
@@ -94,7 +95,7 @@ TEST(ASlowStepMakesNoAnswerLateByMoreThanAToken) {
       model.pace[slow] = 2;
       Harness harness(model);
       const double due_ms = harness.clock->NowMs() + deadline_ms;
-      const RequestId id =
+      const SequenceId id =
           harness.Ask({Think(harness), Answer(harness, 4)}, {.deadline_ms = deadline_ms});
       for (const char letter : {'a', 'b', 'c'}) {
         Phase think = Think(harness);

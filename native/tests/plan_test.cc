@@ -28,8 +28,7 @@ PlanSeq Answering(double deadline_ms) {
   return {.deadline_ms = deadline_ms, .pending = 1, .owed_steps = 10};
 }
 
-std::vector<std::int32_t> Rows(const std::vector<PlanSeq>& seqs, PlanLimits limits = {}) {
-  std::vector<std::int32_t> rows(seqs.size());
+std::vector<std::int32_t> ByDeadline(const std::vector<PlanSeq>& seqs) {
   std::vector<std::int32_t> by_deadline;
   for (std::size_t i = 0; i < seqs.size(); ++i) {
     if (seqs[i].deadline_ms < kNever) by_deadline.push_back(static_cast<std::int32_t>(i));
@@ -37,8 +36,17 @@ std::vector<std::int32_t> Rows(const std::vector<PlanSeq>& seqs, PlanLimits limi
   std::ranges::stable_sort(by_deadline, {}, [&](std::int32_t i) {
     return seqs[static_cast<std::size_t>(i)].deadline_ms;
   });
-  PlanStep(seqs, by_deadline, Cost(), limits, rows);
+  return by_deadline;
+}
+
+std::vector<std::int32_t> Rows(const std::vector<PlanSeq>& seqs, PlanLimits limits = {}) {
+  std::vector<std::int32_t> rows(seqs.size());
+  GrantRows(seqs, ByDeadline(seqs), Cost(), limits, rows);
   return rows;
+}
+
+std::int32_t Closed(const std::vector<PlanSeq>& seqs, const CostModel& cost, PlanLimits limits) {
+  return NumToClose(seqs, ByDeadline(seqs), cost, limits);
 }
 
 using Ints = std::vector<std::int32_t>;
@@ -170,21 +178,21 @@ TEST(ShortPromptsWaitForWhoHasNoTime) {
 TEST(ThinkingEndsWhenItsOwnAnswerNeedsTheTime) {
   const CostModel cost = Cost();
   // The answer takes 1 + 10 steps of 10 ms, times 1.15, and the step about to run.
-  CHECK_EQ(NumToClose(std::vector{Thinking(200)}, cost, {.now_ms = 50}), 0);
-  CHECK_EQ(NumToClose(std::vector{Thinking(200)}, cost, {.now_ms = 70}), 1);
+  CHECK_EQ(Closed({Thinking(200)}, cost, {.now_ms = 50}), 0);
+  CHECK_EQ(Closed({Thinking(200)}, cost, {.now_ms = 70}), 1);
 }
 
 TEST(ThinkingEndsWhenAllAnswersTogetherNeedTheTime) {
   const CostModel cost = Cost();
   const std::vector<PlanSeq> one{Thinking(220)};
   const std::vector<PlanSeq> many(8, Thinking(220));
-  CHECK_EQ(NumToClose(one, cost, {}), 0);
-  CHECK_EQ(NumToClose(many, cost, {}), 8);
+  CHECK_EQ(Closed(one, cost, {}), 0);
+  CHECK_EQ(Closed(many, cost, {}), 8);
 }
 
 TEST(LaterDeadlinesKeepThinking) {
   const std::vector<PlanSeq> seqs{Thinking(130), Thinking(5000), Thinking(kNever)};
-  CHECK_EQ(NumToClose(seqs, Cost(), {}), 1);
+  CHECK_EQ(Closed(seqs, Cost(), {}), 1);
 }
 
 TEST(SomeoneAlwaysRuns) {

@@ -35,11 +35,17 @@ namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
+std::vector<ContextItem> Items(const std::vector<Token>& tokens) {
+  std::vector<ContextItem> items;
+  for (const Token token : tokens) items.push_back(ContextItem::OfToken(token));
+  return items;
+}
+
 Sampled Draw(const std::vector<float>& logits, const Sampling& sampling = {},
              const std::vector<Token>& recent = {}, std::uint64_t draw = 0, Token lift = kNoToken,
              float lift_share = 0) {
   Sampler sampler(static_cast<std::int32_t>(logits.size()));
-  return sampler.Sample(logits, sampling, recent, draw, lift, lift_share);
+  return sampler.Sample(logits, sampling, Items(recent), draw, lift, lift_share);
 }
 
 // How often each token comes in many draws, as shares.
@@ -74,7 +80,7 @@ TEST(GreedyTakesTheBestAndOfEqualsTheFirst) {
 TEST(StatisticsAreThoseOfTheRawLogits) {
   const std::vector<float> logits = {std::log(0.5F), std::log(0.3F), std::log(0.2F)};
   const double entropy = -(0.5 * std::log(0.5) + 0.3 * std::log(0.3) + 0.2 * std::log(0.2));
-  const Sampling banned{.bias = {{0, -kInf}}};
+  const Sampling banned{.logit_bias = {{0, -kInf}}};
   for (const Sampling& sampling : {Sampling{}, banned}) {
     const Sampled drawn = Draw(logits, sampling);
     CHECK_NEAR(drawn.logprob, std::log(drawn.token == 0 ? 0.5 : 0.3), 1e-6);
@@ -120,7 +126,7 @@ TEST(WhereEverythingIsMinusInfinityTokenZeroComes) {
     CHECK_NEAR(drawn.logprob, -std::log(8.0), 1e-6);
     CHECK_NEAR(drawn.entropy, std::log(8.0), 1e-6);
   }
-  const Sampling banned{.temperature = 1, .bias = {{0, -kInf}, {1, -kInf}}};
+  const Sampling banned{.temperature = 1, .logit_bias = {{0, -kInf}, {1, -kInf}}};
   CHECK_EQ(Draw({2, 1}, banned).token, 0);
 }
 
@@ -144,8 +150,8 @@ TEST(PresenceIsSubtractedOnce) {
 }
 
 TEST(BiasIsAdded) {
-  CHECK_EQ(Draw({3, 1}, {.bias = {{1, 2.5F}}}).token, 1);
-  CHECK_EQ(Draw({3, 1}, {.bias = {{0, -kInf}}}).token, 1);
+  CHECK_EQ(Draw({3, 1}, {.logit_bias = {{1, 2.5F}}}).token, 1);
+  CHECK_EQ(Draw({3, 1}, {.logit_bias = {{0, -kInf}}}).token, 1);
 }
 
 TEST(TheLiftEndsAboveTheBest) {
@@ -202,13 +208,13 @@ TEST(AFlatVocabularyIsDrawnEvenly) {
 
 TEST(ADrawAllocatesNothing) {
   const std::vector<float> flat = Noise(3000, 0.1F);
-  const std::vector<Token> recent = {1, 2, 3};
+  const auto recent = Items({1, 2, 3});
   const Sampling sampling{.temperature = 1,
                           .top_k = 2000,
                           .top_p = 0.9F,
                           .min_p = 0.01F,
                           .repetition_penalty = 1.1F,
-                          .bias = {{5, 1.0F}}};
+                          .logit_bias = {{5, 1.0F}}};
   Sampler sampler(3000);
   const std::int64_t before = num_allocations;
   for (std::uint64_t draw = 0; draw < 10; ++draw) {

@@ -52,7 +52,7 @@ TEST(RequestBudgetIsCumulativeOverReopenedBlocks) {
   ScriptedOptions model = Model({{.after = "</think>a", .reply = "<think>more and more and more"}});
   model.rules.push_back({.after = "</think>", .reply = "a<think>more and more and more"});
   Harness harness(model);
-  const RequestId id = harness.Ask({Think(harness), Answer(harness)}, {.think_budget = 12});
+  const SequenceId id = harness.Ask({Think(harness), Answer(harness)}, {.think_budget = 12});
   const Outcome& outcome = harness.Finish(id);
   CHECK_EQ(outcome.phases[0].num_reasoning + outcome.last().num_reasoning, 12);
   CHECK_EQ(outcome.last().text.find("more"), std::string::npos);
@@ -61,7 +61,7 @@ TEST(RequestBudgetIsCumulativeOverReopenedBlocks) {
 TEST(ReopenedBlockSpendsWhatIsLeft) {
   Harness harness({.rules = {{.after = "Q?", .reply = "ab</think>x<think>cdefgh"},
                              {.after = "cde</think>", .reply = "42"}}});
-  const RequestId id = harness.Ask({Think(harness), Answer(harness)}, {.think_budget = 12});
+  const SequenceId id = harness.Ask({Think(harness), Answer(harness)}, {.think_budget = 12});
   const Outcome& outcome = harness.Finish(id);
   CHECK_EQ(outcome.phases[0].text, "ab");
   CHECK_EQ(outcome.last().reasoning.substr(0, 3), "cde");
@@ -79,7 +79,7 @@ TEST(SecondEndMarkAfterAForcedCloseIsDropped) {
 TEST(DeadlineClosesThinkingInTimeForTheAnswer) {
   Harness harness(Endless());
   const double begin_ms = harness.clock->NowMs();
-  const RequestId id = harness.Ask({Think(harness), Answer(harness, 8)}, {.deadline_ms = 500});
+  const SequenceId id = harness.Ask({Think(harness), Answer(harness, 8)}, {.deadline_ms = 500});
   const Outcome& outcome = harness.Finish(id);
   CHECK_EQ(outcome.phases[0].reason, StopReason::kDeadline);
   CHECK_EQ(outcome.last().text, "\n\n42");
@@ -114,7 +114,7 @@ TEST(NoStepIsBegunThatMayEndAfterADeadline) {
 TEST(CancelFreesCellsWithinOneStep) {
   Harness harness(Endless());
   const std::int32_t before = harness.num_free_cells();
-  const RequestId id = harness.Ask({Think(harness), Answer(harness)});
+  const SequenceId id = harness.Ask({Think(harness), Answer(harness)});
   for (int i = 0; i < 20; ++i) harness.Step();
   CHECK(harness.num_free_cells() < before);
   harness.scheduler->Cancel(id);
@@ -124,7 +124,7 @@ TEST(CancelFreesCellsWithinOneStep) {
 
 TEST(StopThinkingGoesOnToTheAnswer) {
   Harness harness(Endless());
-  const RequestId id = harness.Ask({Think(harness), Answer(harness)});
+  const SequenceId id = harness.Ask({Think(harness), Answer(harness)});
   for (int i = 0; i < 10; ++i) harness.Step();
   harness.scheduler->StopThinking(id);
   const Outcome& outcome = harness.Finish(id);
@@ -135,9 +135,9 @@ TEST(StopThinkingGoesOnToTheAnswer) {
 
 TEST(UrgentRequestPausesAndTheOtherGoesOn) {
   Harness harness(Endless());
-  const RequestId slow = harness.Ask({Think(harness, 100), Answer(harness)});
+  const SequenceId slow = harness.Ask({Think(harness, 100), Answer(harness)});
   for (int i = 0; i < 10; ++i) harness.Step();
-  const RequestId urgent = harness.Ask({Think(harness, 50), Answer(harness)}, {.priority = 1});
+  const SequenceId urgent = harness.Ask({Think(harness, 50), Answer(harness)}, {.priority = 1});
   harness.Finish(urgent);
   const double between_ms = harness.clock->NowMs();
   const Outcome& outcome = harness.Finish(slow);
@@ -145,6 +145,19 @@ TEST(UrgentRequestPausesAndTheOtherGoesOn) {
   CHECK_EQ(outcome.last().text, "\n\n42");
   // Of its 100 thoughts about 10 were done before.
   CHECK(harness.clock->NowMs() - between_ms > 85 * 10);
+}
+
+TEST(EqualPromptsUnderOtherAdaptersShareNothing) {
+  Harness harness(Model());
+  const auto cached = [&](ContextKey key) {
+    const SequenceId id = harness.Ask({Think(harness, 4), Answer(harness)}, {.context_key = key});
+    const std::int32_t num = harness.Finish(id).phases[0].num_cached;
+    harness.scheduler->Close(id, /*park=*/true);
+    return num;
+  };
+  CHECK_EQ(cached(1), 0);
+  CHECK_EQ(cached(2), 0);
+  CHECK(cached(1) > 0);
 }
 
 TEST(CommonPrefixIsDecodedOnce) {
@@ -155,7 +168,7 @@ TEST(CommonPrefixIsDecodedOnce) {
     think.fresh = harness.Ids(shared + tail + "Q?");
     return harness.Ask({think, Answer(harness)});
   };
-  const RequestId first = ask("a");
+  const SequenceId first = ask("a");
   for (int i = 0; i < 5; ++i) harness.Step();
   const Outcome& second = harness.Finish(ask("b"));
   CHECK_EQ(second.phases[0].num_cached, 200);
@@ -170,7 +183,7 @@ TEST(BeginningOfPromptsIsKeptForDeadlines) {
     for (const char letter : {'a', 'b', 'c', 'd'}) {
       Phase think = Think(harness, 10);
       think.fresh = harness.Ids(std::string(40, 'p') + letter + "Q?");
-      const RequestId id = harness.Ask({think, Answer(harness)}, {.deadline_ms = deadline_ms});
+      const SequenceId id = harness.Ask({think, Answer(harness)}, {.deadline_ms = deadline_ms});
       cached.push_back(harness.Finish(id).phases[0].num_cached);
       harness.scheduler->Close(id, false);
     }
@@ -184,7 +197,7 @@ TEST(EqualPromptsAtOnceAreReadOnce) {
   Harness harness(Model());
   Phase think = Think(harness, 10);
   think.fresh = harness.Ids(std::string(300, 'p') + "Q?");
-  std::vector<RequestId> ids;
+  std::vector<SequenceId> ids;
   for (int i = 0; i < 4; ++i) ids.push_back(harness.Ask({think, Answer(harness)}));
   CHECK_EQ(harness.Finish(ids[0]).phases[0].num_cached, 0);
   for (std::size_t i = 1; i < 4; ++i) {
@@ -195,7 +208,7 @@ TEST(EqualPromptsAtOnceAreReadOnce) {
 
 TEST(ParkedPrefixServesTheNextTurn) {
   Harness harness(Model());
-  const RequestId id = harness.Ask({Think(harness, 10), Answer(harness)});
+  const SequenceId id = harness.Ask({Think(harness, 10), Answer(harness)});
   harness.Finish(id);
   harness.scheduler->Close(id, /*park=*/true);
   Phase next = Answer(harness);
@@ -243,7 +256,7 @@ TEST(SampledTokensDoNotDependOnTheBatch) {
     alone.push_back(harness.Finish(harness.Ask({ask(harness, i)})).last().tokens);
   }
   Harness harness;
-  std::vector<RequestId> ids;
+  std::vector<SequenceId> ids;
   for (int i = 0; i < 6; ++i) ids.push_back(harness.Ask({ask(harness, i)}));
   for (std::size_t i = 0; i < 6; ++i) CHECK_EQ(harness.Finish(ids[i]).last().tokens, alone[i]);
 }
@@ -252,9 +265,9 @@ TEST(WithoutCellsThinkingEndsAndTheAnswerHasRoom) {
   ScriptedOptions model = Endless();
   model.num_cells = 128;
   Harness harness(model);
-  const RequestId a = harness.Ask({Think(harness), Answer(harness)});
-  const RequestId b = harness.Ask({Think(harness), Answer(harness)});
-  for (const RequestId id : {a, b}) {
+  const SequenceId a = harness.Ask({Think(harness), Answer(harness)});
+  const SequenceId b = harness.Ask({Think(harness), Answer(harness)});
+  for (const SequenceId id : {a, b}) {
     const Outcome& outcome = harness.Finish(id);
     CHECK_EQ(outcome.phases[0].reason, StopReason::kContext);
     CHECK_EQ(outcome.last().text, "\n\n42");
@@ -268,9 +281,9 @@ TEST(UrgentThoughtsThatLackCellsCutNoAnswer) {
   model.rules.push_back({.after = "A?", .reply = std::string(80, 'x')});
   model.num_cells = 128;
   Harness harness(model);
-  const RequestId answers = harness.Ask({{.fresh = harness.Ids("A?"), .budget = 60}});
+  const SequenceId answers = harness.Ask({{.fresh = harness.Ids("A?"), .budget = 60}});
   for (int i = 0; i < 5; ++i) harness.Step();
-  const RequestId thinks = harness.Ask({Think(harness), Answer(harness)}, {.priority = 1});
+  const SequenceId thinks = harness.Ask({Think(harness), Answer(harness)}, {.priority = 1});
   const Outcome& thought = harness.Finish(thinks);
   CHECK_EQ(thought.phases[0].reason, StopReason::kContext);
   CHECK_EQ(thought.last().text, "\n\n42");
@@ -283,9 +296,9 @@ TEST(WaitsForASlot) {
   ScriptedOptions model = Model();
   model.max_seqs = 2;
   Harness harness(model);
-  std::vector<RequestId> ids;
+  std::vector<SequenceId> ids;
   for (int i = 0; i < 5; ++i) ids.push_back(harness.Ask({Think(harness), Answer(harness)}));
-  for (const RequestId id : ids) {
+  for (const SequenceId id : ids) {
     CHECK_EQ(harness.Finish(id).last().text, "\n\n42");
     harness.scheduler->Close(id, false);
   }
@@ -304,7 +317,7 @@ TEST(PromptThatCanNeverFitIsRefused) {
 
 TEST(LongPromptDoesNotHoldUpOthers) {
   Harness harness(Endless());
-  const RequestId talker = harness.Ask({Think(harness, 200), Answer(harness)}, {.stream = true});
+  const SequenceId talker = harness.Ask({Think(harness, 200), Answer(harness)}, {.stream = true});
   for (int i = 0; i < 10; ++i) harness.Step();
   Phase reader{.fresh = harness.Ids(std::string(1000, 'x')), .budget = 1};
   harness.Ask({reader});
@@ -326,7 +339,7 @@ TEST(RetractTakesTheEndMarkBack) {
                              {.after = "short Wait", .reply = " longer</think>42"}}});
   Phase first = Think(harness);
   first.owed = 16;
-  const RequestId id = harness.Ask({first});
+  const SequenceId id = harness.Ask({first});
   CHECK_EQ(harness.Finish(id).last().text, "short");
   Phase second = Think(harness);
   second.fresh.reset();
@@ -343,7 +356,7 @@ TEST(StreamedTextIsTheResultsText) {
   ScriptedOptions model = Model();
   model.rules[0].reply = "h\xc3\xa9, \xe2\x82\xac and \xf0\x9f\xa6\x8a</think>\n\n42\xe2\x82\xac";
   Harness harness(model);
-  const RequestId id = harness.Ask({Think(harness), Answer(harness)}, {.stream = true});
+  const SequenceId id = harness.Ask({Think(harness), Answer(harness)}, {.stream = true});
   const Outcome& outcome = harness.Finish(id);
   CHECK_EQ(outcome.phases[0].text, "h\xc3\xa9, \xe2\x82\xac and \xf0\x9f\xa6\x8a");
   CHECK_EQ(outcome.phases[0].text.find(outcome.streamed[1]), 0);
@@ -355,8 +368,8 @@ TEST(BrokenEngineFailsEveryRequest) {
   ScriptedOptions model = Endless();
   model.fail_at_step = 20;
   Harness harness(model);
-  const RequestId a = harness.Ask({Think(harness), Answer(harness)});
-  const RequestId b = harness.Ask({Think(harness), Answer(harness)});
+  const SequenceId a = harness.Ask({Think(harness), Answer(harness)});
+  const SequenceId b = harness.Ask({Think(harness), Answer(harness)});
   CHECK(harness.Finish(a).failed);
   CHECK(harness.Finish(b).failed);
   CHECK_THROWS(harness.Ask({Answer(harness)}), Error);
@@ -384,7 +397,7 @@ TEST(RandomLoadLeavesNothingBehind) {
     model.max_rows = 16 + pick(64);
     model.rules = {{.after = "Q?", .reply = kThoughts}, {.after = "</think>", .reply = " 42"}};
     Harness harness(model);
-    std::vector<RequestId> ids;
+    std::vector<SequenceId> ids;
     for (int turn = 0; turn < 400; ++turn) {
       if (pick(8) == 0 && ids.size() < 30) {
         Phase think = Think(harness, pick(3) == 0 ? kUnlimited : pick(60));
@@ -406,7 +419,7 @@ TEST(RandomLoadLeavesNothingBehind) {
       }
       harness.Step();
     }
-    for (const RequestId id : ids) {
+    for (const SequenceId id : ids) {
       const Outcome& outcome = harness.Finish(id);
       CHECK_EQ(harness.engine->last_error(), "");
       CHECK(!outcome.failed);

@@ -45,11 +45,11 @@ TEST(EveryRequestOfEveryThreadEnds) {
     callers.emplace_back([&, caller] {
       for (int i = 0; i < kEach; ++i) {
         const double now_ms = scheduler.NowMs();
-        const RequestId id = scheduler.Open({.priority = i % 3,
-                                             .arrival_ms = now_ms,
-                                             .deadline_ms = i % 4 == 0 ? now_ms + 50 : kNever,
-                                             .stream = i % 2 == 0});
-        const Phase think{.channel = Channel::kReasoning,
+        const SequenceId id = scheduler.Open({.priority = i % 3,
+                                              .arrival_ms = now_ms,
+                                              .deadline_ms = i % 4 == 0 ? now_ms + 50 : kNever,
+                                              .stream = i % 2 == 0});
+        const Phase think{.role = Role::kThink,
                           .fresh = engine->Tokenize("Q?", false),
                           .budget = 5 + i,
                           .shut = {"</think>"},
@@ -71,7 +71,7 @@ TEST(StopsInTheMiddleOfWork) {
     auto engine = std::make_shared<ScriptedEngine>(Model());
     Scheduler scheduler(engine, std::make_shared<SteadyClock>(), {});
     scheduler.Start();
-    const RequestId id = scheduler.Open({});
+    const SequenceId id = scheduler.Open({});
     scheduler.Run(id, {Phase{.fresh = engine->Tokenize("Q?", false), .budget = 100}});
     if (i % 2 != 0) continue;
     for (const Event& event : scheduler.Take(1, 8)) delete event.result;

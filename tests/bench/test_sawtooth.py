@@ -53,9 +53,9 @@ def answer(text: str, *, tokens: int, cells: int, finish: StopReason = StopReaso
         budget=BudgetReport(),
         timings=Timings(total_ms=2.0 * tokens),
         phases=(
-            PhaseReport("think", 5, "budget", 1.0),
-            PhaseReport("summary", 5, "stop", 1.0),
-            PhaseReport("think", 5, "stop", 1.0),
+            PhaseReport("think", 5, "budget", 1.0, "think"),
+            PhaseReport("summary", 5, "stop", 1.0, "carry"),
+            PhaseReport("think", 5, "stop", 1.0, "think"),
         ),
     )
 

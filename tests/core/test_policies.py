@@ -11,10 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edgereason import _core
 from edgereason.errors import UsageError
 from edgereason.records import Sampling
-from reference import budget, cost, loop, marker, sampler, stop
+from reference import budget, cost, marker, repetition, sampler, stop
+
+policies = pytest.importorskip("_policies", reason="built by `make test`")
 
 # Few letters, so that texts and patterns meet often.
 texts = st.binary(max_size=40).map(lambda data: bytes(b"ab<>"[byte % 4] for byte in data))
@@ -24,7 +25,7 @@ pieces = st.lists(texts, max_size=12)
 
 @given(st.lists(patterns, max_size=4), pieces)
 def test_text_matcher(wanted: list[bytes], text: list[bytes]) -> None:
-    native, twin = _core.TextMatcher(wanted), stop.TextMatcher(wanted)
+    native, twin = policies.TextMatcher(wanted), stop.TextMatcher(wanted)
     for piece in text:
         assert native.feed(piece) == twin.feed(piece)
         assert native.num_held == twin.num_held
@@ -33,7 +34,7 @@ def test_text_matcher(wanted: list[bytes], text: list[bytes]) -> None:
 @settings(deadline=None)  # the twin first lists all characters
 @given(st.binary(max_size=6) | st.text(max_size=3).map(str.encode).map(lambda data: data[:-1]))
 def test_unfinished_utf8(text: bytes) -> None:
-    assert _core.num_unfinished_utf8(text) == stop.num_unfinished_utf8(text)
+    assert policies.num_unfinished_utf8(text) == stop.num_unfinished_utf8(text)
 
 
 @pytest.mark.slow
@@ -41,7 +42,7 @@ def test_unfinished_utf8_of_all_short_endings() -> None:
     for ending in itertools.product(range(0x7F, 0x100), repeat=2):
         for lead in (b"", b"\xe0", b"\xed", b"\xf0", b"\xf4", b"\xff"):
             text = lead + bytes(ending)
-            assert _core.num_unfinished_utf8(text) == stop.num_unfinished_utf8(text), text
+            assert policies.num_unfinished_utf8(text) == stop.num_unfinished_utf8(text), text
 
 
 marks = st.lists(patterns, max_size=2)
@@ -58,7 +59,7 @@ def test_marker_tracker(
     inside: bool,
     steps: list[bytes | int | None],
 ) -> None:
-    native = _core.MarkerTracker(open, shut, ends, inside)
+    native = policies.MarkerTracker(open, shut, ends, inside)
     twin = marker.MarkerTracker(open, shut, ends, inside)
     for step in steps:
         if isinstance(step, bytes):
@@ -79,8 +80,8 @@ def test_marker_tracker(
 def test_marks_are_found_however_the_text_is_split(
     wanted: list[bytes], inside: bool, text: bytes, data: st.DataObject
 ) -> None:
-    whole = _core.MarkerTracker(wanted[:1], wanted[1:], [], inside)
-    split = _core.MarkerTracker(wanted[:1], wanted[1:], [], inside)
+    whole = policies.MarkerTracker(wanted[:1], wanted[1:], [], inside)
+    split = policies.MarkerTracker(wanted[:1], wanted[1:], [], inside)
     whole.feed(text)
     while text:
         num = data.draw(st.integers(1, len(text)))
@@ -99,27 +100,27 @@ def test_marks_are_found_however_the_text_is_split(
 )
 @example([1, 2] * 12, 4, 4, 16)
 def test_loop_detector(tokens: list[int], max_period: int, repeats: int, min_tokens: int) -> None:
-    native = _core.LoopDetector(max_period, repeats, min_tokens)
+    native = policies.RepetitionDetector(max_period, repeats, min_tokens)
     for num, token in enumerate(tokens, 1):
-        expected = loop.is_loop(tokens[:num], max_period, repeats, min_tokens)
+        expected = repetition.is_loop(tokens[:num], max_period, repeats, min_tokens)
         assert native.push(token) == expected
 
 
 @given(st.floats(0, 1, width=32), st.integers(0, 300), st.integers(-1, 200), st.booleans())
 def test_soft_share(soft: float, used: int, limit: int, at_end: bool) -> None:
-    native = _core.soft_share(soft, used, limit, at_end)
+    native = policies.soft_share(soft, used, limit, at_end)
     assert native == pytest.approx(budget.soft_share(soft, used, limit, at_end), abs=2e-3)
     assert 0 <= native <= 1
 
 
 @given(st.text("ab1.!?\n\t \"')]*”。…」", max_size=8) | st.text(max_size=8))
 def test_ends_sentence(text: str) -> None:
-    assert _core.ends_sentence(text.encode()) == budget.ends_sentence(text)
+    assert policies.ends_sentence(text.encode()) == budget.ends_sentence(text)
 
 
 @given(st.integers(-1, 20), st.lists(st.integers(-3, 1), max_size=30))
 def test_token_budget(limit: int, moves: list[int]) -> None:
-    native = _core.TokenBudget(limit)
+    native = policies.TokenBudget(limit)
     used = 0
     for move in moves:
         if move == 1:
@@ -135,7 +136,7 @@ def test_token_budget(limit: int, moves: list[int]) -> None:
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_counter_uniform(seed: int, index: int) -> None:
-    native = _core.counter_uniform(seed, index)
+    native = policies.counter_uniform(seed, index)
     assert native == sampler.counter_uniform(seed, index)
     assert 0 <= native < 1
 
@@ -185,7 +186,7 @@ def test_sampler(row: list[float], sampling: Sampling, index: int, data: st.Data
     share = data.draw(st.sampled_from([0.0, 0.5, 1.0]))
     biases = st.dictionaries(ids, st.sampled_from([-math.inf, -2.0, 0.5, 30.0]), max_size=3)
     sampling = replace(sampling, logit_bias=data.draw(biases))
-    token, *statistics = _core.Sampler(len(row)).sample(
+    token, *statistics = policies.Sampler(len(row)).sample(
         np.array(row, dtype=np.float32),
         sampling,
         recent=recent,
@@ -205,7 +206,7 @@ def test_sampler(row: list[float], sampling: Sampling, index: int, data: st.Data
 
 def test_sampler_draws_as_the_twin_on_a_real_size() -> None:
     random = np.random.default_rng(1)
-    native = _core.Sampler(49152)
+    native = policies.Sampler(49152)
     same = 0
     for index in range(40):
         logits = random.normal(0, 3.0, 49152).astype(np.float32)
@@ -219,7 +220,7 @@ def test_sampler_draws_as_the_twin_on_a_real_size() -> None:
 
 
 def test_sampler_refuses_what_is_not_of_its_vocabulary() -> None:
-    native = _core.Sampler(4)
+    native = policies.Sampler(4)
     row = np.zeros(4, dtype=np.float32)
     with pytest.raises(UsageError, match="vocabulary of 4"):
         native.sample(np.zeros(5, dtype=np.float32), Sampling())
@@ -244,7 +245,7 @@ steps = st.tuples(
 @given(st.lists(steps, max_size=12))
 @example([(1, 50, 6.0, 80), (1, 900, 6.7, 80), (1, 40, 18.0, 5), (64, 500, 60.0, 3)])
 def test_cost_model(observed: list[tuple[int, int, float, int]]) -> None:
-    native, twin = _core.CostModel(), cost.CostModel()
+    native, twin = policies.CostModel(), cost.CostModel()
     for rows, cells, ms, times in observed:
         for i in range(times):
             native.observe(rows, cells + i * rows, ms)

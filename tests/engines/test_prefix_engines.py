@@ -320,7 +320,7 @@ def test_threads_that_ask_at_once_load_it_once(bundle: Bundle) -> None:
     ):
         asked = [pool.submit(lambda: said(reasoner, "1 + 3", "p2", 2).result()) for _ in range(8)]
         assert len({one.result(60).answer for one in asked}) == 1
-        assert reasoner._prefixes.tokens("p2")[0] == -1000
+        assert reasoner._prefixes.get("p2").id == 1
 
 
 @pytest.mark.parametrize("form", ["A", "B"])

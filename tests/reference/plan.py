@@ -90,7 +90,7 @@ def yields(
     return False
 
 
-def plan_step(
+def grant_rows(
     seqs: Sequence[Seq], by_deadline: Sequence[int], cost: Cost, limits: Limits
 ) -> list[int]:
     rows = [0] * len(seqs)

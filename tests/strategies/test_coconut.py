@@ -145,7 +145,9 @@ def test_the_same_tokens_as_a_loop_by_hand(pair: Pair) -> None:
 
 
 def test_every_latent_step_says_what_torch_says(pair: Pair) -> None:
-    """Each side feeds its own states back. The engine is asked for rows of its own."""
+    """Torch is fed the engine's states, so that each step's difference is its own: fed back on both
+    sides, a random model multiplies it by two a step. The engine is asked for rows of its own.
+    """
     with pair.open() as alone:  # nothing else uses its engine
         engine = alone.engine
         for question in QUESTIONS:
@@ -158,9 +160,9 @@ def test_every_latent_step_says_what_torch_says(pair: Pair) -> None:
                 for step in range(LATENTS + 1):
                     logits, state = pair.run(rows)
                     hidden = engine.hidden(row).copy()
-                    assert np.abs(hidden - state[0, 0].numpy()).max() < pair.tolerance
-                    assert np.abs(engine.logits(row) - logits.numpy()).max() < pair.tolerance
-                    rows = torch.cat((rows, state), dim=1)
+                    assert np.abs(hidden - state[0, 0].numpy()).max() < pair.tolerance / 4
+                    assert np.abs(engine.logits(row) - logits.numpy()).max() < pair.tolerance / 4
+                    rows = torch.cat((rows, torch.from_numpy(hidden)[None, None]), dim=1)
                     engine.decode([(0, len(tokens) + step, hidden, True)])
                     row = 0
             engine.drop(0)

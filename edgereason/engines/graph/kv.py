@@ -206,7 +206,8 @@ class PooledModel:
 
 
 class _Step:
-    """The rows of a step: tokens, embeddings, whether each has output, and as the how manieth."""
+    """The rows of a step: tokens, embeddings, whether each has output, and the place of that output
+    among all outputs of the step."""
 
     __slots__ = ("embeddings", "outputs", "places", "tokens")
 

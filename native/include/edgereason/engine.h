@@ -1,19 +1,19 @@
 // What the scheduler asks of a model: turn rows into logits, and keep the KV of sequences.
 //
-//   engine->Decode({{.seq = 0, .pos = 0, .token = 1}, {.seq = 0, .pos = 1, .token = 42, .output =
-//   true}}); std::span<const float> logits = engine->Logits(1);   // [num_vocab], of the row that
-//   asked for output engine->Fork(0, 1, 2);                               // sequence 1 now starts
-//   with those two tokens engine->Trim(1, 1);                                  // and is cut back
-//   to the first of them
+//   engine->Decode({{.seq = 0, .pos = 0, .token = 1},
+//                   {.seq = 0, .pos = 1, .token = 42, .output = true}});
+//   std::span<const float> logits = engine->Logits(1);   // [num_vocab], of the row with output
+//   engine->Fork(0, 1, 2);                               // sequence 1 starts with those two tokens
+//   engine->Trim(1, 1);                                  // and is cut back to the first of them
 //
-// When each hook is called: Decode once per step and Logits / Hidden right after it; Fork when a
-// sequence is admitted (shared prefix) and when a probe looks ahead; Trim when a sequence starts
-// again from a common prefix; Drop when it ends; Save / Load never by the scheduler itself;
-// LoadPrefix when a prefix is first asked for;
-// SetThreads between two steps. All calls come from one thread, except Tokenize, which may be
-// called from any.
+// When each is called: Decode once a step, Logits and Hidden right after it; Fork when a sequence
+// is admitted (shared prefix) and when a probe looks ahead; Trim when a sequence starts again from
+// a common prefix; Drop when it ends; Save and Load never by the scheduler itself; LoadPrefix when
+// a prefix is first asked for; SetThreads between two steps. All calls come from one thread, except
+// Tokenize, which may be called from any.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -29,14 +29,6 @@ using SeqId = std::int32_t;  // in [0, max_seqs)
 using Pos = std::int32_t;
 
 inline constexpr Token kNoToken = -1;
-// Stands for a latent step in the tokens of a sequence. Which one it is follows from what is before
-// it, so equal prefixes are equal KV with latent steps, too.
-inline constexpr Token kLatentToken = -2;
-// From here down, tokens of a sequence stand for slots of prefixes: KV that was loaded, not read.
-// No two slots of an open model's prefixes have the same, so that KV is shared where it is equal.
-inline constexpr Token kFirstSlotToken = -1000;
-
-inline constexpr bool IsSlot(Token token) noexcept { return token <= kFirstSlotToken; }
 
 // One token, or one embedding, at one place of one sequence. Rows of a sequence come in order,
 // without gaps.
@@ -49,18 +41,19 @@ struct Row {
   bool logits = true;                // false: of an output the hidden state is enough
 };
 
-// KV from outside. Keys are rotated to positions 0 .. num_slots - 1, in halves (NEOX), whatever
+// KV from outside. Keys are rotated to positions 0 .. num_positions - 1, in halves (NEOX), whatever
 // order the model has them in.
 struct PrefixKv {
   std::int32_t num_layers = 0;
   std::int32_t num_kv_heads = 0;
-  std::int32_t num_slots = 0;
+  std::int32_t num_positions = 0;
   std::int32_t head_dim = 0;
-  std::span<const float> keys;    // [num_layers, num_kv_heads, num_slots, head_dim]
+  std::span<const float> keys;    // [num_layers, num_kv_heads, num_positions, head_dim]
   std::span<const float> values;  // the same
 };
 
-// Same bits as Capability in records.py.
+// What an engine can do. Bit i has the name kCapabilityNames[i], which Capability in records.py has
+// in capitals.
 enum Capability : std::uint32_t {
   kLogits = 1,
   kFork = 2,
@@ -72,6 +65,9 @@ enum Capability : std::uint32_t {
   kSteer = 128,
   kLora = 256,
 };
+
+inline constexpr std::array<std::string_view, 9> kCapabilityNames = {
+    "logits", "fork", "trim", "save_kv", "embed_in", "hidden_out", "prefix_kv", "steer", "lora"};
 
 enum class Status : std::uint8_t {
   kOk,
@@ -92,13 +88,11 @@ struct EngineInfo {
 
 // The text of every token, fixed once the engine is open.
 struct Vocab {
-  std::vector<std::string>
-      pieces;  // bytes of each token as they appear in output; may split a character
-  std::vector<std::uint8_t> ends;  // 1: ends generation (EOS, EOT, ...)
-  std::vector<std::uint8_t>
-      control;           // 1: a control token; its piece is its name, e.g. "<|im_end|>"
-  Token bos = kNoToken;  // kNoToken: none
-  bool add_bos = false;  // the model expects bos before every prompt
+  std::vector<std::string> pieces;    // bytes as they appear in output; may split a character
+  std::vector<std::uint8_t> ends;     // 1: ends generation (EOS, EOT, ...)
+  std::vector<std::uint8_t> control;  // 1: its piece is its name, e.g. "<|im_end|>"
+  Token bos = kNoToken;               // kNoToken: none
+  bool add_bos = false;               // the model expects bos before every prompt
 
   std::string_view Piece(Token token) const noexcept {
     return pieces[static_cast<std::size_t>(token)];
@@ -125,8 +119,8 @@ class Engine {
   // Results of row `row` of the last Decode, valid until the next one. Empty when the row asked for
   // no output; logits also may be where it asked for none.
   virtual std::span<const float> Logits(std::int32_t row) const noexcept = 0;  // [num_vocab]
-  virtual std::span<const float> Hidden(
-      std::int32_t row) const noexcept = 0;  // [num_embd], after the final norm
+  // [num_embd], after the final norm
+  virtual std::span<const float> Hidden(std::int32_t row) const noexcept = 0;
 
   // Makes `to`, which must be empty, start with the first `len` tokens of `from`. Copies no KV
   // where cells are shared. False: not possible here (a recurrent model forks at the end of a
@@ -142,7 +136,7 @@ class Engine {
   virtual std::vector<std::uint8_t> Save(SeqId seq) const = 0;
   virtual void Load(SeqId seq, std::span<const std::uint8_t> state) = 0;
 
-  // Fills the empty sequence `seq` with the slots of `prefix`. Throws kUnsupported without
+  // Fills the empty sequence `seq` with the rows of `prefix`. Throws kUnsupported without
   // kPrefixKv, kBundle where it has another shape than the model, kContextFull without cells.
   virtual void LoadPrefix(SeqId /*seq*/, const PrefixKv& /*prefix*/) {
     throw Error(ErrorCode::kUnsupported, "this engine takes no prefixes");

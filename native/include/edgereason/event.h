@@ -9,16 +9,15 @@
 #include <vector>
 
 #include "edgereason/phase.h"
+#include "edgereason/sequence_options.h"
 
 namespace edgereason {
-
-using RequestId = std::int64_t;
 
 struct Event {
   enum class Kind : std::uint8_t {
     kText,      // `text` was added to `channel`; whole UTF-8 characters
     kPhaseEnd,  // `result` is the reader's to delete
-    kFailed,    // the engine broke; nothing follows for this request
+    kFailed,    // the engine broke; nothing follows for this sequence
   };
   static constexpr std::size_t kTextBytes = 48;
 
@@ -26,7 +25,7 @@ struct Event {
   Channel channel = Channel::kAnswer;
   std::uint8_t num_bytes = 0;
   bool last = false;  // kPhaseEnd: the chain is over, the next Run is awaited
-  RequestId id = 0;
+  SequenceId id = 0;
   PhaseResult* result = nullptr;
   char text[kTextBytes] = {};
 };
@@ -48,7 +47,7 @@ class EventRing {
   void Wake() noexcept;  // lets a waiting Take return
 
  private:
-  std::vector<Event> slots_;
+  std::vector<Event> entries_;
   std::size_t mask_;
   std::atomic<std::size_t> head_{0};  // next to read
   std::atomic<std::size_t> tail_{0};  // next to write

@@ -1,14 +1,19 @@
 // A phase is one stretch of decoding, as plain data: the scheduler runs it to its end without
 // calling anyone.
 //
-//   Phase think{.channel = Channel::kReasoning, .budget = 200, .shut = {"</think>"}, .close =
-//   {151668}}; Phase answer{.budget = 64, .open = {"<think>"}, .shut = {"</think>"}, .close =
-//   {151668}}; scheduler.Run(id, {think, answer});   // the answer follows by itself
+//   Phase think{.role = Role::kThink, .budget = 200, .shut = {"</think>"}, .close = {151668}};
+//   Phase answer{.budget = 64, .open = {"<think>"}, .shut = {"</think>"}, .close = {151668}};
+//   scheduler.Run(id, {think, answer});   // the answer follows by itself
+//
+// A new field is one line here, one in fields.h, which the bindings convert by, and one in
+// records.py.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "edgereason/engine.h"
@@ -17,7 +22,7 @@ namespace edgereason {
 
 inline constexpr std::int32_t kUnlimited = -1;
 
-// Same order as StopReason in records.py.
+// The names are those of StopReason in records.py, in the same order.
 enum class StopReason : std::uint8_t {
   kStop,         // the model ended it: its marker, a stop text, or an end-of-generation token
   kBudget,       // the phase's or the request's budget is used up
@@ -28,9 +33,23 @@ enum class StopReason : std::uint8_t {
   kContext,      // no KV cells left
   kInterrupted,  // StopThinking
 };
+inline constexpr std::array<std::string_view, 8> kStopReasonNames = {
+    "stop", "budget", "deadline", "stable", "loop", "cancelled", "context", "interrupted"};
 
-// Same order as Channel in records.py.
+// What a phase is for. The names are those of Role in records.py, in the same order.
+enum class Role : std::uint8_t {
+  kThink,    // its text is thoughts; may be ended for the answer's sake
+  kAnswer,   // its text is the answer
+  kDraft,    // an answer that may be thrown away
+  kCarry,    // thoughts for the next phase, such as a summary
+  kPrefill,  // only fills the KV: ends when its tokens are decoded, samples nothing
+};
+inline constexpr std::array<std::string_view, 5> kRoleNames = {"think", "answer", "draft", "carry",
+                                                               "prefill"};
+
+// Which text a token belongs to. The names are those of Channel in records.py.
 enum class Channel : std::uint8_t { kAnswer, kReasoning };
+inline constexpr std::array<std::string_view, 2> kChannelNames = {"answer", "reasoning"};
 
 struct LogitBias {
   Token token = 0;
@@ -46,8 +65,8 @@ struct Sampling {
   float repetition_penalty = 1;
   float presence_penalty = 0;
   std::int32_t penalty_window = 64;
+  std::vector<LogitBias> logit_bias{};
   std::uint64_t seed = 0;
-  std::vector<LogitBias> bias{};
 };
 
 struct Probe {
@@ -64,9 +83,9 @@ struct Loop {
 };
 
 struct Phase {
-  Channel channel = Channel::kAnswer;
-  std::optional<std::vector<Token>>
-      fresh{};  // start again from these tokens; KV of the common prefix is kept
+  Role role = Role::kAnswer;
+  // Start again from these tokens; KV of the common prefix is kept.
+  std::optional<std::vector<Token>> fresh{};
   // Steps of thinking without tokens: the hidden state of the last row, after the final norm, is
   // the embedding of the next. A phase with them samples nothing. 0: an ordinary phase.
   std::int32_t latent = 0;
@@ -75,23 +94,26 @@ struct Phase {
   std::int32_t budget = kUnlimited;  // tokens sampled at most
   float soft = 1;  // from which fraction of the budget the end becomes likelier; 1: off
   std::vector<std::string> open{};  // bytes that open a reasoning block inside this phase
-  std::vector<std::string> shut{};  // bytes that end a reasoning block; they end a reasoning phase
+  std::vector<std::string> shut{};  // bytes that end a reasoning block; they end a thinking phase
   std::vector<Token> close{};       // forced when a block ends in any way but its own `shut`
-  std::vector<std::string> stop{};  // further bytes that end an answer phase
+  std::vector<std::string> stop{};  // further bytes that end a phase which does not think
   std::int32_t owed = 0;            // answer tokens owed by phases that are not in the chain yet
   Sampling sampling{};
   Probe probe{};
   Loop loop{};
+
+  // It spends the thinking budget.
+  bool thinks() const noexcept { return role == Role::kThink || role == Role::kCarry; }
+  Channel channel() const noexcept { return thinks() ? Channel::kReasoning : Channel::kAnswer; }
 };
 
 struct PhaseResult {
   StopReason reason = StopReason::kStop;
-  std::int32_t mark = -1;  // which text of `shut` (reasoning) or `stop` (answer) ended it; -1: none
+  std::int32_t mark = -1;     // which text of `shut` (thinking) or `stop` (else) ended it; -1: none
   std::vector<Token> tokens;  // sampled, on either channel
   std::string text;           // of the phase's own channel, UTF-8, without markers
-  std::string reasoning;      // of blocks re-opened in an answer phase
-  std::string probe;          // text of the last finished probe
-  bool has_probe = false;
+  std::string reasoning;      // of blocks re-opened in a phase that does not think
+  std::optional<std::string> probe;   // text of the last finished probe
   std::int32_t num_reasoning = 0;     // tokens that count as thinking
   std::int32_t num_latent = 0;        // those of them that were latent steps
   std::int32_t num_probe_tokens = 0;  // sampled by probes
@@ -108,7 +130,7 @@ struct PhaseResult {
   double queue_ms = 0;    // from the run of the phase to its first row
   double prefill_ms = 0;  // to the end of the step that computed the last forced token
   double decode_ms = 0;   // the rest
-  double end_ms = 0;      // when it ended, on the scheduler's clock
+  double end_ms = 0;      // when it ended, on the scheduler's clock; not for Python
 };
 
 }  // namespace edgereason

@@ -111,9 +111,10 @@ class ScriptedEngine final : public Engine {
   std::vector<Cells> held_;          // [max_seqs], in order of position
   std::vector<Pos> length_;          // [max_seqs], tokens of each when a step begins
   std::vector<std::int32_t> ahead_;  // [max_seqs], rows of this step
-  std::vector<std::int32_t> slot_;   // [max_rows], which of the outputs belongs to a row; -1: none
-  std::vector<float> logits_;        // [max_seqs, num_vocab]
-  std::vector<float> hidden_;        // [max_seqs, num_embd]
+  std::vector<std::int32_t>
+      output_of_;              // [max_rows], which of the outputs belongs to a row; -1: none
+  std::vector<float> logits_;  // [max_seqs, num_vocab]
+  std::vector<float> hidden_;  // [max_seqs, num_embd]
   std::int32_t num_outputs_ = 0;
   std::string text_;  // scratch: the text of one sequence
   std::string last_error_;

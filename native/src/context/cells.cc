@@ -7,7 +7,8 @@ namespace edgereason {
 CellLedger::CellLedger(std::int32_t num_cells, std::int32_t max_seqs)
     : num_holders_(static_cast<std::size_t>(num_cells), 0),
       free_(static_cast<std::size_t>(num_cells)),
-      held_(static_cast<std::size_t>(max_seqs)) {
+      held_(static_cast<std::size_t>(max_seqs)),
+      num_left_(static_cast<std::size_t>(num_cells)) {
   std::iota(free_.rbegin(), free_.rend(), 0);
   // Reserved here so that no step allocates.
   for (auto& held : held_) held.reserve(static_cast<std::size_t>(num_cells));
@@ -38,6 +39,17 @@ void CellLedger::Trim(SeqId seq, std::int32_t len) noexcept {
     const Cell cell = held.back();
     held.pop_back();
     if (--num_holders_[static_cast<std::size_t>(cell)] == 0) free_.push_back(cell);
+  }
+}
+
+void CellLedger::CountFreed(std::span<const SeqId> seqs, std::span<std::int32_t> freed) noexcept {
+  num_left_ = num_holders_;
+  std::int32_t sum = 0;
+  for (std::size_t i = 0; i < seqs.size(); ++i) {
+    for (const Cell cell : held_[static_cast<std::size_t>(seqs[i])]) {
+      if (--num_left_[static_cast<std::size_t>(cell)] == 0) ++sum;
+    }
+    freed[i] = sum;
   }
 }
 

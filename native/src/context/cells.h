@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "edgereason/engine.h"
@@ -28,11 +29,16 @@ class CellLedger {
   void Share(SeqId from, SeqId to, std::int32_t len) noexcept;  // `to` holds nothing yet
   void Trim(SeqId seq, std::int32_t len) noexcept;
 
+  // How many cells would come free if `seqs` gave up all of theirs, after the first of them, the
+  // first two, and so on: `freed` [seqs.size()]. Walks over all of their cells.
+  void CountFreed(std::span<const SeqId> seqs, std::span<std::int32_t> freed) noexcept;
+
  private:
   using Cell = std::int32_t;
   std::vector<std::int32_t> num_holders_;  // [num_cells]
   std::vector<Cell> free_;
   std::vector<std::vector<Cell>> held_;  // [max_seqs], in order of position
+  std::vector<std::int32_t> num_left_;   // [num_cells], scratch of CountFreed
 };
 
 }  // namespace edgereason

@@ -4,30 +4,25 @@
 
 namespace edgereason {
 
-std::int32_t CommonPrefix(std::span<const Token> a, std::span<const Token> b) noexcept {
-  const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
-  return static_cast<std::int32_t>(end - a.begin());
-}
-
 Kv::Kv(Engine* engine, std::int32_t park_cells)
     : engine_(engine),
       cells_(engine->info().num_cells, engine->info().max_seqs),
       park_cells_(park_cells) {
-  for (SeqId slot = engine->info().max_seqs - 1; slot >= 0; --slot) free_slots_.push_back(slot);
-  parked_.reserve(free_slots_.size());
+  for (SeqId seq = engine->info().max_seqs - 1; seq >= 0; --seq) free_.push_back(seq);
+  parked_.reserve(free_.size());
 }
 
 SeqId Kv::Acquire() noexcept {
-  if (free_slots_.empty()) return -1;
-  const SeqId slot = free_slots_.back();
-  free_slots_.pop_back();
-  return slot;
+  if (free_.empty()) return -1;
+  const SeqId seq = free_.back();
+  free_.pop_back();
+  return seq;
 }
 
-void Kv::Release(SeqId slot) noexcept {
-  engine_->Drop(slot);
-  cells_.Trim(slot, 0);
-  free_slots_.push_back(slot);
+void Kv::Release(SeqId seq) noexcept {
+  engine_->Drop(seq);
+  cells_.Trim(seq, 0);
+  free_.push_back(seq);
 }
 
 bool Kv::Fork(SeqId from, SeqId to, std::int32_t len) noexcept {
@@ -36,60 +31,62 @@ bool Kv::Fork(SeqId from, SeqId to, std::int32_t len) noexcept {
   return true;
 }
 
-std::int32_t Kv::Trim(SeqId slot, std::int32_t len) noexcept {
-  if (cells_.Length(slot) <= len) return cells_.Length(slot);
-  if (len == 0 || !engine_->Trim(slot, len)) {
-    engine_->Drop(slot);
+std::int32_t Kv::Trim(SeqId seq, std::int32_t len) noexcept {
+  if (cells_.Length(seq) <= len) return cells_.Length(seq);
+  if (len == 0 || !engine_->Trim(seq, len)) {
+    engine_->Drop(seq);
     len = 0;
   }
-  cells_.Trim(slot, len);
+  cells_.Trim(seq, len);
   return len;
 }
 
-void Kv::Park(SeqId slot, std::span<const Token> tokens) {
-  if (std::ssize(tokens) > park_cells_) return Release(slot);
-  // A prefix of what is being parked is of no more use.
+void Kv::Park(SeqId seq, ContextKey key, std::span<const ContextItem> items) {
+  if (std::ssize(items) > park_cells_) return Release(seq);
+  // The beginning of what is being parked is of no more use.
   std::erase_if(parked_, [&](const Parked& old) {
-    const bool covered = CommonPrefix(old.tokens, tokens) == std::ssize(old.tokens);
-    if (covered) Release(old.slot);
+    const bool covered = old.key == key && CommonPrefix(old.items, items) == std::ssize(old.items);
+    if (covered) Release(old.seq);
     return covered;
   });
-  parked_.push_back({slot, ++uses_, {tokens.begin(), tokens.end()}});
-  auto held = [&] {
+  parked_.push_back({seq, key, {items.begin(), items.end()}});
+  const auto held = [&] {
     std::int64_t sum = 0;
-    for (const Parked& parked : parked_) sum += std::ssize(parked.tokens);
+    for (const Parked& parked : parked_) sum += std::ssize(parked.items);
     return sum;
   };
   while (held() > park_cells_) EvictOne();
 }
 
-void Kv::Pin(SeqId slot, std::span<const Token> tokens) {
-  pinned_.push_back({slot, 0, {tokens.begin(), tokens.end()}});
-  pinned_cells_ += static_cast<std::int32_t>(tokens.size());
+void Kv::Pin(SeqId seq, PrefixRef prefix) {
+  Context rows(0, prefix, prefix.num_positions);
+  rows.Restart({}, 0);
+  pinned_.push_back({seq, {rows.items().begin(), rows.items().end()}});
+  pinned_cells_ += prefix.num_positions;
 }
 
 bool Kv::EvictOne() noexcept {
   if (parked_.empty()) return false;
-  const auto oldest = std::ranges::min_element(parked_, {}, &Parked::last_used);
-  Release(oldest->slot);
-  parked_.erase(oldest);
+  Release(parked_.front().seq);
+  parked_.erase(parked_.begin());
   return true;
 }
 
-Kv::Prefix Kv::FindParked(std::span<const Token> prompt) noexcept {
-  Prefix best;
-  Parked* found = nullptr;
-  for (const Parked& pinned : pinned_) {
-    const std::int32_t len = CommonPrefix(pinned.tokens, prompt);
-    if (len > best.len) best = {pinned.slot, len};
+Kv::Match Kv::FindKept(ContextKey key, std::span<const ContextItem> prompt) noexcept {
+  Match best;
+  for (const Pinned& pinned : pinned_) {
+    const std::int32_t len = CommonPrefix(pinned.items, prompt);
+    if (len > best.len) best = {pinned.seq, len};
   }
-  for (Parked& parked : parked_) {
-    const std::int32_t len = CommonPrefix(parked.tokens, prompt);
+  auto found = parked_.end();
+  for (auto it = parked_.begin(); it != parked_.end(); ++it) {
+    if (it->key != key) continue;
+    const std::int32_t len = CommonPrefix(it->items, prompt);
     if (len <= best.len) continue;
-    best = {parked.slot, len};
-    found = &parked;
+    best = {it->seq, len};
+    found = it;
   }
-  if (found != nullptr) found->last_used = ++uses_;
+  if (found != parked_.end()) std::rotate(found, found + 1, parked_.end());
   return best;
 }
 

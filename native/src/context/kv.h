@@ -1,5 +1,10 @@
-// Sequence slots, KV cells and parked prefixes: the engine's cache and the planner's ledger, kept
-// in step.
+// The engine's sequences and their KV: the engine's cache and the planner's ledger, kept in step.
+//
+//   SeqId seq = kv.Acquire();            // an empty sequence of the engine
+//   kv.Append(seq, 12);                  // twelve rows of it were decoded
+//   kv.Park(seq, key, items);            // kept for prompts that start alike; or kv.Release(seq)
+//   Kv::Match found = kv.FindKept(key, prompt);
+//   kv.Fork(found.seq, other, found.len);
 #pragma once
 
 #include <cstdint>
@@ -7,64 +12,73 @@
 #include <vector>
 
 #include "context/cells.h"
+#include "context/context.h"
 #include "edgereason/engine.h"
 
 namespace edgereason {
 
-// How many of the first tokens of `a` and `b` are equal.
-std::int32_t CommonPrefix(std::span<const Token> a, std::span<const Token> b) noexcept;
-
 class Kv {
  public:
-  // Prefixes are parked as long as they hold at most `park_cells` in all.
+  // What is parked holds at most `park_cells` in all.
   Kv(Engine* engine, std::int32_t park_cells);
 
   std::int32_t num_free() const noexcept { return cells_.num_free(); }
   // Cells that no prefix holds for good.
   std::int32_t num_unpinned() const noexcept { return cells_.num_cells() - pinned_cells_; }
   std::int32_t num_parked() const noexcept { return static_cast<std::int32_t>(parked_.size()); }
-  std::int64_t Length(SeqId slot) const noexcept { return cells_.Length(slot); }
+  std::int32_t num_pinned() const noexcept { return static_cast<std::int32_t>(pinned_.size()); }
 
-  SeqId Acquire() noexcept;  // an empty slot, or -1
-  void Release(SeqId slot) noexcept;
-  void Append(SeqId slot, std::int32_t num) noexcept { cells_.Append(slot, num); }
+  SeqId Acquire() noexcept;  // an empty sequence, or -1
+  void Release(SeqId seq) noexcept;
+  void Append(SeqId seq, std::int32_t num) noexcept { cells_.Append(seq, num); }
 
   // False, and nothing changed, where the engine cannot fork.
   bool Fork(SeqId from, SeqId to, std::int32_t len) noexcept;
   // Cuts to `len`, or to 0 where the engine cannot cut there. Returns the new length.
-  std::int32_t Trim(SeqId slot, std::int32_t len) noexcept;
+  std::int32_t Trim(SeqId seq, std::int32_t len) noexcept;
 
-  // Keeps the KV of `slot`, which holds `tokens`, for prompts that start alike; takes the slot
-  // over.
-  void Park(SeqId slot, std::span<const Token> tokens);
-  bool
-  EvictOne() noexcept;  // the parked prefix that was not used for longest; false: there is none
+  // See CellLedger::CountFreed.
+  void CountFreed(std::span<const SeqId> seqs, std::span<std::int32_t> freed) noexcept {
+    cells_.CountFreed(seqs, freed);
+  }
 
-  struct Prefix {
-    SeqId slot = -1;
+  // Keeps the KV of `seq`, which holds `items`, for prompts that start alike; `seq` is taken over.
+  void Park(SeqId seq, ContextKey key, std::span<const ContextItem> items);
+  // Lets go what is parked and was not used for longest. False: nothing is parked.
+  bool EvictOne() noexcept;
+  SeqId parked(std::int32_t i) const noexcept {  // in the order in which EvictOne lets go
+    return parked_[static_cast<std::size_t>(i)].seq;
+  }
+
+  // Keeps the KV of a prefix as long as this lives. Its rows came from outside and depend on no
+  // weights, so it serves contexts of every key.
+  void Pin(SeqId seq, PrefixRef prefix);
+
+  struct Match {
+    SeqId seq = -1;
     std::int32_t len = 0;
   };
-  Prefix FindParked(std::span<const Token> prompt) noexcept;
-
-  // Keeps the KV of `slot`, which holds `tokens`, as long as this lives.
-  void Pin(SeqId slot, std::span<const Token> tokens);
-  std::int32_t num_pinned() const noexcept { return static_cast<std::int32_t>(pinned_.size()); }
+  // The longest beginning of `prompt` that is parked or pinned.
+  Match FindKept(ContextKey key, std::span<const ContextItem> prompt) noexcept;
 
  private:
   struct Parked {
-    SeqId slot;
-    std::uint64_t last_used;
-    std::vector<Token> tokens;
+    SeqId seq;
+    ContextKey key;
+    std::vector<ContextItem> items;
+  };
+  struct Pinned {
+    SeqId seq;
+    std::vector<ContextItem> items;
   };
 
   Engine* engine_;
   CellLedger cells_;
   std::int32_t park_cells_;
-  std::vector<SeqId> free_slots_;
-  std::vector<Parked> parked_;
-  std::vector<Parked> pinned_;
+  std::vector<SeqId> free_;
+  std::vector<Parked> parked_;  // by last use, the newest last
+  std::vector<Pinned> pinned_;
   std::int32_t pinned_cells_ = 0;
-  std::uint64_t uses_ = 0;
 };
 
 }  // namespace edgereason

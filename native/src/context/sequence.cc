@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "context/kv.h"
 #include "policy/stop.h"
 
 namespace edgereason {
@@ -16,21 +15,22 @@ constexpr std::size_t kBytesPerToken = 12;
 
 std::size_t Index(Channel channel) noexcept { return static_cast<std::size_t>(channel); }
 
-std::int32_t AnswerReserve(std::int32_t budget) noexcept {
-  return budget == kUnlimited ? kUnlimitedAnswerReserve : budget;
+// Answer tokens that a phase may still sample, of a budget of which `left` is left.
+std::int32_t AnswerSteps(const Phase& phase, std::int32_t left) noexcept {
+  if (phase.thinks() || phase.role == Role::kPrefill) return 0;
+  return phase.budget == kUnlimited ? kUnlimitedAnswerReserve : left;
 }
 
 }  // namespace
 
-Sequence::Sequence(RequestId id, const SequenceOptions& options, const Vocab* vocab,
-                   std::int32_t num_cells)
+Sequence::Sequence(SequenceId id, const SequenceOptions& options, PrefixRef prefix,
+                   const Vocab* vocab, std::int32_t num_cells)
     : id_(id),
       options_(options),
       vocab_(vocab),
       num_cells_(num_cells),
-      think_(options.think_budget) {
-  tokens_.reserve(static_cast<std::size_t>(num_cells) + 1);
-}
+      context_(options.context_key, prefix, num_cells),
+      think_(options.think_budget) {}
 
 void Sequence::Enqueue(std::vector<Phase> chain, double now_ms) {
   if (!running() && chain_.empty()) enqueued_ms_ = now_ms;
@@ -38,21 +38,8 @@ void Sequence::Enqueue(std::vector<Phase> chain, double now_ms) {
 }
 
 void Sequence::Put(std::span<const Token> tokens) {
-  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  context_.Append(tokens);
   num_put_ += static_cast<std::int32_t>(tokens.size());
-}
-
-std::int32_t Sequence::num_slots() const noexcept {
-  const auto end = std::ranges::find_if_not(tokens_, IsSlot);
-  return static_cast<std::int32_t>(end - tokens_.begin());
-}
-
-const float* Sequence::Embedding(std::int32_t at) const noexcept {
-  const auto begin = tokens_.begin() + at;
-  if (*begin != kLatentToken) return nullptr;
-  // Counted from the end, which is near: rows are decoded there.
-  const auto from_end = static_cast<std::size_t>(std::count(begin, tokens_.end(), kLatentToken));
-  return latents_.data() + (latents_.size() - from_end * num_embd_);
 }
 
 std::int32_t Sequence::Begin() {
@@ -60,62 +47,63 @@ std::int32_t Sequence::Begin() {
   chain_.pop_front();
   std::int32_t keep = num_decoded;
   std::int32_t cached = 0;
-  if (phase_->fresh) {
-    const std::vector<Token>& fresh = *phase_->fresh;
-    keep = CommonPrefix(tokens().first(static_cast<std::size_t>(num_decoded)), fresh);
-    // The last token is decoded again, for its logits.
-    keep = std::min(keep, static_cast<std::int32_t>(fresh.size() + phase_->force.size()) - 1);
-    keep = std::max(keep, 0);
-    tokens_.clear();
-    latents_.clear();  // a prompt has none
-    num_put_ = 0;
-    num_decoded = keep;
-    cached = keep;
-    carry_.clear();
-    Put(fresh);
-  }
+  if (phase_->fresh) keep = cached = Restart(*phase_->fresh, phase_->force.size());
   if (phase_->retract && mark_begin_ >= 0) {
-    tokens_.resize(static_cast<std::size_t>(mark_begin_));
+    context_.Truncate(mark_begin_);
     num_decoded = keep = std::min(num_decoded, mark_begin_);
     carry_.clear();
   }
   mark_begin_ = -1;
   Put(phase_->force);
-
-  const bool reasoning = phase_->channel == Channel::kReasoning;
-  run_ = Run{};
-  run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, reasoning);
-  run_.loop = LoopDetector(phase_->loop);
-  run_.budget = TokenBudget(phase_->budget);
-  run_.result = std::make_unique<PhaseResult>();
-  run_.result->num_cached = cached;
-  const std::int32_t most =
-      latent() ? 0
-               : std::min({run_.budget.remaining(), reasoning ? think_.remaining() : num_cells_,
-                           num_cells_});
-  const auto most_tokens = static_cast<std::size_t>(std::max(most, 0));
-  run_.result->tokens.reserve(most_tokens + 1);
-  run_.text[Index(phase_->channel)].reserve(carry_.size() + most_tokens * kBytesPerToken + 64);
-  if (!reasoning) run_.text[Index(Channel::kAnswer)] += carry_;
-  carry_.clear();
-  if (reasoning && !phase_->fresh) {
-    // What is put into the model's mouth in the middle of thinking reads as its thought.
-    for (const Token token : phase_->force)
-      run_.text[Index(Channel::kReasoning)] += vocab_->Piece(token);
-  }
-  probe = {.next_at = phase_->probe.every, .agree = 0, .text = {}};
+  StartRun(cached);
   return keep;
 }
 
+// The context begins anew. Returns how much of its KV stays.
+std::int32_t Sequence::Restart(std::span<const Token> prompt, std::size_t num_forced) {
+  const std::int32_t common = context_.Restart(prompt, num_decoded);
+  // The last token is decoded again, for its logits.
+  const auto last = context_.size() + static_cast<std::int32_t>(num_forced) - 1;
+  num_decoded = std::clamp(common, 0, std::max(last, 0));
+  num_put_ = context_.size();
+  carry_.clear();
+  return num_decoded;
+}
+
+void Sequence::StartRun(std::int32_t num_cached) {
+  const bool thinks = phase_->thinks();
+  run_ = Run{};
+  run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks);
+  run_.repetition = RepetitionDetector(phase_->loop);
+  run_.budget = TokenBudget(phase_->budget);
+  run_.result = std::make_unique<PhaseResult>();
+  run_.result->num_cached = num_cached;
+  const std::int32_t most = latent()
+                                ? 0
+                                : std::min({run_.budget.remaining(),
+                                            thinks ? think_.remaining() : num_cells_, num_cells_});
+  const auto most_tokens = static_cast<std::size_t>(std::max(most, 0));
+  run_.result->tokens.reserve(most_tokens + 1);
+  run_.text[Index(phase_->channel())].reserve(carry_.size() + most_tokens * kBytesPerToken + 64);
+  if (!thinks) run_.text[Index(Channel::kAnswer)] += carry_;
+  carry_.clear();
+  if (thinks && !phase_->fresh) {
+    // What is put into the model's mouth in the middle of thinking reads as its thought.
+    for (const Token token : phase_->force) {
+      run_.text[Index(Channel::kReasoning)] += vocab_->Piece(token);
+    }
+  }
+  probe = {.next_at = phase_->probe.every, .agree = 0, .text = {}};
+}
+
 bool Sequence::ends_at_once() const noexcept {
-  if (prefill_only()) return false;
-  const bool spent = phase_->channel == Channel::kReasoning && !think_.can_spend();
+  if (phase_->role == Role::kPrefill) return false;
+  const bool spent = phase_->thinks() && !think_.can_spend();
   return spent || !run_.budget.can_spend();
 }
 
 float Sequence::LiftShare() const noexcept {
-  if (phase_->channel != Channel::kReasoning || phase_->soft >= 1 || phase_->close.empty())
-    return 0;
+  if (!phase_->thinks() || phase_->soft >= 1 || phase_->close.empty()) return 0;
   // The tighter of the two limits counts.
   const TokenBudget& budget = run_.budget.remaining() < think_.remaining() ? run_.budget : think_;
   const std::string& text = run_.text[Index(Channel::kReasoning)];
@@ -125,7 +113,7 @@ float Sequence::LiftShare() const noexcept {
 Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexcept {
   const float share = LiftShare();
   const Token lift = share > 0 ? phase_->close.front() : kNoToken;
-  return sampler->Sample(logits, phase_->sampling, tokens_, num_drawn_++, lift, share);
+  return sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++, lift, share);
 }
 
 Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {
@@ -137,18 +125,18 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {
   const Token token = sampled.token;
   if (vocab_->Ends(token)) return {.ended = true, .reason = StopReason::kStop};
 
-  const bool reasoning_phase = phase_->channel == Channel::kReasoning;
+  const bool thinks = phase_->thinks();
   const bool was_inside = run_.tracker.inside();
   // Asked before this token is fed: the lift acted on it.
   const bool lifted = LiftShare() > 0 && token == phase_->close.front();
-  tokens_.push_back(token);
+  context_.Append(token);
   run_.result->tokens.push_back(token);
   if (was_inside) {
     think_.Spend();
     ++run_.result->num_reasoning;
   }
   // Thinking that an answer phase re-opens spends the thinking budget, not the answer's.
-  if (reasoning_phase || !was_inside) run_.budget.Spend();
+  if (thinks || !was_inside) run_.budget.Spend();
 
   const auto event = run_.tracker.Feed(vocab_->Piece(token), &run_.text[Index(Channel::kAnswer)],
                                        &run_.text[Index(Channel::kReasoning)]);
@@ -160,7 +148,7 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {
     // The token that completes the end mark is no thought.
     think_.Refund(1);
     --run_.result->num_reasoning;
-    if (reasoning_phase) {
+    if (thinks) {
       run_.result->mark = run_.tracker.mark();
       return {.ended = true, .reason = StopReason::kStop, .shut = true};
     }
@@ -168,18 +156,17 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {
   if (lifted) return {.ended = true, .reason = StopReason::kBudget};
   if (run_.tracker.inside() && !think_.can_spend()) return CloseThinking(StopReason::kBudget);
   if (!run_.budget.can_spend()) return {.ended = true, .reason = StopReason::kBudget};
-  if (run_.loop.Push(run_.result->tokens)) return {.ended = true, .reason = StopReason::kLoop};
+  if (run_.repetition.Push(run_.result->tokens))
+    return {.ended = true, .reason = StopReason::kLoop};
   return {};
 }
 
 Sequence::Verdict Sequence::AcceptLatent(std::span<const float> hidden) noexcept {
   if (run_.result->num_latent == 0) {
-    num_embd_ = hidden.size();
     const std::int32_t most = std::min({phase_->latent, run_.budget.remaining(), num_cells_});
-    latents_.reserve(latents_.size() + static_cast<std::size_t>(most) * num_embd_);
+    context_.ReserveLatents(most, hidden.size());
   }
-  tokens_.push_back(kLatentToken);
-  latents_.insert(latents_.end(), hidden.begin(), hidden.end());
+  context_.AppendLatent(hidden);
   think_.Spend();
   run_.budget.Spend();
   ++run_.result->num_reasoning;
@@ -189,7 +176,7 @@ Sequence::Verdict Sequence::AcceptLatent(std::span<const float> hidden) noexcept
 }
 
 Sequence::Verdict Sequence::CloseThinking(StopReason reason) noexcept {
-  if (phase_->channel == Channel::kReasoning) return {.ended = true, .reason = reason};
+  if (phase_->thinks()) return {.ended = true, .reason = reason};
   run_.tracker.ForceShut(&run_.text[Index(Channel::kReasoning)]);
   PutClose(run_.result->tokens);
   return {};
@@ -210,12 +197,12 @@ std::unique_ptr<PhaseResult> Sequence::End(const Verdict& verdict, double now_ms
   std::unique_ptr<PhaseResult> result = std::move(run_.result);
   result->reason = verdict.reason;
   result->num_cells = num_decoded;
-  const bool reasoning_phase = phase_->channel == Channel::kReasoning;
-  if (verdict.shut) mark_begin_ = static_cast<std::int32_t>(tokens_.size()) - NumMarkTokens();
-  if (reasoning_phase ? !verdict.shut : run_.tracker.inside()) PutClose(result->tokens);
+  const bool thinks = phase_->thinks();
+  if (verdict.shut) mark_begin_ = context_.size() - NumMarkTokens();
+  if (thinks ? !verdict.shut : run_.tracker.inside()) PutClose(result->tokens);
   owed_after_ = chain_.empty() ? phase_->owed : 0;
 
-  if (reasoning_phase) {
+  if (thinks) {
     result->text = std::move(reasoning);
     carry_ = std::move(answer);
   } else {
@@ -243,12 +230,12 @@ std::unique_ptr<PhaseResult> Sequence::End(const Verdict& verdict, double now_ms
 
 std::int32_t Sequence::NumMarkTokens() const {
   std::string tail;
-  for (std::size_t num = 1; num <= tokens_.size(); ++num) {
-    const Token token = tokens_[tokens_.size() - num];
-    if (token == kLatentToken) break;
+  for (std::int32_t num = 1; num <= context_.size(); ++num) {
+    const Token token = context_.items()[static_cast<std::size_t>(context_.size() - num)].token();
+    if (token == kNoToken) break;
     tail.insert(0, vocab_->Piece(token));
     for (const std::string& mark : phase_->shut) {
-      if (tail.find(mark) != std::string::npos) return static_cast<std::int32_t>(num);
+      if (tail.find(mark) != std::string::npos) return num;
     }
   }
   return 0;
@@ -258,25 +245,19 @@ void Sequence::FillOwed(PlanSeq* plan) const noexcept {
   plan->pending = pending();
   plan->thinking = thinking();
   plan->owed_rows = 0;
-  plan->owed_steps = phase_ ? phase_->owed : owed_after_;
-  if (phase_ && phase_->channel == Channel::kAnswer) {
-    plan->owed_steps +=
-        phase_->budget == kUnlimited ? kUnlimitedAnswerReserve : run_.budget.remaining();
-    if (thinking()) plan->owed_rows = static_cast<std::int32_t>(phase_->close.size());
-  } else if (phase_) {
-    plan->owed_rows = static_cast<std::int32_t>(phase_->close.size());
+  plan->owed_steps = owed_after_;
+  if (phase_) {
+    plan->owed_steps = phase_->owed + AnswerSteps(*phase_, run_.budget.remaining());
+    if (phase_->thinks() || thinking()) {
+      plan->owed_rows = static_cast<std::int32_t>(phase_->close.size());
+    }
   }
   for (const Phase& next : chain_) {
     plan->owed_rows +=
         static_cast<std::int32_t>(next.force.size() + (next.fresh ? next.fresh->size() : 0));
-    if (next.channel == Channel::kAnswer) plan->owed_steps += AnswerReserve(next.budget);
+    plan->owed_steps += AnswerSteps(next, next.budget);
   }
-}
-
-std::int32_t Sequence::reserve() const noexcept {
-  PlanSeq plan;
-  FillOwed(&plan);
-  return plan.owed_rows + plan.owed_steps;
+  plan->claimed = plan->owed_rows + plan->owed_steps;
 }
 
 void Sequence::CountStep(double begin_ms, double end_ms) noexcept {
@@ -288,7 +269,7 @@ void Sequence::CountStep(double begin_ms, double end_ms) noexcept {
 bool Sequence::NextText(Event* event) noexcept {
   for (const Channel channel : {Channel::kReasoning, Channel::kAnswer}) {
     // Text after the end mark of a reasoning phase is shown by the phase that follows.
-    if (phase_->channel == Channel::kReasoning && channel == Channel::kAnswer) continue;
+    if (phase_->thinks() && channel == Channel::kAnswer) continue;
     const std::string_view all = run_.text[Index(channel)];
     std::size_t& shown = run_.shown[Index(channel)];
     std::string_view next = all.substr(shown);

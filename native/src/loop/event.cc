@@ -5,16 +5,16 @@
 namespace edgereason {
 
 EventRing::EventRing(std::size_t capacity_log2)
-    : slots_(std::size_t{1} << capacity_log2), mask_(slots_.size() - 1) {}
+    : entries_(std::size_t{1} << capacity_log2), mask_(entries_.size() - 1) {}
 
 EventRing::~EventRing() {
-  for (const Event& event : Take(0, slots_.size())) delete event.result;
+  for (const Event& event : Take(0, entries_.size())) delete event.result;
 }
 
 bool EventRing::Push(const Event& event) noexcept {
   const std::size_t tail = tail_.load(std::memory_order_relaxed);
-  if (tail - head_.load(std::memory_order_acquire) == slots_.size()) return false;
-  slots_[tail & mask_] = event;
+  if (tail - head_.load(std::memory_order_acquire) == entries_.size()) return false;
+  entries_[tail & mask_] = event;
   tail_.store(tail + 1, std::memory_order_seq_cst);
   Wake();
   return true;
@@ -36,7 +36,8 @@ std::vector<Event> EventRing::Take(double timeout_ms, std::size_t max_events) {
     if (!waiting_.exchange(false, std::memory_order_seq_cst)) (void)ready_.try_acquire();
   }
   const std::size_t tail = tail_.load(std::memory_order_acquire);
-  for (; head != tail && events.size() < max_events; ++head) events.push_back(slots_[head & mask_]);
+  for (; head != tail && events.size() < max_events; ++head)
+    events.push_back(entries_[head & mask_]);
   head_.store(head, std::memory_order_release);
   return events;
 }

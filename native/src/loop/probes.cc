@@ -1,5 +1,9 @@
 #include "loop/probes.h"
 
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
 namespace edgereason {
 namespace {
 
@@ -10,31 +14,93 @@ std::string_view Trimmed(std::string_view text) noexcept {
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
-}  // namespace
-
-bool ProbeRun::Accept(Token token, const Vocab& vocab) noexcept {
-  ++num_sampled;
-  if (vocab.Ends(token)) return true;
-  tokens.push_back(token);
-  text += vocab.Piece(token);
-  // A line break before any text is only the space after the cue.
+// It has said enough: the line is over, or its tokens are. A line break before any text is only
+// the space after the cue.
+bool SaidEnough(const ProbeRun& probe) noexcept {
+  const std::string_view text = probe.text;
   const std::string_view said = Trimmed(text);
   const bool line_over = !said.empty() && text.find('\n', text.find(said)) != std::string::npos;
-  return line_over || num_sampled >= owner->phase().probe.tokens;
+  return line_over || probe.num_sampled >= probe.owner->phase().probe.tokens;
 }
 
-bool Agree(const ProbeRun& probe, Sequence* owner) {
+// Compares what the probe says with the ones before. True: enough of them in a row agree.
+bool Agree(const ProbeRun& probe) {
   const std::string_view all = Trimmed(probe.text);
   const std::string_view said = all.substr(0, all.find('\n'));
-  Sequence::ProbeState& state = owner->probe;
+  Sequence::ProbeState& state = probe.owner->probe;
   const bool same = state.agree > 0 && state.text == said && !said.empty();
   state.agree = same ? state.agree + 1 : 1;
   state.text = said;
-  PhaseResult* result = owner->result();
-  result->has_probe = true;
+  PhaseResult* result = probe.owner->result();
   result->probe = said;
   result->num_probe_tokens += probe.num_sampled;
-  return !said.empty() && state.agree >= owner->phase().probe.agree;
+  return !said.empty() && state.agree >= probe.owner->phase().probe.agree;
+}
+
+}  // namespace
+
+void Probes::MayStart(Sequence* owner, std::int32_t num_embd) {
+  const Probe& rule = owner->phase().probe;
+  if (rule.every <= 0 || !owner->thinking()) return;
+  if (owner->result()->num_reasoning < owner->probe.next_at) return;
+  const auto mine = [&](const auto& probe) { return probe->owner == owner; };
+  if (std::ranges::any_of(probes_, mine)) return;  // one at a time
+  const SeqId seq = kv_->Acquire();
+  if (seq < 0) return;
+  if (!kv_->Fork(owner->seq, seq, owner->num_decoded)) {
+    kv_->Release(seq);
+    return;
+  }
+  auto probe = std::make_unique<ProbeRun>();
+  probe->owner = owner;
+  probe->seq = seq;
+  probe->base = owner->num_decoded;
+  const auto undecoded =
+      owner->context().items().subspan(static_cast<std::size_t>(owner->num_decoded));
+  probe->items.reserve(undecoded.size() + rule.cue.size() + static_cast<std::size_t>(rule.tokens));
+  probe->items.assign(undecoded.begin(), undecoded.end());
+  if (const float* latent = owner->context().Embedding(owner->num_decoded)) {
+    probe->latent.assign(latent, latent + num_embd);
+  }
+  for (const Token token : rule.cue) probe->items.push_back(ContextItem::OfToken(token));
+  owner->probe.next_at += rule.every;
+  probes_.push_back(std::move(probe));
+}
+
+bool Probes::Accept(ProbeRun* probe, Token token, const Vocab& vocab) {
+  ++probe->num_sampled;
+  bool over = vocab.Ends(token);
+  if (!over) {
+    probe->items.push_back(ContextItem::OfToken(token));
+    probe->text += vocab.Piece(token);
+    over = SaidEnough(*probe);
+  }
+  if (!over) return false;
+  const bool agree = Agree(*probe);
+  End(probe);
+  return agree;
+}
+
+void Probes::End(ProbeRun* probe) noexcept {
+  kv_->Release(probe->seq);
+  probe->owner = nullptr;
+}
+
+void Probes::Drop(const Sequence* owner) noexcept {
+  for (const auto& probe : probes_) {
+    if (probe->owner == owner) End(probe.get());
+  }
+}
+
+bool Probes::DropNewest() noexcept {
+  Sweep();
+  if (probes_.empty()) return false;
+  End(probes_.back().get());
+  return true;
+}
+
+void Probes::Sweep() noexcept {
+  std::erase_if(probes_, [](const auto& probe) { return probe->owner == nullptr; });
 }
 
 }  // namespace edgereason

@@ -16,9 +16,8 @@ class TokenBudget {
 
   bool can_spend() const noexcept { return limit_ == kUnlimited || used_ < limit_; }
   void Spend() noexcept { ++used_; }
-  void Refund(std::int32_t num) noexcept {
-    used_ -= num;
-  }  // tokens that turned out to be part of a mark
+  // Of tokens that turned out to be part of a mark.
+  void Refund(std::int32_t num) noexcept { used_ -= num; }
   std::int32_t used() const noexcept { return used_; }
   std::int32_t limit() const noexcept { return limit_; }
   std::int32_t remaining() const noexcept {

@@ -136,27 +136,32 @@ double OwedMs(const PlanSeq& seq, const CostModel& cost) noexcept {
          seq.owed_steps * cost.StepMs(1);
 }
 
-std::int32_t NumToClose(std::span<const PlanSeq> seqs, const CostModel& cost,
-                        const PlanLimits& limits) noexcept {
+std::int32_t NumToClose(std::span<const PlanSeq> seqs, std::span<const std::int32_t> by_deadline,
+                        const CostModel& cost, const PlanLimits& limits) noexcept {
+  const auto seq_at = [&](std::size_t i) -> const PlanSeq& {
+    return seqs[static_cast<std::size_t>(by_deadline[i])];
+  };
   std::int32_t num_close = 0;
   Demand demand;
   std::size_t num_in = 0;
-  for (std::size_t i = 0; i < seqs.size() && std::isfinite(seqs[i].deadline_ms); ++i) {
+  for (std::size_t i = 0; i < by_deadline.size(); ++i) {
+    const double deadline_ms = seq_at(i).deadline_ms;
     // Those that are due soon after will be served beside this one, and slow it down.
-    const double beside_ms = seqs[i].deadline_ms + OwedMs(seqs[i], cost);
-    while (num_in < seqs.size() && seqs[num_in].deadline_ms <= beside_ms)
-      demand.Add(seqs[num_in++]);
+    const double beside_ms = deadline_ms + OwedMs(seq_at(i), cost);
+    while (num_in < by_deadline.size() && seq_at(num_in).deadline_ms <= beside_ms) {
+      demand.Add(seq_at(num_in++));
+    }
     // One more step: the one that is about to run.
     const double step_ms = cost.StepMs(std::min(demand.num, kBatchWidth));
-    const double need_ms = limits.margin * demand.Ms(cost) + step_ms;
-    if (limits.now_ms + need_ms > seqs[i].deadline_ms) num_close = static_cast<std::int32_t>(i) + 1;
+    const double need_ms = limits.margin * limits.slack * demand.Ms(cost) + step_ms;
+    if (limits.now_ms + need_ms > deadline_ms) num_close = static_cast<std::int32_t>(i) + 1;
   }
   return num_close;
 }
 
-std::int32_t PlanStep(std::span<const PlanSeq> seqs, std::span<const std::int32_t> by_deadline,
-                      const CostModel& cost, const PlanLimits& limits,
-                      std::span<std::int32_t> rows) noexcept {
+std::int32_t GrantRows(std::span<const PlanSeq> seqs, std::span<const std::int32_t> by_deadline,
+                       const CostModel& cost, const PlanLimits& limits,
+                       std::span<std::int32_t> rows) noexcept {
   std::fill(rows.begin(), rows.end(), 0);
   StepBuilder step{seqs, cost, limits, rows};
   if (!by_deadline.empty()) {

@@ -162,7 +162,7 @@ Sampler::Sampler(std::int32_t num_vocab)
 }
 
 Sampled Sampler::Sample(std::span<const float> logits, const Sampling& sampling,
-                        std::span<const Token> recent, std::uint64_t draw, Token lift,
+                        std::span<const ContextItem> recent, std::uint64_t draw, Token lift,
                         float lift_share) noexcept {
   const TopTwo raw = FindTopTwo(logits);
   if (raw.best == -kInf) {
@@ -188,11 +188,11 @@ Sampled Sampler::Sample(std::span<const float> logits, const Sampling& sampling,
 }
 
 std::span<const float> Sampler::Adjust(std::span<const float> logits, const Sampling& sampling,
-                                       std::span<const Token> recent, Token lift,
+                                       std::span<const ContextItem> recent, Token lift,
                                        float lift_share) noexcept {
   const bool penalized = sampling.repetition_penalty != 1.0F || sampling.presence_penalty != 0.0F;
   const bool lifted = lift != kNoToken && lift_share > 0.0F;
-  if (!penalized && !lifted && sampling.bias.empty()) return logits;
+  if (!penalized && !lifted && sampling.logit_bias.empty()) return logits;
   std::copy(logits.begin(), logits.end(), adjusted_.begin());
 
   if (penalized) {
@@ -201,8 +201,9 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits, const Samp
       generation_ = 1;
     }
     const auto window = static_cast<std::size_t>(std::max(sampling.penalty_window, 0));
-    for (const Token token : recent.last(std::min(window, recent.size()))) {
-      if (token < 0) continue;  // a latent step, a slot of a prefix
+    for (const ContextItem item : recent.last(std::min(window, recent.size()))) {
+      const Token token = item.token();
+      if (token == kNoToken) continue;
       const auto i = static_cast<std::size_t>(token);
       if (seen_[i] == generation_) continue;
       seen_[i] = generation_;
@@ -211,7 +212,7 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits, const Samp
       logit -= sampling.presence_penalty;
     }
   }
-  for (const LogitBias& bias : sampling.bias) {
+  for (const LogitBias& bias : sampling.logit_bias) {
     adjusted_[static_cast<std::size_t>(bias.token)] += bias.bias;
   }
   if (lifted && adjusted_[static_cast<std::size_t>(lift)] > -kInf) {

@@ -1,8 +1,8 @@
 // One row of logits to one token. See Sampling in records.py for the order of the steps.
 //
 //   Sampler sampler(num_vocab);
-//   Sampled best = sampler.Sample(engine.Logits(0), {}, recent, /*draw=*/0);  // temperature 0:
-//   greedy text += vocab.Piece(best.token);
+//   Sampled best = sampler.Sample(engine.Logits(0), {}, recent, /*draw=*/0);  // greedy
+//   text += vocab.Piece(best.token);
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "edgereason/context_item.h"
 #include "edgereason/phase.h"
 
 namespace edgereason {
@@ -31,12 +32,12 @@ class Sampler {
   explicit Sampler(std::int32_t num_vocab);
 
   // logits: [num_vocab], finite or -inf; a -inf is never drawn, unless all are: then token 0, as if
-  // all were equal. recent: the tokens that penalties look at, oldest first (the window is applied
-  // here). draw: how many tokens this request has sampled before. `lift`: a token whose logit is
+  // all were equal. recent: what penalties look at, oldest first (the window is applied here; what is
+  // no token is skipped). draw: how many tokens this request has sampled before. `lift`: a token whose logit is
   // lifted by the share `lift_share` of its distance to the best other logit plus one (the soft
   // budget), so that at share 1 it is the best; kNoToken: none. Ties go to the lower id.
   Sampled Sample(std::span<const float> logits, const Sampling& sampling,
-                 std::span<const Token> recent, std::uint64_t draw, Token lift = kNoToken,
+                 std::span<const ContextItem> recent, std::uint64_t draw, Token lift = kNoToken,
                  float lift_share = 0) noexcept;
 
  private:
@@ -52,7 +53,7 @@ class Sampler {
 
   // The logits after penalties, bias and lift: `logits` itself where none of them is on.
   std::span<const float> Adjust(std::span<const float> logits, const Sampling& sampling,
-                                std::span<const Token> recent, Token lift,
+                                std::span<const ContextItem> recent, Token lift,
                                 float lift_share) noexcept;
   Token Draw(std::span<const float> logits, const Sampling& sampling, double uniform) noexcept;
   double Collect(std::span<const float> logits, float best, float scale, float reach) noexcept;

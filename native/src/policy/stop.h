@@ -18,8 +18,8 @@ namespace edgereason {
 class TextMatcher {
  public:
   struct Match {
-    std::int32_t pattern =
-        -1;  // index of the pattern that ended first; of several, the longest; -1: none
+    // Index of the pattern that ended first; of several, the longest; -1: none.
+    std::int32_t pattern = -1;
     std::int32_t num_after = 0;    // bytes of this piece after the match
     std::int32_t num_pattern = 0;  // length of the pattern found, bytes
   };

@@ -1,4 +1,4 @@
-#include "policy/loop.h"
+#include "policy/repetition.h"
 
 #include <cstddef>
 #include <span>
@@ -11,7 +11,7 @@ namespace {
 
 // How many tokens it took to notice, fed one by one; 0: never.
 std::size_t Noticed(const Loop& rule, const std::vector<Token>& tokens) {
-  LoopDetector detector(rule);
+  RepetitionDetector detector(rule);
   for (std::size_t num = 1; num <= tokens.size(); ++num) {
     if (detector.Push(std::span(tokens).first(num))) return num;
   }

@@ -1,14 +1,14 @@
-#include "policy/loop.h"
+#include "policy/repetition.h"
 
 #include <algorithm>
 #include <cstddef>
 
 namespace edgereason {
 
-LoopDetector::LoopDetector(const Loop& rule)
+RepetitionDetector::RepetitionDetector(const Loop& rule)
     : rule_(rule), run_(static_cast<std::size_t>(std::max(rule.max_period, 0)), 0) {}
 
-bool LoopDetector::Push(std::span<const Token> tokens) noexcept {
+bool RepetitionDetector::Push(std::span<const Token> tokens) noexcept {
   if (tokens.empty()) return false;
   const std::size_t newest = tokens.size() - 1;
   const std::size_t num_periods = std::min(run_.size(), newest);

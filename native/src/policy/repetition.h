@@ -10,10 +10,10 @@
 namespace edgereason {
 
 // Cost per token: max_period comparisons.
-class LoopDetector {
+class RepetitionDetector {
  public:
-  LoopDetector() = default;
-  explicit LoopDetector(const Loop& rule);
+  RepetitionDetector() = default;
+  explicit RepetitionDetector(const Loop& rule);
 
   // `tokens` are all tokens sampled so far, the newest last. True when they end in a stretch of
   // period p <= max_period that is at least `repeats` periods and at least `min_tokens` long.
@@ -21,8 +21,7 @@ class LoopDetector {
 
  private:
   Loop rule_;
-  std::vector<std::int32_t>
-      run_;  // run_[p-1]: how many of the last tokens equal the one p before them
+  std::vector<std::int32_t> run_;  // [p-1]: how many of the last tokens equal the one p before
 };
 
 }  // namespace edgereason

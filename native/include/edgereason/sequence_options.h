@@ -1,0 +1,33 @@
+// What a sequence is opened with: one line of thought, with its own context and its own KV. A
+// request of Python's has one sequence, a vote of eight has eight more.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "edgereason/phase.h"
+
+namespace edgereason {
+
+using SequenceId = std::int64_t;  // never used twice
+
+// What decides the KV besides the items of a context: a hash of the LoRA adapters and steering
+// vectors that are in force. KV is shared between equal keys only. 0: the model as it is.
+using ContextKey = std::uint64_t;
+
+using PrefixId = std::int32_t;
+inline constexpr PrefixId kNoPrefix = 0;
+
+inline constexpr double kNever = std::numeric_limits<double>::infinity();
+
+struct SequenceOptions {
+  std::int32_t priority = 0;               // higher is more urgent
+  double arrival_ms = 0;                   // on the scheduler's clock
+  double deadline_ms = kNever;             // on the scheduler's clock
+  std::int32_t think_budget = kUnlimited;  // over all phases
+  bool stream = false;                     // pieces of text are told as they appear
+  ContextKey context_key = 0;
+  PrefixId prefix = kNoPrefix;  // what every prompt stands behind
+};
+
+}  // namespace edgereason

@@ -1,0 +1,20 @@
+// What callers hand in, looked at on their own thread, before the loop sees it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "edgereason/engine.h"
+#include "edgereason/sequence_options.h"
+
+namespace edgereason {
+
+// Each throws an Error that names the value and the way out.
+void CheckOptions(const SequenceOptions& options);
+void CheckPrefix(const PrefixKv& prefix, const EngineInfo& info);
+// A chain of phases may run on this engine, and its prompts and answers fit into `num_cells`. Each
+// prompt stands behind `num_prefix` positions.
+void CheckChain(const std::vector<Phase>& chain, const EngineInfo& info, std::int64_t num_cells,
+                std::int32_t num_prefix);
+
+}  // namespace edgereason

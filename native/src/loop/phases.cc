@@ -1,0 +1,48 @@
+#include "loop/phases.h"
+
+#include <utility>
+
+namespace edgereason {
+
+void Phases::Run(Sequence* sequence, std::vector<Phase> chain, double now_ms) {
+  sequence->Enqueue(std::move(chain), now_ms);
+  if (sequence->running()) return;
+  sequences_->Activate(sequence);
+  Advance(sequence, now_ms);
+}
+
+// Starts phases until one needs the engine, or none is left.
+void Phases::Advance(Sequence* sequence, double now_ms) {
+  while (!sequence->running() && sequence->has_next()) {
+    memory_->Trim(sequence, sequence->Begin());
+    if (sequence->ends_at_once()) {
+      End(sequence, {.ended = true, .reason = StopReason::kBudget}, now_ms);
+    } else if (sequence->interrupted && sequence->thinking()) {
+      End(sequence, {.ended = true, .reason = StopReason::kInterrupted}, now_ms);
+    }
+  }
+}
+
+void Phases::End(Sequence* sequence, const Sequence::Verdict& verdict, double now_ms) {
+  probes_->Drop(sequence);
+  const bool last = !sequence->has_next();
+  outbox_->PhaseEnded(sequence->id(), sequence->End(verdict, now_ms), last);
+  if (last) {
+    sequences_->Deactivate(sequence);
+  } else {
+    Advance(sequence, now_ms);
+  }
+}
+
+void Phases::EndChain(Sequence* sequence, StopReason reason, double now_ms) {
+  sequence->ClearChain();
+  if (sequence->running()) End(sequence, {.ended = true, .reason = reason}, now_ms);
+}
+
+void Phases::CloseThinking(Sequence* sequence, StopReason reason, double now_ms) {
+  if (!sequence->thinking()) return;
+  const auto verdict = sequence->CloseThinking(reason);
+  if (verdict.ended) End(sequence, verdict, now_ms);
+}
+
+}  // namespace edgereason

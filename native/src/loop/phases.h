@@ -1,0 +1,38 @@
+// How phases begin and end: the KV is cut back, probes end, the outside is told, and what follows
+// by itself begins.
+#pragma once
+
+#include <vector>
+
+#include "context/sequence.h"
+#include "loop/memory.h"
+#include "loop/outbox.h"
+#include "loop/probes.h"
+#include "loop/sequences.h"
+
+namespace edgereason {
+
+class Phases {
+ public:
+  Phases(Sequences* sequences, Memory* memory, Probes* probes, Outbox* outbox)
+      : sequences_(sequences), memory_(memory), probes_(probes), outbox_(outbox) {}
+
+  // Appends to the chain of `sequence`, and begins it where nothing runs.
+  void Run(Sequence* sequence, std::vector<Phase> chain, double now_ms);
+  // Ends the phase that runs; the next one of the chain begins.
+  void End(Sequence* sequence, const Sequence::Verdict& verdict, double now_ms);
+  // Ends the phase that runs, and with it the chain.
+  void EndChain(Sequence* sequence, StopReason reason, double now_ms);
+  // Ends thinking, where it thinks; the answer follows.
+  void CloseThinking(Sequence* sequence, StopReason reason, double now_ms);
+
+ private:
+  void Advance(Sequence* sequence, double now_ms);
+
+  Sequences* sequences_;
+  Memory* memory_;
+  Probes* probes_;
+  Outbox* outbox_;
+};
+
+}  // namespace edgereason

@@ -1,0 +1,309 @@
+#include "loop/step_loop.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace edgereason {
+namespace {
+
+std::int32_t ParkCells(const SchedulerOptions& options, const EngineInfo& info) {
+  return options.park_cells < 0 ? info.num_cells / 8 : options.park_cells;
+}
+
+}  // namespace
+
+StepLoop::StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& options,
+                   EventRing* ring)
+    : engine_(engine),
+      clock_(clock),
+      options_(options),
+      info_(engine->info()),
+      memory_(engine, &sequences_, ParkCells(options, info_)),
+      probes_(&memory_.kv()),
+      outbox_(ring),
+      phases_(&sequences_, &memory_, &probes_, &outbox_),
+      decoder_(engine, clock, &memory_.kv(), options.num_threads),
+      sampler_(info_.num_vocab) {
+  rows_.reserve(static_cast<std::size_t>(info_.max_rows));
+  owners_.reserve(static_cast<std::size_t>(info_.max_rows));
+}
+
+// ---- the step
+
+bool StepLoop::Step(double begin_ms) noexcept {
+  outbox_.Flush();
+  if (sequences_.active().empty() || failed_) return false;
+  decoder_.WakeUp(begin_ms);
+
+  Admit(begin_ms);
+  Plan(begin_ms);
+  Apply(begin_ms);
+  if (plan_.num_rows == 0) {
+    if (plan_.lacks_cells) MakeRoom();
+    outbox_.Flush();
+    return plan_.lacks_cells;
+  }
+  BuildRows();
+  outbox_.Flush();  // who was answered without this step need not wait for it
+
+  const Status status = decoder_.Decode(rows_);
+  if (status == Status::kFailed) {
+    Fail();
+    return false;
+  }
+  if (status == Status::kNoCells) {
+    MakeRoom();
+    outbox_.Flush();
+    return true;
+  }
+  const double sampled_before_ms = counters_.sample_ms;
+  Commit();
+  outbox_.FlushText(sequences_.active());
+  outbox_.Flush();
+
+  ++counters_.num_steps;
+  counters_.num_rows += std::ssize(rows_);
+  counters_.decode_ms += decoder_.decode_ms();
+  counters_.overhead_ms +=
+      clock_->NowMs() - begin_ms - decoder_.decode_ms() - (counters_.sample_ms - sampled_before_ms);
+  return true;
+}
+
+// Those that wait get KV, the most urgent first; none overtakes a more urgent one.
+void StepLoop::Admit(double now_ms) {
+  const PlanLimits limits = Limits(now_ms);
+  for (Sequence* sequence : sequences_.active()) {
+    if (sequence->seq >= 0 || memory_.IsComing(*sequence)) continue;
+    if (IsTooLate(View(*sequence), 1, decoder_.cost(), limits)) continue;  // ends in this step
+    if (memory_.Admit(sequence)) continue;
+    // What was room enough when it came may be held by a new prefix: alone, it will never fit.
+    if (!memory_.anyone_has_kv()) phases_.EndChain(sequence, StopReason::kContext, now_ms);
+    break;
+  }
+}
+
+void StepLoop::Plan(double now_ms) {
+  order_.assign(sequences_.active().begin(), sequences_.active().end());
+  view_.Clear();
+  for (Sequence* sequence : order_) {
+    sequence->plan_index = static_cast<std::int32_t>(view_.seqs.size());
+    view_.seqs.push_back(View(*sequence));
+  }
+  for (const Sequence* sequence : sequences_.by_deadline()) {
+    if (std::isinf(sequence->options().deadline_ms)) break;
+    view_.by_deadline.push_back(sequence->plan_index);
+  }
+  memory_.FillView(&view_);
+  PlanStep(&view_, decoder_.cost(), Limits(now_ms), &plan_);
+}
+
+PlanLimits StepLoop::Limits(double now_ms) const noexcept {
+  return {.max_rows = info_.max_rows,
+          .now_ms = now_ms,
+          .chunk_ms = options_.chunk_ms,
+          .margin = options_.margin,
+          .slack = arrivals_.Slack(now_ms, options_.most_slack)};
+}
+
+PlanSeq StepLoop::View(const Sequence& sequence) const noexcept {
+  const SequenceOptions& options = sequence.options();
+  PlanSeq seq{.priority = options.priority,
+              .deadline_ms = options.deadline_ms - options_.delivery_ms,
+              .given_ms = options.deadline_ms - options.arrival_ms,
+              .blocked = sequence.seq < 0};
+  sequence.FillOwed(&seq);
+  const bool thinks_on = seq.thinking && seq.pending == 1;
+  seq.claimed = seq.blocked ? 0 : seq.claimed + (thinks_on ? 0 : seq.pending);
+  if (std::isfinite(seq.deadline_ms)) {
+    // An answer budget that would eat the whole time leaves half of it to the prompt and to
+    // thinking.
+    const double fits = seq.given_ms / 2 / (options_.margin * decoder_.cost().StepMs(1));
+    seq.owed_steps =
+        static_cast<std::int32_t>(std::min<double>(seq.owed_steps, std::max(fits, 1.0)));
+  }
+  return seq;
+}
+
+void StepLoop::Apply(double now_ms) {
+  const auto at = [this](std::int32_t index) { return order_[static_cast<std::size_t>(index)]; };
+  for (const std::int32_t index : plan_.expire) {
+    phases_.EndChain(at(index), StopReason::kDeadline, now_ms);
+  }
+  for (const std::int32_t index : plan_.close) {
+    phases_.CloseThinking(at(index), StopReason::kDeadline, now_ms);
+  }
+  memory_.Evict(plan_.num_evict);
+}
+
+void StepLoop::BuildRows() {
+  probes_.Sweep();
+  rows_.clear();
+  owners_.clear();
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    Sequence* sequence = order_[i];
+    if (!sequence->running() || sequence->seq < 0) continue;  // ended, or restarted, by the plan
+    const std::int32_t num = std::min(plan_.grants[i], sequence->pending());
+    const Context& context = sequence->context();
+    for (std::int32_t at = sequence->num_decoded; at < sequence->num_decoded + num; ++at) {
+      rows_.push_back({.seq = sequence->seq,
+                       .pos = at,
+                       .token = context.items()[static_cast<std::size_t>(at)].token(),
+                       .embedding = context.Embedding(at),
+                       .output = at + 1 == context.size(),
+                       .logits = !sequence->latent()});
+      owners_.push_back({});
+    }
+    if (num > 0) owners_.back().sequence = sequence;
+  }
+  AddProbeRows();
+}
+
+// Probes ride along with their owners where there is room.
+void StepLoop::AddProbeRows() {
+  for (const auto& probe : probes_.all()) {
+    const auto owner_runs = [&](const RowOwner& row) { return row.sequence == probe->owner; };
+    if (std::ranges::none_of(owners_, owner_runs)) continue;
+    const std::int32_t num = probe->pending();
+    const std::int32_t num_free = memory_.kv().num_free() - static_cast<std::int32_t>(rows_.size());
+    if (std::ssize(rows_) + num > info_.max_rows || num > num_free) continue;
+    for (std::int32_t at = probe->num_decoded; at < probe->num_decoded + num; ++at) {
+      rows_.push_back({.seq = probe->seq,
+                       .pos = probe->base + at,
+                       .token = probe->items[static_cast<std::size_t>(at)].token(),
+                       .embedding = probe->Embedding(at),
+                       .output = at + 1 == std::ssize(probe->items)});
+      owners_.push_back({});
+    }
+    owners_.back().probe = probe.get();
+  }
+}
+
+void StepLoop::Commit() {
+  for (std::size_t i = 0; i < owners_.size(); ++i) {
+    const auto row = static_cast<std::int32_t>(i);
+    if (owners_[i].sequence != nullptr) {
+      CommitSequence(owners_[i].sequence, row);
+    } else if (owners_[i].probe != nullptr) {
+      CommitProbe(owners_[i].probe, row);
+    }
+  }
+}
+
+void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
+  sequence->num_decoded = rows_[static_cast<std::size_t>(row)].pos + 1;
+  sequence->CountStep(decoder_.begin_ms(), decoder_.end_ms());
+  if (sequence->pending() > 0) return;
+  Sequence::Verdict verdict;
+  if (sequence->phase().role == Role::kPrefill) {
+    verdict = {.ended = true, .reason = StopReason::kBudget};
+  } else if (sequence->latent()) {
+    verdict = sequence->AcceptLatent(engine_->Hidden(row));
+  } else {
+    verdict = SampleNext(sequence, row);
+  }
+  if (verdict.ended) {
+    phases_.End(sequence, verdict, decoder_.end_ms());
+  } else {
+    probes_.MayStart(sequence, info_.num_embd);
+  }
+}
+
+Sequence::Verdict StepLoop::SampleNext(Sequence* sequence, std::int32_t row) {
+  const double begin_ms = clock_->NowMs();
+  const Sampled sampled = sequence->Sample(&sampler_, engine_->Logits(row));
+  counters_.sample_ms += clock_->NowMs() - begin_ms;
+  ++counters_.num_sampled;
+  return sequence->Accept(sampled);
+}
+
+void StepLoop::CommitProbe(ProbeRun* probe, std::int32_t row) {
+  Sequence* owner = probe->owner;
+  if (owner == nullptr) return;  // its owner ended in this very step
+  probe->num_decoded = static_cast<std::int32_t>(probe->items.size());
+  static const Sampling kGreedy;
+  const Sampled sampled = sampler_.Sample(engine_->Logits(row), kGreedy, {}, 0);
+  ++counters_.num_sampled;
+  if (!probes_.Accept(probe, sampled.token, engine_->vocab())) return;
+  phases_.CloseThinking(owner, StopReason::kStable, clock_->NowMs());
+}
+
+// Nothing could run for want of cells: the least urgent sequence stops thinking, or ends.
+void StepLoop::MakeRoom() {
+  if (memory_.EvictOne() || probes_.DropNewest()) return;
+  const double now_ms = clock_->NowMs();
+  const auto active = sequences_.active();
+  for (auto it = active.rbegin(); it != active.rend(); ++it) {
+    Sequence* sequence = *it;
+    if (sequence->seq < 0) continue;
+    if (sequence->thinking()) {
+      phases_.CloseThinking(sequence, StopReason::kContext, now_ms);
+    } else {
+      phases_.EndChain(sequence, StopReason::kContext, now_ms);
+    }
+    return;
+  }
+}
+
+void StepLoop::Fail() {
+  failed_ = true;
+  while (!sequences_.active().empty()) {
+    outbox_.Failed(sequences_.active().front()->id());
+    sequences_.Deactivate(sequences_.active().front());
+  }
+  outbox_.Flush();
+}
+
+// ---- what callers ask for
+
+void StepLoop::Open(SequenceId id, const SequenceOptions& options, PrefixRef prefix) {
+  sequences_.Add(
+      std::make_unique<Sequence>(id, options, prefix, &engine_->vocab(), info_.num_cells));
+}
+
+void StepLoop::Run(SequenceId id, std::vector<Phase> chain) {
+  Sequence* sequence = sequences_.Find(id);
+  if (sequence == nullptr) return;
+  const bool was_running = sequence->running();
+  const double now_ms = clock_->NowMs();
+  phases_.Run(sequence, std::move(chain), now_ms);
+  if (was_running || !sequence->running() || std::isinf(sequence->options().deadline_ms)) return;
+  arrivals_.Count(now_ms, OwedMs(View(*sequence), decoder_.cost()));
+}
+
+void StepLoop::StopThinking(SequenceId id) {
+  Sequence* sequence = sequences_.Find(id);
+  if (sequence == nullptr) return;
+  sequence->interrupted = true;
+  phases_.CloseThinking(sequence, StopReason::kInterrupted, clock_->NowMs());
+}
+
+void StepLoop::Cancel(SequenceId id) {
+  Sequence* sequence = sequences_.Find(id);
+  if (sequence == nullptr) return;
+  phases_.EndChain(sequence, StopReason::kCancelled, clock_->NowMs());
+  memory_.Release(sequence);
+}
+
+void StepLoop::Close(SequenceId id, bool park) {
+  Sequence* sequence = sequences_.Find(id);
+  if (sequence == nullptr) return;
+  phases_.EndChain(sequence, StopReason::kCancelled, clock_->NowMs());
+  memory_.Forget(sequence, park);
+  sequences_.Remove(sequence);
+}
+
+SchedulerStats StepLoop::stats() noexcept {
+  SchedulerStats stats = counters_;
+  stats.load = decoder_.cost().load();
+  stats.step_ms = decoder_.cost().StepMs(1);
+  stats.num_threads = decoder_.num_threads();
+  stats.num_free_cells = memory_.kv().num_free();
+  stats.num_active = static_cast<std::int32_t>(sequences_.active().size());
+  stats.num_waiting = static_cast<std::int32_t>(
+      std::ranges::count_if(sequences_.active(), [](const Sequence* s) { return s->seq < 0; }));
+  stats.num_parked = memory_.kv().num_parked();
+  return stats;
+}
+
+}  // namespace edgereason

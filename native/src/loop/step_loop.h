@@ -1,0 +1,91 @@
+// The loop that answers all requests of an open model, one step at a time: admit, plan, apply,
+// decode, commit. Lives in one thread, knows none.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "edgereason/clock.h"
+#include "edgereason/engine.h"
+#include "edgereason/event.h"
+#include "edgereason/scheduler.h"
+#include "loop/decoder.h"
+#include "loop/memory.h"
+#include "loop/outbox.h"
+#include "loop/phases.h"
+#include "loop/probes.h"
+#include "loop/sequences.h"
+#include "policy/arrivals.h"
+#include "policy/sampler.h"
+#include "policy/step_plan.h"
+
+namespace edgereason {
+
+class StepLoop {
+ public:
+  // `ring` is told what happens. Throws kUsage.
+  StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& options, EventRing* ring);
+
+  void WarmUp() { decoder_.WarmUp(); }
+
+  // What callers ask for, between two steps. An id that is closed is no error.
+  void Open(SequenceId id, const SequenceOptions& options, PrefixRef prefix);
+  void Run(SequenceId id, std::vector<Phase> chain);
+  void StopThinking(SequenceId id);
+  void Cancel(SequenceId id);
+  void Close(SequenceId id, bool park);
+  void LoadPrefix(PrefixRef prefix, const PrefixKv& kv) { memory_.LoadPrefix(prefix, kv); }
+
+  // One step. `begin_ms`: when this turn of the loop began. False: there was nothing to do.
+  bool Step(double begin_ms) noexcept;
+
+  bool idle() const noexcept { return sequences_.active().empty() && outbox_.empty(); }
+  bool failed() const noexcept { return failed_; }
+  SchedulerStats stats() noexcept;
+
+ private:
+  struct RowOwner {  // null: the row is not the last of anybody's
+    Sequence* sequence = nullptr;
+    ProbeRun* probe = nullptr;
+  };
+
+  void Admit(double now_ms);
+  void Plan(double now_ms);
+  PlanSeq View(const Sequence& sequence) const noexcept;
+  PlanLimits Limits(double now_ms) const noexcept;
+  void Apply(double now_ms);
+  void BuildRows();
+  void AddProbeRows();
+  void Commit();
+  void CommitSequence(Sequence* sequence, std::int32_t row);
+  void CommitProbe(ProbeRun* probe, std::int32_t row);
+  Sequence::Verdict SampleNext(Sequence* sequence, std::int32_t row);
+  void MakeRoom();
+  void Fail();
+
+  Engine* engine_;
+  const Clock* clock_;
+  const SchedulerOptions options_;
+  const EngineInfo info_;
+
+  Sequences sequences_;
+  Memory memory_;
+  Probes probes_;
+  Outbox outbox_;
+  Phases phases_;
+  Decoder decoder_;
+  Sampler sampler_;
+  Arrivals arrivals_;
+
+  // Of this step; kept so that their space is.
+  std::vector<Sequence*> order_;  // sequences as view_ has them
+  StepView view_;
+  StepPlan plan_;
+  std::vector<Row> rows_;
+  std::vector<RowOwner> owners_;  // of each row
+
+  SchedulerStats counters_;  // the sums
+  bool failed_ = false;
+};
+
+}  // namespace edgereason

@@ -170,6 +170,12 @@ def cache_dir() -> Path:
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "edgereason"
 
 
+def measured_dir() -> Path:
+    """Where measurements of models are kept: `EDGEREASON_MEASURED`, or a folder of the cache."""
+    chosen = env("measured")
+    return Path(chosen).expanduser() if chosen else cache_dir() / "measured"
+
+
 # --- values to types ------------------------------------------------------------------------------
 
 

@@ -227,6 +227,7 @@ class Phase:
     close: str = ""  # forced when a reasoning block ends in any way but its own `shut`
     stop: tuple[str, ...] = ()  # further texts that end an answer phase
     owed: int = 0  # answer tokens owed by phases that do not follow by themselves
+    kind: int = 0  # answers of one kind are of like length; the runtime numbers them
     sampling: Sampling = Sampling()
     probe: Probe | None = None
     loop: Loop | None = None
@@ -358,9 +359,12 @@ class AnswerReport:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineReport:
+    """`share` is `used` of `asked`: little of it means that more could have been thought."""
+
     asked: float | None = None
     used: float = 0.0
     late_ms: float = 0.0
+    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from support.cli_runner import cli  # noqa: F401 (a fixture)
 
 # Started as a background job the suite would ignore Ctrl-C, and so would every child it interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_measured(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
+    """What one test measures of a model is unknown to the next."""
+    monkeypatch.setenv("EDGEREASON_MEASURED", str(tmp_path_factory.getbasetemp() / "measured"))
+    shutil.rmtree(tmp_path_factory.getbasetemp() / "measured", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

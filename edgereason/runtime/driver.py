@@ -44,12 +44,18 @@ _TAKE_MS = 200.0
 class Driver:
     """Owns the thread that waits for the core. `_lock` guards `_tickets` and `_closed`."""
 
-    def __init__(self, core: Scheduler, tokenizer: Tokenizer, sink: Sink | None = None) -> None:
+    def __init__(
+        self,
+        core: Scheduler,
+        tokenizer: Tokenizer,
+        kind_of: Callable[[str, str], int],
+        sink: Sink | None = None,
+    ) -> None:
         self._core = core
         self._sink = sink
         self._workers = Workers("edgereason-worker")
         self._lines: dict[int, Line] = {}  # those that the core knows; one key at a time is touched
-        self._tree = Tree(core, tokenizer, self._lines, self._settle)
+        self._tree = Tree(core, tokenizer, kind_of, self._lines, self._settle)
         self._lock = threading.Lock()
         self._tickets: set[Ticket] = set()
         self._closed = False

@@ -94,11 +94,13 @@ class Tree:
         self,
         core: Scheduler,
         tokenizer: Tokenizer,
+        kind_of: Callable[[str, str], int],
         lines: dict[int, Line],
         settle: Callable[[Ticket], bool],
     ) -> None:
         self._core = core
         self._tokenizer = tokenizer
+        self._kind_of = kind_of  # strategy, phase -> a number for answers of like length
         self._lines = lines  # those that the core knows
         self._settle = settle
 
@@ -166,6 +168,8 @@ class Tree:
         if isinstance(step, Phase):
             line.chain = chain_of(step)
             phases = lower(step, self._tokenizer)
+            for phase, lowered in zip(line.chain, phases, strict=True):
+                lowered.kind = self._kind_of(line.ticket.strategy, phase.name)
             line.ticket.starting.append((line, phases))
         else:
             self._fork(line, step)

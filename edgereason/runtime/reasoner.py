@@ -24,6 +24,7 @@ from edgereason.prompt.lowering import prompt_tokens
 from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
 from edgereason.registry import load
 from edgereason.runtime.driver import Driver
+from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Ticket
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
 from edgereason.runtime.trace import Sink
@@ -99,8 +100,9 @@ class Reasoner:
         self.engine = engine
         self._switches: Mapping[Capability, str] = {}  # of the engine's module
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
+        self._lengths = AnswerLengths(bundle, self._core)
         self._core.start()
-        self._driver = Driver(self._core, engine, trace)
+        self._driver = Driver(self._core, engine, self._lengths.kind, trace)
         self._prefixes = Prefixes(bundle, self._core)
         self._closed = False
 
@@ -286,6 +288,7 @@ class Reasoner:
             self._closed = True
             self._driver.close()
             self._core.stop()
+            self._lengths.save()
 
     def __enter__(self) -> Reasoner:
         return self

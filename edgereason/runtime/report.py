@@ -85,13 +85,14 @@ def final_answer(
     budget = request.budget
     results = [result for line in lines for result in line]
     late_ms = 0.0 if budget.deadline_ms is None else max(0.0, used_ms - budget.deadline_ms)
+    share = None if budget.deadline_ms is None else used_ms / budget.deadline_ms
     queue_ms = results[0].queue_ms if results else 0.0
     return replace(
         answer,
         usage=_usage(results, lines[0]),
         budget=BudgetReport(
             _think_report(lines, budget),
-            DeadlineReport(budget.deadline_ms, used_ms, late_ms),
+            DeadlineReport(budget.deadline_ms, used_ms, late_ms, share),
             _answer_report(lines, budget, answer.finish),
         ),
         timings=_timings(results, queue_ms, used_ms),

@@ -15,6 +15,7 @@ cdef extern from "policy/plan.h" namespace "edgereason":
         double now_ms
         double chunk_ms
         double margin
+        double slack
 
     int32_t NumToClose(PlanSpan, IndexSpan, const CCostModel&, const PlanLimits&) noexcept
     int32_t GrantRows(PlanSpan, IndexSpan, const CCostModel&, const PlanLimits&, RowsSpan) noexcept

@@ -21,6 +21,7 @@ cdef PlanLimits _plan_limits(limits) except *:
     out.now_ms = limits.now_ms
     out.chunk_ms = limits.chunk_ms
     out.margin = limits.margin
+    out.slack = limits.slack
     return out
 
 

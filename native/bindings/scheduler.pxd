@@ -103,6 +103,12 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         int32_t num_waiting
         int32_t num_parked
 
+    cdef cppclass LearnedLength:
+        int32_t kind
+        double weight
+        double mean
+        double spread
+
     cdef cppclass IdAndChain "edgereason::Scheduler::IdAndChain":
         int64_t id
         vector[Phase] chain
@@ -118,6 +124,8 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         void Cancel(int64_t) except +translate_error
         void Close(int64_t, cbool) except +translate_error
         int32_t AddPrefix(const PrefixKv&) except +translate_error nogil
+        void RestoreLengths(const vector[LearnedLength]&) except +translate_error
+        vector[LearnedLength] lengths() except +translate_error
         vector[Event] Take(double, size_t) except +translate_error nogil
         SchedulerStats stats() except +translate_error
         double NowMs() noexcept nogil

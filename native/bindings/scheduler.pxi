@@ -90,6 +90,18 @@ cdef class Scheduler:
             id = self.core.get().AddPrefix(prefix)
         return id
 
+    def restore_lengths(self, lengths):
+        cdef vector[LearnedLength] native
+        cdef LearnedLength one
+        for kind, (weight, mean, spread) in lengths.items():
+            one.kind, one.weight, one.mean, one.spread = kind, weight, mean, spread
+            native.push_back(one)
+        self.core.get().RestoreLengths(native)
+
+    def lengths(self):
+        cdef vector[LearnedLength] native = self.core.get().lengths()
+        return {one.kind: (one.weight, one.mean, one.spread) for one in native}
+
     def take(self, double timeout_ms, size_t max_events=256):
         cdef vector[Event] events
         with nogil:

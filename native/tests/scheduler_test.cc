@@ -88,6 +88,40 @@ TEST(DeadlineClosesThinkingInTimeForTheAnswer) {
   CHECK(outcome.phases[0].num_reasoning > 25);
 }
 
+// The same question over and over, each with a second: none keeps time free for those before it,
+// and what is kept for the answer is what answers take.
+TEST(OneAfterTheOtherUsesTheTimeItIsGiven) {
+  Harness harness(Endless());
+  for (int i = 0; i < 20; ++i) {
+    const double begin_ms = harness.clock->NowMs();
+    const SequenceId id =
+        harness.Ask({Think(harness), Answer(harness, 256)}, {.deadline_ms = 1000});
+    const Outcome& outcome = harness.Finish(id);
+    CHECK_EQ(outcome.last().text, "\n\n42");
+    CHECK(outcome.end_ms - begin_ms <= 1000);
+    if (i >= 5) CHECK(outcome.end_ms - begin_ms >= 700);
+    harness.scheduler->Close(id, false);
+    harness.clock->Advance(500);
+  }
+}
+
+// Its end mark is the second best all along; near the end of the time it becomes the best.
+TEST(TheEndMarkBecomesLikelierAsTheTimeRunsOut) {
+  const auto ended_by = [](float soft) {
+    Harness harness(Endless());
+    Phase think = Think(harness);
+    think.soft = soft;
+    const SequenceId id = harness.Ask({think, Answer(harness, 8)}, {.deadline_ms = 2000});
+    return harness.Finish(id).phases[0];
+  };
+  const PhaseResult hard = ended_by(1);
+  const PhaseResult soft = ended_by(0.5);
+  CHECK_EQ(hard.reason, StopReason::kDeadline);
+  CHECK_EQ(soft.reason, StopReason::kDeadline);
+  CHECK(soft.num_reasoning < hard.num_reasoning);
+  CHECK(soft.num_reasoning > hard.num_reasoning / 2);
+}
+
 TEST(ImpossibleDeadlineGivesTheTextSoFarInTime) {
   Harness harness({.rules = {{.after = "Q?", .reply = kThoughts}}});
   const double begin_ms = harness.clock->NowMs();

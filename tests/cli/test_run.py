@@ -56,7 +56,7 @@ def test_json_has_the_documented_fields(cli: Cli) -> None:
         "used": 9,
         "ended_by": "budget",
     }
-    assert set(answer["budget"]["deadline_ms"]) == {"asked", "used", "late_ms"}
+    assert set(answer["budget"]["deadline_ms"]) == {"asked", "used", "late_ms", "share"}
     assert answer["budget"]["answer_tokens"] == {
         "asked": 256,
         "effective": 256,

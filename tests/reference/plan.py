@@ -33,6 +33,7 @@ class Limits:
     now_ms: float = 0.0
     chunk_ms: float = 50.0
     margin: float = 1.15
+    slack: float = 1.0
 
 
 class Cost(Protocol):
@@ -70,8 +71,9 @@ def num_to_close(seqs: Sequence[Seq], cost: Cost, limits: Limits) -> int:
     for i, seq in enumerate(dated):
         horizon = max(horizon, seq.deadline_ms + owed_ms(seq, cost))
         beside = [other for other in dated if other.deadline_ms <= horizon]
-        step = cost.step_ms(min(len(beside), BATCH_WIDTH))
-        if limits.now_ms + limits.margin * together_ms(beside, cost) + step > seq.deadline_ms:
+        step = max(cost.step_ms(min(len(beside), BATCH_WIDTH)), prefill_ms(1 + seq.owed_rows, cost))
+        need = limits.margin * limits.slack * together_ms(beside, cost) + step
+        if limits.now_ms + need > seq.deadline_ms:
             close = i + 1
     return close
 
@@ -90,13 +92,20 @@ def yields(
     return False
 
 
+def due_ms(seq: Seq, cost: Cost, limits: Limits) -> float:
+    """Until its deadline, or until its thinking must end."""
+    left = seq.deadline_ms - limits.now_ms
+    spare = left - limits.margin * owed_ms(seq, cost)
+    return spare if seq.thinking and not seq.blocked and spare > 0 else left
+
+
 def grant_rows(
     seqs: Sequence[Seq], by_deadline: Sequence[int], cost: Cost, limits: Limits
 ) -> list[int]:
     rows = [0] * len(seqs)
     ready = [seq for seq in seqs if not seq.blocked]
     top = max((seq.priority for seq in ready), default=0)
-    left = min((seq.deadline_ms for seq in seqs), default=math.inf) - limits.now_ms
+    left = min((due_ms(seqs[i], cost, limits) for i in by_deadline), default=math.inf)
 
     def allowed(seq: Seq, later: float) -> float:
         if not math.isfinite(seq.deadline_ms):

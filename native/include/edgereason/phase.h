@@ -98,6 +98,7 @@ struct Phase {
   std::vector<Token> close{};       // forced when a block ends in any way but its own `shut`
   std::vector<std::string> stop{};  // further bytes that end a phase which does not think
   std::int32_t owed = 0;            // answer tokens owed by phases that are not in the chain yet
+  std::int32_t kind = 0;            // answers of one kind are of like length (policy/lengths.h)
   Sampling sampling{};
   Probe probe{};
   Loop loop{};

@@ -28,6 +28,7 @@ struct SchedulerOptions {
   std::int32_t park_cells = -1;  // KV cells kept for what was closed; -1: an eighth of all
   double chunk_ms = 50;          // longest step a prompt may cause while others wait
   double margin = 1.15;          // safety factor on the time of owed work
+  double answer_share = 0.9;     // share of answers, by length, that a deadline has time for
   double most_slack = 3;  // most that the margin grows by while requests with deadlines keep coming
   double delivery_ms = 2;  // a deadline is met this much early, for the way back to the caller
 };
@@ -46,6 +47,14 @@ struct SchedulerStats {
   std::int32_t num_active = 0;
   std::int32_t num_waiting = 0;  // of them, without KV
   std::int32_t num_parked = 0;
+};
+
+// What was learned of the lengths of one kind of answer; see policy/lengths.h.
+struct LearnedLength {
+  std::int32_t kind = 0;
+  double weight = 0;
+  double mean = 0;
+  double spread = 0;
 };
 
 class Scheduler {
@@ -83,6 +92,10 @@ class Scheduler {
   // Waits until it is there. Throws what Engine::LoadPrefix throws, kUsage where its arrays have
   // another size.
   PrefixId AddPrefix(const PrefixKv& prefix);
+
+  // To be kept from run to run: before Start, and after Stop.
+  void RestoreLengths(const std::vector<LearnedLength>& lengths);
+  std::vector<LearnedLength> lengths() const;
 
   std::vector<Event> Take(double timeout_ms, std::size_t max_events);
   SchedulerStats stats() const;  // as of the last step that nobody read them in

@@ -1,6 +1,7 @@
 #include "context/sequence.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "policy/stop.h"
 
@@ -94,6 +95,7 @@ void Sequence::StartRun(std::int32_t num_cached) {
     }
   }
   probe = {.next_at = phase_->probe.every, .agree = 0, .text = {}};
+  SetThinkingTime(0, 0);
 }
 
 bool Sequence::ends_at_once() const noexcept {
@@ -102,16 +104,21 @@ bool Sequence::ends_at_once() const noexcept {
   return spent || !run_.budget.can_spend();
 }
 
-float Sequence::LiftShare() const noexcept {
-  if (!phase_->thinks() || phase_->soft >= 1 || phase_->close.empty()) return 0;
-  // The tighter of the two limits counts.
+Sequence::Lift Sequence::EndLift() const noexcept {
+  if (!phase_->thinks() || phase_->soft >= 1 || phase_->close.empty()) return {};
+  // The tighter of the limits counts.
   const TokenBudget& budget = run_.budget.remaining() < think_.remaining() ? run_.budget : think_;
-  const std::string& text = run_.text[Index(Channel::kReasoning)];
-  return SoftShare(phase_->soft, budget.used(), budget.limit(), EndsSentence(text));
+  const bool ends_sentence = EndsSentence(run_.text[Index(Channel::kReasoning)]);
+  const float by_tokens = SoftShare(phase_->soft, budget.used(), budget.limit(), ends_sentence);
+  if (limit_ms_ <= 0) return {by_tokens, StopReason::kBudget};
+  const float by_time = SoftShare(phase_->soft, static_cast<std::int32_t>(used_ms_),
+                                  static_cast<std::int32_t>(limit_ms_), ends_sentence);
+  return by_time > by_tokens ? Lift{by_time, StopReason::kDeadline}
+                             : Lift{by_tokens, StopReason::kBudget};
 }
 
 Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexcept {
-  const float share = LiftShare();
+  const float share = EndLift().share;
   const Token lift = share > 0 ? phase_->close.front() : kNoToken;
   return sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++, lift, share);
 }
@@ -128,7 +135,8 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {
   const bool thinks = phase_->thinks();
   const bool was_inside = run_.tracker.inside();
   // Asked before this token is fed: the lift acted on it.
-  const bool lifted = LiftShare() > 0 && token == phase_->close.front();
+  const Lift lift = EndLift();
+  const bool lifted = lift.share > 0 && token == phase_->close.front();
   context_.Append(token);
   run_.result->tokens.push_back(token);
   if (was_inside) {
@@ -153,7 +161,7 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {
       return {.ended = true, .reason = StopReason::kStop, .shut = true};
     }
   }
-  if (lifted) return {.ended = true, .reason = StopReason::kBudget};
+  if (lifted) return {.ended = true, .reason = lift.reason};
   if (run_.tracker.inside() && !think_.can_spend()) return CloseThinking(StopReason::kBudget);
   if (!run_.budget.can_spend()) return {.ended = true, .reason = StopReason::kBudget};
   if (run_.repetition.Push(run_.result->tokens))
@@ -258,6 +266,23 @@ void Sequence::FillOwed(PlanSeq* plan) const noexcept {
     plan->owed_steps += AnswerSteps(next, next.budget);
   }
   plan->claimed = plan->owed_rows + plan->owed_steps;
+}
+
+std::int32_t Sequence::ExpectedSteps(const Lengths& lengths, double q) const noexcept {
+  const auto expected = [&](const Phase& phase, std::int32_t given, std::int32_t most) {
+    if (most <= 0) return 0;
+    const double length = std::ceil(lengths.Quantile(phase.kind, q, given)) - given;
+    return static_cast<std::int32_t>(std::min<double>(length, most));
+  };
+  std::int32_t steps = phase_ ? 0 : owed_after_;
+  if (phase_) {
+    const std::int32_t most = AnswerSteps(*phase_, run_.budget.remaining());
+    steps = expected(*phase_, num_answered(), most) + expected(*phase_, 0, phase_->owed);
+  }
+  for (const Phase& next : chain_) {
+    steps += expected(next, 0, AnswerSteps(next, next.budget));
+  }
+  return steps;
 }
 
 void Sequence::CountStep(double begin_ms, double end_ms) noexcept {

@@ -25,6 +25,7 @@
 #include "edgereason/phase.h"
 #include "edgereason/sequence_options.h"
 #include "policy/budget.h"
+#include "policy/lengths.h"
 #include "policy/marker.h"
 #include "policy/plan.h"
 #include "policy/repetition.h"
@@ -87,9 +88,20 @@ class Sequence {
 
   // ---- what the planner needs
 
-  // Rows that are pending, rows that will be forced and answer tokens that will be sampled after
+  // Rows that are pending, rows that will be forced and answer tokens that may be sampled after
   // them, and the cells to be kept for those.
   void FillOwed(PlanSeq* plan) const noexcept;
+  // Of these answer tokens, how many a share `q` of answers will not exceed.
+  std::int32_t ExpectedSteps(const Lengths& lengths, double q) const noexcept;
+
+  // How much of its time for thinking is used, and how much there is: near the end of it the end
+  // mark becomes likelier. limit_ms 0: it has no deadline.
+  void SetThinkingTime(double used_ms, double limit_ms) noexcept {
+    used_ms_ = used_ms;
+    limit_ms_ = limit_ms;
+  }
+  // When it began to think in this phase; negative: its prompt is still being read.
+  double thinks_since_ms() const noexcept { return run_.prefilled_ms; }
 
   // ---- reports
 
@@ -128,7 +140,15 @@ class Sequence {
   void Put(std::span<const Token> tokens);
   void PutClose(std::span<const Token> sampled);
   std::int32_t NumMarkTokens() const;
-  float LiftShare() const noexcept;
+  // How far the end mark is lifted, and which limit is the nearer.
+  struct Lift {
+    float share = 0;
+    StopReason reason = StopReason::kBudget;
+  };
+  Lift EndLift() const noexcept;
+  std::int32_t num_answered() const noexcept {  // answer tokens sampled in this phase
+    return run_.num_sampled - run_.result->num_reasoning;
+  }
 
   SequenceId id_;
   SequenceOptions options_;
@@ -146,6 +166,8 @@ class Sequence {
   std::int32_t mark_begin_ = -1;
   std::int32_t owed_after_ = 0;  // answer tokens owed while no phase runs
   double enqueued_ms_ = 0;
+  double used_ms_ = 0;  // see SetThinkingTime
+  double limit_ms_ = 0;
 };
 
 }  // namespace edgereason

@@ -1,5 +1,6 @@
 #include "loop/phases.h"
 
+#include <memory>
 #include <utility>
 
 namespace edgereason {
@@ -26,12 +27,25 @@ void Phases::Advance(Sequence* sequence, double now_ms) {
 void Phases::End(Sequence* sequence, const Sequence::Verdict& verdict, double now_ms) {
   probes_->Drop(sequence);
   const bool last = !sequence->has_next();
-  outbox_->PhaseEnded(sequence->id(), sequence->End(verdict, now_ms), last);
+  const Role role = sequence->phase().role;
+  const std::int32_t kind = sequence->phase().kind;
+  std::unique_ptr<PhaseResult> result = sequence->End(verdict, now_ms);
+  LearnLength(role, kind, *result);
+  outbox_->PhaseEnded(sequence->id(), std::move(result), last);
   if (last) {
     sequences_->Deactivate(sequence);
   } else {
     Advance(sequence, now_ms);
   }
+}
+
+// An answer that was cut would have been longer. One that was cancelled says nothing, and one that
+// got no token was never begun.
+void Phases::LearnLength(Role role, std::int32_t kind, const PhaseResult& result) {
+  const bool answers = role == Role::kAnswer || role == Role::kDraft;
+  const auto length = static_cast<std::int32_t>(result.tokens.size()) - result.num_reasoning;
+  if (!answers || length == 0 || result.reason == StopReason::kCancelled) return;
+  lengths_->Observe(kind, length, result.reason != StopReason::kStop);
 }
 
 void Phases::EndChain(Sequence* sequence, StopReason reason, double now_ms) {

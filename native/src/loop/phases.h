@@ -9,13 +9,18 @@
 #include "loop/outbox.h"
 #include "loop/probes.h"
 #include "loop/sequences.h"
+#include "policy/lengths.h"
 
 namespace edgereason {
 
 class Phases {
  public:
-  Phases(Sequences* sequences, Memory* memory, Probes* probes, Outbox* outbox)
-      : sequences_(sequences), memory_(memory), probes_(probes), outbox_(outbox) {}
+  Phases(Sequences* sequences, Memory* memory, Probes* probes, Outbox* outbox, Lengths* lengths)
+      : sequences_(sequences),
+        memory_(memory),
+        probes_(probes),
+        outbox_(outbox),
+        lengths_(lengths) {}
 
   // Appends to the chain of `sequence`, and begins it where nothing runs.
   void Run(Sequence* sequence, std::vector<Phase> chain, double now_ms);
@@ -27,12 +32,14 @@ class Phases {
   void CloseThinking(Sequence* sequence, StopReason reason, double now_ms);
 
  private:
+  void LearnLength(Role role, std::int32_t kind, const PhaseResult& result);
   void Advance(Sequence* sequence, double now_ms);
 
   Sequences* sequences_;
   Memory* memory_;
   Probes* probes_;
   Outbox* outbox_;
+  Lengths* lengths_;
 };
 
 }  // namespace edgereason

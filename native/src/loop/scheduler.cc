@@ -44,6 +44,8 @@ class Scheduler::Impl {
   void Close(SequenceId id, bool park);
   PrefixId AddPrefix(const PrefixKv& prefix);
 
+  Lengths& lengths();
+
   // Called by the loop's thread between two steps.
   using Command = std::function<void(StepLoop&)>;
   void Post(Command command);
@@ -205,6 +207,11 @@ void Scheduler::Impl::RunAll(std::vector<IdAndChain> runs) {
   });
 }
 
+Lengths& Scheduler::Impl::lengths() {
+  if (!thread_.joinable()) return loop_.lengths();
+  throw Error(ErrorCode::kUsage, "lengths are read and restored while the loop does not run");
+}
+
 void Scheduler::Impl::Close(SequenceId id, bool park) {
   {
     const std::scoped_lock lock(mutex_);
@@ -283,6 +290,20 @@ void Scheduler::Cancel(SequenceId id) {
 }
 void Scheduler::Close(SequenceId id, bool park) { impl_->Close(id, park); }
 PrefixId Scheduler::AddPrefix(const PrefixKv& prefix) { return impl_->AddPrefix(prefix); }
+
+void Scheduler::RestoreLengths(const std::vector<LearnedLength>& lengths) {
+  for (const LearnedLength& one : lengths) {
+    impl_->lengths().Restore(one.kind, {one.weight, one.mean, one.spread});
+  }
+}
+std::vector<LearnedLength> Scheduler::lengths() const {
+  std::vector<LearnedLength> lengths;
+  for (const auto& [kind, model] : impl_->lengths().all()) {
+    const auto [weight, mean, spread] = model.state();
+    lengths.push_back({kind, weight, mean, spread});
+  }
+  return lengths;
+}
 
 std::vector<Event> Scheduler::Take(double timeout_ms, std::size_t max_events) {
   return impl_->Take(timeout_ms, max_events);

@@ -22,7 +22,7 @@ StepLoop::StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& o
       memory_(engine, &sequences_, ParkCells(options, info_)),
       probes_(&memory_.kv()),
       outbox_(ring),
-      phases_(&sequences_, &memory_, &probes_, &outbox_),
+      phases_(&sequences_, &memory_, &probes_, &outbox_, &lengths_),
       decoder_(engine, clock, &memory_.kv(), options.num_threads),
       sampler_(info_.num_vocab) {
   rows_.reserve(static_cast<std::size_t>(info_.max_rows));
@@ -58,6 +58,7 @@ bool StepLoop::Step(double begin_ms) noexcept {
     return true;
   }
   const double sampled_before_ms = counters_.sample_ms;
+  CountInterference();
   Commit();
   outbox_.FlushText(sequences_.active());
   outbox_.Flush();
@@ -89,6 +90,7 @@ void StepLoop::Plan(double now_ms) {
   for (Sequence* sequence : order_) {
     sequence->plan_index = static_cast<std::int32_t>(view_.seqs.size());
     view_.seqs.push_back(View(*sequence));
+    LandSoftly(sequence, view_.seqs.back(), now_ms);
   }
   for (const Sequence* sequence : sequences_.by_deadline()) {
     if (std::isinf(sequence->options().deadline_ms)) break;
@@ -98,12 +100,21 @@ void StepLoop::Plan(double now_ms) {
   PlanStep(&view_, decoder_.cost(), Limits(now_ms), &plan_);
 }
 
+// Tells a sequence that thinks under a deadline how much of its time for that is used.
+void StepLoop::LandSoftly(Sequence* sequence, const PlanSeq& seq, double now_ms) const noexcept {
+  const double since_ms = seq.thinking ? sequence->thinks_since_ms() : -1;
+  if (since_ms < 0 || std::isinf(seq.deadline_ms)) return;
+  const PlanLimits limits = Limits(now_ms);
+  const double owed_ms = limits.margin * limits.slack * OwedMs(seq, decoder_.cost());
+  sequence->SetThinkingTime(now_ms - since_ms, std::max(seq.deadline_ms - owed_ms - since_ms, 1.0));
+}
+
 PlanLimits StepLoop::Limits(double now_ms) const noexcept {
   return {.max_rows = info_.max_rows,
           .now_ms = now_ms,
           .chunk_ms = options_.chunk_ms,
           .margin = options_.margin,
-          .slack = arrivals_.Slack(now_ms, options_.most_slack)};
+          .slack = interference_.Slack(now_ms, options_.most_slack)};
 }
 
 PlanSeq StepLoop::View(const Sequence& sequence) const noexcept {
@@ -116,8 +127,8 @@ PlanSeq StepLoop::View(const Sequence& sequence) const noexcept {
   const bool thinks_on = seq.thinking && seq.pending == 1;
   seq.claimed = seq.blocked ? 0 : seq.claimed + (thinks_on ? 0 : seq.pending);
   if (std::isfinite(seq.deadline_ms)) {
-    // An answer budget that would eat the whole time leaves half of it to the prompt and to
-    // thinking.
+    seq.owed_steps = sequence.ExpectedSteps(lengths_, options_.answer_share);
+    // An answer that would eat the whole time leaves half of it to the prompt and to thinking.
     const double fits = seq.given_ms / 2 / (options_.margin * decoder_.cost().StepMs(1));
     seq.owed_steps =
         static_cast<std::int32_t>(std::min<double>(seq.owed_steps, std::max(fits, 1.0)));
@@ -177,6 +188,30 @@ void StepLoop::AddProbeRows() {
     }
     owners_.back().probe = probe.get();
   }
+}
+
+// What the owed work of this step took from those that came earlier and are due later.
+void StepLoop::CountInterference() noexcept {
+  if (view_.by_deadline.size() < 2) {
+    interference_.Count(decoder_.end_ms(),
+                        decoder_.decode_ms() * static_cast<double>(view_.by_deadline.size()), 0);
+    return;
+  }
+  double taken_rows = 0;
+  for (const std::int32_t index : view_.by_deadline) {
+    const auto i = static_cast<std::size_t>(index);
+    if (plan_.grants[i] == 0 || !IsOwed(view_.seqs[i])) continue;
+    for (const std::int32_t other : view_.by_deadline) {
+      const auto j = static_cast<std::size_t>(other);
+      const bool loses = order_[j]->id() < order_[i]->id() &&
+                         view_.seqs[j].deadline_ms > view_.seqs[i].deadline_ms;
+      if (loses) taken_rows += plan_.grants[i];
+    }
+  }
+  const double row_ms = decoder_.decode_ms() / static_cast<double>(rows_.size());
+  interference_.Count(decoder_.end_ms(),
+                      decoder_.decode_ms() * static_cast<double>(view_.by_deadline.size()),
+                      taken_rows * row_ms);
 }
 
 void StepLoop::Commit() {
@@ -264,11 +299,7 @@ void StepLoop::Open(SequenceId id, const SequenceOptions& options, PrefixRef pre
 void StepLoop::Run(SequenceId id, std::vector<Phase> chain) {
   Sequence* sequence = sequences_.Find(id);
   if (sequence == nullptr) return;
-  const bool was_running = sequence->running();
-  const double now_ms = clock_->NowMs();
-  phases_.Run(sequence, std::move(chain), now_ms);
-  if (was_running || !sequence->running() || std::isinf(sequence->options().deadline_ms)) return;
-  arrivals_.Count(now_ms, OwedMs(View(*sequence), decoder_.cost()));
+  phases_.Run(sequence, std::move(chain), clock_->NowMs());
 }
 
 void StepLoop::StopThinking(SequenceId id) {

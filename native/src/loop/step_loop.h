@@ -15,7 +15,8 @@
 #include "loop/phases.h"
 #include "loop/probes.h"
 #include "loop/sequences.h"
-#include "policy/arrivals.h"
+#include "policy/interference.h"
+#include "policy/lengths.h"
 #include "policy/sampler.h"
 #include "policy/step_plan.h"
 
@@ -39,6 +40,8 @@ class StepLoop {
   // One step. `begin_ms`: when this turn of the loop began. False: there was nothing to do.
   bool Step(double begin_ms) noexcept;
 
+  Lengths& lengths() noexcept { return lengths_; }
+
   bool idle() const noexcept { return sequences_.active().empty() && outbox_.empty(); }
   bool failed() const noexcept { return failed_; }
   SchedulerStats stats() noexcept;
@@ -53,9 +56,11 @@ class StepLoop {
   void Plan(double now_ms);
   PlanSeq View(const Sequence& sequence) const noexcept;
   PlanLimits Limits(double now_ms) const noexcept;
+  void LandSoftly(Sequence* sequence, const PlanSeq& seq, double now_ms) const noexcept;
   void Apply(double now_ms);
   void BuildRows();
   void AddProbeRows();
+  void CountInterference() noexcept;
   void Commit();
   void CommitSequence(Sequence* sequence, std::int32_t row);
   void CommitProbe(ProbeRun* probe, std::int32_t row);
@@ -72,10 +77,11 @@ class StepLoop {
   Memory memory_;
   Probes probes_;
   Outbox outbox_;
+  Lengths lengths_;
   Phases phases_;
   Decoder decoder_;
   Sampler sampler_;
-  Arrivals arrivals_;
+  Interference interference_;
 
   // Of this step; kept so that their space is.
   std::vector<Sequence*> order_;  // sequences as view_ has them

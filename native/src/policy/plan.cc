@@ -16,11 +16,6 @@ constexpr std::int32_t kPrefillRows = 64;
 constexpr std::int32_t kShortRows = 16;
 constexpr double kAloneChunks = 2;  // times a chunk: a step for a prompt that nobody waits behind
 
-// The prompt is owed though thinking follows: left to the end it meets all that came since.
-bool IsOwed(const PlanSeq& seq) noexcept {
-  return std::isfinite(seq.deadline_ms) && (!seq.thinking || seq.pending > 1);
-}
-
 double PrefillMs(std::int64_t rows, const CostModel& cost) noexcept {
   if (rows <= 0) return 0;
   if (rows <= kPrefillRows) return cost.StepMs(static_cast<std::int32_t>(rows));
@@ -131,6 +126,10 @@ struct StepBuilder {
 
 }  // namespace
 
+bool IsOwed(const PlanSeq& seq) noexcept {
+  return std::isfinite(seq.deadline_ms) && (!seq.thinking || seq.pending > 1);
+}
+
 double OwedMs(const PlanSeq& seq, const CostModel& cost) noexcept {
   return PrefillMs(std::int64_t{seq.pending} + seq.owed_rows, cost) +
          seq.owed_steps * cost.StepMs(1);
@@ -151,12 +150,28 @@ std::int32_t NumToClose(std::span<const PlanSeq> seqs, std::span<const std::int3
     while (num_in < by_deadline.size() && seq_at(num_in).deadline_ms <= beside_ms) {
       demand.Add(seq_at(num_in++));
     }
-    // One more step: the one that is about to run.
-    const double step_ms = cost.StepMs(std::min(demand.num, kBatchWidth));
+    // One more step: the one that is about to run. The forced text of the answer is read in one, and
+    // that one may take twice as long as expected: what is left then must do for the answer.
+    const double reading_ms = PrefillMs(std::int64_t{1} + seq_at(i).owed_rows, cost);
+    const double step_ms = std::max(cost.StepMs(std::min(demand.num, kBatchWidth)), reading_ms);
     const double need_ms = limits.margin * limits.slack * demand.Ms(cost) + step_ms;
     if (limits.now_ms + need_ms > deadline_ms) num_close = static_cast<std::int32_t>(i) + 1;
   }
   return num_close;
+}
+
+// Until the earliest deadline, or until the thinking of somebody must end for its answer's sake.
+double DueMs(std::span<const PlanSeq> seqs, std::span<const std::int32_t> by_deadline,
+             const CostModel& cost, const PlanLimits& limits) noexcept {
+  double due_ms = std::numeric_limits<double>::infinity();
+  for (const std::int32_t at : by_deadline) {
+    const PlanSeq& seq = seqs[static_cast<std::size_t>(at)];
+    const double left_ms = seq.deadline_ms - limits.now_ms;
+    const double spare_ms = left_ms - limits.margin * OwedMs(seq, cost);
+    const bool thinks_on = seq.thinking && !seq.blocked && spare_ms > 0;
+    due_ms = std::min(due_ms, thinks_on ? spare_ms : left_ms);
+  }
+  return due_ms;
 }
 
 std::int32_t GrantRows(std::span<const PlanSeq> seqs, std::span<const std::int32_t> by_deadline,
@@ -164,9 +179,7 @@ std::int32_t GrantRows(std::span<const PlanSeq> seqs, std::span<const std::int32
                        std::span<std::int32_t> rows) noexcept {
   std::fill(rows.begin(), rows.end(), 0);
   StepBuilder step{seqs, cost, limits, rows};
-  if (!by_deadline.empty()) {
-    step.due_ms = seqs[static_cast<std::size_t>(by_deadline.front())].deadline_ms - limits.now_ms;
-  }
+  step.due_ms = DueMs(seqs, by_deadline, cost, limits);
   std::int32_t num_ready = 0;
   std::int32_t top = std::numeric_limits<std::int32_t>::min();
   for (const PlanSeq& seq : seqs) {

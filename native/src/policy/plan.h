@@ -37,6 +37,10 @@ struct PlanLimits {
   double slack = 1;      // how much longer still, for requests that are yet to come
 };
 
+// Its rows of the next step are owed: a prompt under a deadline, though thinking follows, or an
+// answer. A prompt left to the end meets all that came since.
+bool IsOwed(const PlanSeq& seq) noexcept;
+
 // How long the owed work of a sequence takes if it has the engine to itself.
 double OwedMs(const PlanSeq& seq, const CostModel& cost) noexcept;
 

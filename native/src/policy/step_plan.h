@@ -22,11 +22,11 @@ struct Eviction {
 
 // What the planner sees. It works on this copy: nothing else is changed.
 struct StepView {
-  std::vector<PlanSeq> seqs;              // by urgency: priority, deadline, arrival
-  std::vector<std::int32_t> by_deadline;  // indices of those with a deadline, the earliest first
+  std::vector<PlanSeq> seqs{};              // by urgency: priority, deadline, arrival
+  std::vector<std::int32_t> by_deadline{};  // indices of those with a deadline, the earliest first
   std::int32_t num_free_cells = 0;
   std::int32_t num_claimed_cells = 0;  // by sequences that do not run now
-  std::vector<Eviction> evictions;     // sums; filled only where cells are short
+  std::vector<Eviction> evictions{};   // sums; filled only where cells are short
 
   void Clear() noexcept;
   // Cells are short: not each of them that thinks can have one more.

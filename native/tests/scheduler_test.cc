@@ -145,6 +145,20 @@ TEST(NoStepIsBegunThatMayEndAfterADeadline) {
   CHECK_NEAR(outcome.end_ms - begin_ms, 91, 1);
 }
 
+TEST(OnlyAnswersThatWereGivenTeachTheirLength) {
+  Harness harness(Model());
+  const auto num_learned = [&] { return harness.scheduler->lengths().front().weight; };
+  harness.Finish(harness.Ask({Think(harness, 4)}));
+  CHECK_EQ(num_learned(), 0);
+  const SequenceId id = harness.Ask({{.fresh = harness.Ids("Q?"), .budget = 50}});
+  for (int i = 0; i < 10; ++i) harness.Step();
+  harness.scheduler->Cancel(id);
+  CHECK(!harness.Finish(id).last().tokens.empty());
+  CHECK_EQ(num_learned(), 0);
+  harness.Finish(harness.Ask({{.fresh = harness.Ids("Q?"), .budget = 50}}));
+  CHECK_EQ(num_learned(), 1);
+}
+
 TEST(CancelFreesCellsWithinOneStep) {
   Harness harness(Endless());
   const std::int32_t before = harness.num_free_cells();

@@ -36,5 +36,5 @@ def test_where_nothing_can_be_written_it_is_said(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EDGEREASON_MEASURED", str(tmp_path / "file" / "below"))
-    with pytest.raises(OSError, match="Not a directory|File exists"):
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
         measured.write(open_bundle(SCRIPTED), "x", {})

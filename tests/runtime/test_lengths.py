@@ -28,14 +28,6 @@ def test_kept_from_run_to_run_by_strategy_and_phase() -> None:
     assert [round(learned()[name][0], 1) for name in ("any", "think/answer")] == [3.8, 2.0]
 
 
-def test_a_cancelled_answer_teaches_nothing() -> None:
-    with Reasoner.open(SCRIPTED) as reasoner:
-        handle = reasoner.submit(QUESTION, strategy="think", answer_budget=2000)
-        handle.cancel()
-        handle.result()
-    assert learned() == {}
-
-
 @pytest.mark.parametrize(
     "known", [{"any": [1, 2]}, {"any": ["x", 2, 3]}, {"think/answer": [5, 1e9, 1]}, {"any": None}]
 )

@@ -26,6 +26,8 @@ class Scheduler:
         park_cells: int = -1,
         chunk_ms: float = 50,
         margin: float = 1.15,
+        answer_share: float = 0.9,
+        most_slack: float = 3,
         delivery_ms: float = 2,
         clock: ManualClock | None = None,
     ) -> None: ...

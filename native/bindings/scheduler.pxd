@@ -86,6 +86,8 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         int32_t park_cells
         double chunk_ms
         double margin
+        double answer_share
+        double most_slack
         double delivery_ms
 
     cdef struct SchedulerStats:

@@ -6,13 +6,16 @@ cdef class Scheduler:
 
     def __init__(
         self, Engine engine not None, *, int32_t threads=0, int32_t park_cells=-1,
-        double chunk_ms=50, double margin=1.15, double delivery_ms=2, ManualClock clock=None,
+        double chunk_ms=50, double margin=1.15, double answer_share=0.9, double most_slack=3,
+        double delivery_ms=2, ManualClock clock=None,
     ):
         cdef SchedulerOptions options
         options.num_threads = threads
         options.park_cells = park_cells
         options.chunk_ms = chunk_ms
         options.margin = margin
+        options.answer_share = answer_share
+        options.most_slack = most_slack
         options.delivery_ms = delivery_ms
         cdef shared_ptr[CClock] time
         if clock is None:

@@ -256,4 +256,18 @@ TEST(TheCounterIsUniformAndKnown) {
 }
 
 }  // namespace
+TEST(BannedTokensAreNotDrawn) {
+  const std::vector<float> logits = {1, 9, 8, 2};
+  const std::vector<std::uint8_t> banned = {0, 1, 0, 0};
+  Sampler sampler(4);
+  CHECK_EQ(sampler.Sample(logits, {}, {}, 0).token, 1);
+  CHECK_EQ(sampler.Sample(logits, {}, {}, 0, kNoToken, 0, banned).token, 2);
+  for (std::uint64_t draw = 0; draw < 200; ++draw) {
+    const Sampling warm{.temperature = 5, .seed = 3};
+    CHECK(sampler.Sample(logits, warm, {}, draw, kNoToken, 0, banned).token != 1);
+  }
+  // What is told of the token is as ever: of the raw logits.
+  CHECK_NEAR(sampler.Sample(logits, {}, {}, 0, kNoToken, 0, banned).logprob, -1.313, 0.01);
+}
+
 }  // namespace edgereason

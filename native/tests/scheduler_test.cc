@@ -145,6 +145,19 @@ TEST(NoStepIsBegunThatMayEndAfterADeadline) {
   CHECK_NEAR(outcome.end_ms - begin_ms, 91, 1);
 }
 
+TEST(AnAnswerIsNotEmpty) {
+  // After its thoughts the model would end its turn at once.
+  Harness harness(
+      {.rules = {{.after = "Q?", .reply = kThoughts}, {.after = "</think>", .reply = ""}}});
+  const Outcome& outcome = harness.Finish(harness.Ask({Think(harness, 4), Answer(harness)}));
+  CHECK(!outcome.last().text.empty());
+  // A draft may be.
+  Phase draft = Answer(harness);
+  draft.role = Role::kDraft;
+  const Outcome& other = harness.Finish(harness.Ask({Think(harness, 4), draft}));
+  CHECK(other.last().text.empty());
+}
+
 TEST(OnlyAnswersThatWereGivenTeachTheirLength) {
   Harness harness(Model());
   const auto num_learned = [&] { return harness.scheduler->lengths().front().weight; };

@@ -120,7 +120,10 @@ Sequence::Lift Sequence::EndLift() const noexcept {
 Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexcept {
   const float share = EndLift().share;
   const Token lift = share > 0 ? phase_->close.front() : kNoToken;
-  return sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++, lift, share);
+  const std::span<const std::uint8_t> banned =
+      begins_answer() ? std::span(vocab_->ends) : std::span<const std::uint8_t>{};
+  return sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++, lift, share,
+                         banned);
 }
 
 Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {

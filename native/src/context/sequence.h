@@ -146,6 +146,11 @@ class Sequence {
     StopReason reason = StopReason::kBudget;
   };
   Lift EndLift() const noexcept;
+  // The first token of an answer does not end it: whoever asks is not answered with nothing.
+  bool begins_answer() const noexcept {
+    return phase_->role == Role::kAnswer && run_.num_sampled == 0 &&
+           run_.text[static_cast<std::size_t>(Channel::kAnswer)].empty();
+  }
   std::int32_t num_answered() const noexcept {  // answer tokens sampled in this phase
     return run_.num_sampled - run_.result->num_reasoning;
   }

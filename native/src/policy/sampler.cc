@@ -163,13 +163,14 @@ Sampler::Sampler(std::int32_t num_vocab)
 
 Sampled Sampler::Sample(std::span<const float> logits, const Sampling& sampling,
                         std::span<const ContextItem> recent, std::uint64_t draw, Token lift,
-                        float lift_share) noexcept {
+                        float lift_share, std::span<const std::uint8_t> banned) noexcept {
   const TopTwo raw = FindTopTwo(logits);
   if (raw.best == -kInf) {
     const float log_num = std::log(static_cast<float>(logits.size()));
     return {.token = 0, .logprob = -log_num, .margin = 0, .entropy = log_num};
   }
-  const std::span<const float> adjusted = Adjust(logits, sampling, recent, lift, lift_share);
+  const std::span<const float> adjusted =
+      Adjust(logits, sampling, recent, lift, lift_share, banned);
   Token token = 0;
   if (sampling.temperature > 0) {
     token = Draw(adjusted, sampling, CounterUniform(sampling.seed, draw));
@@ -189,10 +190,11 @@ Sampled Sampler::Sample(std::span<const float> logits, const Sampling& sampling,
 
 std::span<const float> Sampler::Adjust(std::span<const float> logits, const Sampling& sampling,
                                        std::span<const ContextItem> recent, Token lift,
-                                       float lift_share) noexcept {
+                                       float lift_share,
+                                       std::span<const std::uint8_t> banned) noexcept {
   const bool penalized = sampling.repetition_penalty != 1.0F || sampling.presence_penalty != 0.0F;
   const bool lifted = lift != kNoToken && lift_share > 0.0F;
-  if (!penalized && !lifted && sampling.logit_bias.empty()) return logits;
+  if (!penalized && !lifted && banned.empty() && sampling.logit_bias.empty()) return logits;
   std::copy(logits.begin(), logits.end(), adjusted_.begin());
 
   if (penalized) {
@@ -221,6 +223,9 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits, const Samp
     logit = -kInf;
     const float best_other = FindTopTwo(adjusted_).best;
     logit = own + lift_share * std::max(0.0F, best_other - own + 1.0F);
+  }
+  for (std::size_t i = 0; i < banned.size(); ++i) {
+    if (banned[i] != 0) adjusted_[i] = -kInf;
   }
   return adjusted_;
 }

@@ -35,10 +35,11 @@ class Sampler {
   // all were equal. recent: what penalties look at, oldest first (the window is applied here; what is
   // no token is skipped). draw: how many tokens this request has sampled before. `lift`: a token whose logit is
   // lifted by the share `lift_share` of its distance to the best other logit plus one (the soft
-  // budget), so that at share 1 it is the best; kNoToken: none. Ties go to the lower id.
+  // budget), so that at share 1 it is the best; kNoToken: none. banned: [num_vocab], 1 for tokens
+  // that are not drawn now; empty: none. Ties go to the lower id.
   Sampled Sample(std::span<const float> logits, const Sampling& sampling,
                  std::span<const ContextItem> recent, std::uint64_t draw, Token lift = kNoToken,
-                 float lift_share = 0) noexcept;
+                 float lift_share = 0, std::span<const std::uint8_t> banned = {}) noexcept;
 
  private:
   struct Candidate {
@@ -53,8 +54,8 @@ class Sampler {
 
   // The logits after penalties, bias and lift: `logits` itself where none of them is on.
   std::span<const float> Adjust(std::span<const float> logits, const Sampling& sampling,
-                                std::span<const ContextItem> recent, Token lift,
-                                float lift_share) noexcept;
+                                std::span<const ContextItem> recent, Token lift, float lift_share,
+                                std::span<const std::uint8_t> banned) noexcept;
   Token Draw(std::span<const float> logits, const Sampling& sampling, double uniform) noexcept;
   double Collect(std::span<const float> logits, float best, float scale, float reach) noexcept;
   std::vector<Candidate>::iterator At(std::size_t i) noexcept;

@@ -25,6 +25,8 @@ class Phases {
   void EndChain(Sequence* sequence, StopReason reason, double now_ms);
   // Ends thinking, where it thinks; the answer follows.
   void CloseThinking(Sequence* sequence, StopReason reason, double now_ms);
+  // `sequence` is broken: it ends here, whatever state it is in, and takes no further phases.
+  void Break(Sequence* sequence, Fault fault, std::int64_t step) noexcept;
 
  private:
   void Advance(Sequence* sequence, double now_ms);

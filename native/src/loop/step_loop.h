@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "edgereason/clock.h"
@@ -28,12 +29,13 @@ class StepLoop {
 
   void WarmUp() { decoder_.WarmUp(); }
 
-  // What callers ask for, between two steps. An id that is closed is no error.
-  void Open(SequenceId id, const SequenceOptions& options, PrefixRef prefix);
-  void Run(SequenceId id, std::vector<Phase> chain);
-  void StopThinking(SequenceId id);
-  void Cancel(SequenceId id);
-  void Close(SequenceId id, bool park);
+  // What callers ask for, between two steps. An id that is closed is no error. What goes wrong with
+  // a sequence, then or in a step, ends that sequence alone.
+  void Open(SequenceId id, const SequenceOptions& options, PrefixRef prefix) noexcept;
+  void Run(SequenceId id, std::vector<Phase> chain) noexcept;
+  void StopThinking(SequenceId id) noexcept;
+  void Cancel(SequenceId id) noexcept;
+  void Close(SequenceId id, bool park) noexcept;
   void LoadPrefix(PrefixRef prefix, const PrefixKv& kv) { memory_.LoadPrefix(prefix, kv); }
 
   // One step. `begin_ms`: when this turn of the loop began. False: there was nothing to do.
@@ -49,6 +51,12 @@ class StepLoop {
     ProbeRun* probe = nullptr;
   };
 
+  bool DoStep(double begin_ms);
+  // Does `work` for `sequence`. What it throws breaks that one.
+  template <typename Work>
+  void Contain(Sequence* sequence, Work work) noexcept;
+  void Break(Sequence* sequence, Fault fault) noexcept;
+
   void Admit(double now_ms);
   void Plan(double now_ms);
   PlanSeq View(const Sequence& sequence) const noexcept;
@@ -59,7 +67,8 @@ class StepLoop {
   void Commit();
   void CommitSequence(Sequence* sequence, std::int32_t row);
   void CommitProbe(ProbeRun* probe, std::int32_t row);
-  Sequence::Verdict SampleNext(Sequence* sequence, std::int32_t row);
+  void CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict);
+  Sequence::Verdict SampleNext(Sequence* sequence, std::span<const float> logits);
   void MakeRoom();
   void Fail();
 

@@ -82,6 +82,9 @@ class Sequence {
   // block is shut and the phase goes on.
   Verdict CloseThinking(StopReason reason);
 
+  // Nothing was sampled yet, in any phase.
+  bool untouched() const noexcept { return num_drawn_ == 0; }
+
   // StopThinking was called: phases of thinking that are still to come end at once.
   bool interrupted = false;
 

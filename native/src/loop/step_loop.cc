@@ -11,6 +11,9 @@
 namespace edgereason {
 namespace {
 
+// Steps of a prompt are this long at most where what will fit is estimated.
+constexpr std::int32_t kGuessRows = 64;
+
 std::int32_t ParkCells(const SchedulerOptions& options, const EngineInfo& info) {
   return options.park_cells < 0 ? info.num_cells / 8 : options.park_cells;
 }
@@ -76,6 +79,7 @@ bool StepLoop::DoStep(double begin_ms) {
   if (sequences_.active().empty() || failed_) return false;
   decoder_.WakeUp(begin_ms);
 
+  Refuse(begin_ms);
   Admit(begin_ms);
   Plan(begin_ms);
   Apply(begin_ms);
@@ -108,6 +112,29 @@ bool StepLoop::DoStep(double begin_ms) {
   counters_.overhead_ms +=
       clock_->NowMs() - begin_ms - decoder_.decode_ms() - (counters_.sample_ms - sampled_before_ms);
   return true;
+}
+
+// Who has not begun and cannot be in time, whatever is done, is told now, and makes room for those
+// who can.
+void StepLoop::Refuse(double now_ms) {
+  const CostModel& cost = decoder_.cost();
+  if (!cost.has_seen(cost.RowsWithin(options_.chunk_ms, kGuessRows))) return;
+  order_.clear();
+  due_.clear();
+  may_refuse_.clear();
+  for (Sequence* sequence : sequences_.by_deadline()) {
+    if (std::isinf(sequence->options().deadline_ms)) break;
+    PlanSeq seq = View(*sequence);
+    seq.owed_steps = std::min(seq.owed_steps, answer_length_.typical());
+    order_.push_back(sequence);
+    due_.push_back(seq);
+    may_refuse_.push_back(sequence->untouched() && seq.pending > 1);
+  }
+  if (std::ranges::count(may_refuse_, 1) < 2) return;  // alone, a try costs nobody anything
+  for (const std::int32_t index : refusals_.Find(due_, may_refuse_, cost, now_ms)) {
+    Sequence* sequence = order_[static_cast<std::size_t>(index)];
+    Contain(sequence, [&] { phases_.EndChain(sequence, StopReason::kRefused, now_ms); });
+  }
 }
 
 // Those that wait get KV, the most urgent first; none overtakes a more urgent one.
@@ -248,6 +275,11 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
 
 void StepLoop::CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict) {
   if (verdict.ended) {
+    const PhaseResult& result = *sequence->result();
+    if (sequence->phase().role == Role::kAnswer) {
+      answer_length_.Count(static_cast<std::int32_t>(std::ssize(result.tokens)) -
+                           result.num_reasoning);
+    }
     phases_.End(sequence, verdict, decoder_.end_ms());
   } else {
     probes_.MayStart(sequence, info_.num_embd);

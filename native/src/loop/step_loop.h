@@ -16,6 +16,7 @@
 #include "loop/phases.h"
 #include "loop/probes.h"
 #include "loop/sequences.h"
+#include "policy/admission.h"
 #include "policy/arrivals.h"
 #include "policy/sampler.h"
 #include "policy/step_plan.h"
@@ -57,6 +58,7 @@ class StepLoop {
   void Contain(Sequence* sequence, Work work) noexcept;
   void Break(Sequence* sequence, Fault fault) noexcept;
 
+  void Refuse(double now_ms);
   void Admit(double now_ms);
   void Plan(double now_ms);
   PlanSeq View(const Sequence& sequence) const noexcept;
@@ -85,10 +87,14 @@ class StepLoop {
   Decoder decoder_;
   Sampler sampler_;
   Arrivals arrivals_;
+  Refusals refusals_;
+  AnswerLength answer_length_;
 
   // Of this step; kept so that their space is.
   std::vector<Sequence*> order_;  // sequences as view_ has them
   StepView view_;
+  std::vector<PlanSeq> due_;              // those with a deadline, the earliest first
+  std::vector<std::uint8_t> may_refuse_;  // of due_
   StepPlan plan_;
   std::vector<Row> rows_;
   std::vector<RowOwner> owners_;  // of each row

@@ -12,7 +12,7 @@ from edgereason.prompt.lowering import CorePhase
 _Event = (
     tuple[int, Literal["text"], str, bytes]
     | tuple[int, Literal["phase"], bool, dict[str, Any]]
-    | tuple[int, Literal["failed"], bool, str]
+    | tuple[int, Literal["failed"], str, str]
 )
 
 @disjoint_base

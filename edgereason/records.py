@@ -49,6 +49,7 @@ class StopReason(Enum):
     CANCELLED = "cancelled"
     CONTEXT = "context"
     INTERRUPTED = "interrupted"  # stop_thinking was called; the answer still follows
+    REFUSED = "refused"  # told at once, nothing begun: its deadline cannot be met beside the others
 
 
 class Channel(Enum):

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgereason.errors import EngineError
+from edgereason.errors import EdgereasonError, EngineError, MemoryLimitError
 from edgereason.prompt.lowering import Tokenizer
 from edgereason.records import Channel, Phase, PhaseResult, Request, StopReason
 from edgereason.runtime.lines import Line, Ticket, Tree
@@ -157,7 +157,7 @@ class Driver:
             elif kind == "phase":
                 self._on_phase(line, last=detail, fields=value)
             else:
-                self._fail_soon(line.ticket, EngineError(f"the engine failed: {value}"))
+                self._fail_soon(line.ticket, _failure(detail, value))
         except BaseException as error:
             self._fail_soon(line.ticket, error)
 
@@ -229,6 +229,12 @@ class Driver:
         if ticket.lines:
             request, name = ticket.lines[0].id, type(error).__name__
             contained(lambda: ticket.tracer.tell("request_end", request, error=name))
+
+
+def _failure(kind: str, message: str) -> EdgereasonError:
+    if kind == "memory":
+        return MemoryLimitError(message, "ask for fewer tokens, or open a smaller context")
+    return EngineError(message, "the model is damaged" if kind == "numbers" else "")
 
 
 def _phase_result(phase: Phase, fields: dict[str, Any]) -> PhaseResult:

@@ -127,6 +127,8 @@ class Tree:
             self._complete(line.ticket)
         elif line.ticket.cancelled:
             self._return(line, Answer(best_so_far(line.results)))
+        elif result.reason is StopReason.REFUSED:
+            self._return(line, Answer("", finish=StopReason.REFUSED))
         elif cut_short:
             # No time or room was left for the rest of the chain, which had no say.
             last = cut_short[-1]

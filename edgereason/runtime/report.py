@@ -70,8 +70,9 @@ def _finish(results: Results) -> StopReason | None:
     ran = ran or [result.reason for result in results if result.role is Role.DRAFT]
     if not ran:
         return None
-    if StopReason.CANCELLED in ran:
-        return StopReason.CANCELLED
+    for reason in (StopReason.CANCELLED, StopReason.REFUSED):
+        if reason in ran:
+            return reason
     own = StopReason.BUDGET if forced else StopReason.STOP
     return next((reason for reason in ran if reason is not StopReason.STOP), own)
 

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "edgereason/event.h"
 #include "edgereason/fields.h"
 #include "translate_error.h"
 
@@ -122,6 +123,9 @@ bool FromPython(PyObject* value, std::optional<T>* out) {
   return FromPython(value, &out->emplace());
 }
 
+template <typename T>
+bool FieldFromPython(std::string_view name, PyObject* value, T* out);
+
 // A record inside a record; None leaves it as it is.
 template <typename Record>
   requires(std::tuple_size_v<std::remove_const_t<decltype(kFields<Record>)>> > 0)
@@ -131,15 +135,33 @@ bool FromPython(PyObject* value, Record* out) {
   VisitFields(*out, [&](std::string_view name, auto& member) {
     if (!ok) return;
     const Owned attribute(PyObject_GetAttrString(value, std::string(name).c_str()));
-    ok = attribute && FromPython(attribute.get(), &member);
+    ok = attribute && FieldFromPython(name, attribute.get(), &member);
   });
   return ok;
+}
+
+// A number that does not fit becomes a UsageError that names its field.
+template <typename T>
+bool FieldFromPython(std::string_view name, PyObject* value, T* out) {
+  if (FromPython(value, out)) return true;
+  if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return false;
+  PyErr_Clear();
+  const Owned shown(PyObject_Repr(value));
+  const char* const text = shown ? PyUnicode_AsUTF8(shown.get()) : nullptr;
+  if (text == nullptr) return false;
+  const std::string message = std::string(name) + " does not fit, got " + text;
+  RaisePython("UsageError", message.c_str(), "the most that fits is 2147483647");
+  return false;
 }
 
 // For Cython: 0, or -1 with an exception set.
 template <typename Record>
 int Fill(PyObject* from, Record* to) {
   return FromPython(from, to) ? 0 : -1;
+}
+
+inline int FillNamed(const char* name, PyObject* from, std::int32_t* to) {
+  return FieldFromPython(name, from, to) ? 0 : -1;
 }
 
 // ---- to Python; null: an exception is set
@@ -154,6 +176,9 @@ inline PyObject* ToPython(std::string_view value) {
 }
 inline PyObject* ToPython(StopReason value) {
   return ToPython(kStopReasonNames[static_cast<std::size_t>(value)]);
+}
+inline PyObject* ToPython(Fault value) {
+  return ToPython(kFaultNames[static_cast<std::size_t>(value)]);
 }
 inline PyObject* ToPython(Channel value) {
   return ToPython(kChannelNames[static_cast<std::size_t>(value)]);

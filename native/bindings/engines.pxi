@@ -47,6 +47,9 @@ cdef class Engine:
     def info(self):
         return self.engine.get().info()
 
+    cdef string get_last_error(self):
+        return self.engine.get().last_error()
+
     def last_error(self):
         return self.engine.get().last_error().decode("utf-8", "replace")
 

@@ -50,10 +50,15 @@ cdef extern from "convert.h" namespace "edgereason":
     int FillPhase "edgereason::Fill"(object, Phase*) except -1
     object DictOf(const PhaseResult&)
     object ToPython(Channel)
+    object ToPython(Fault)
+    int FillNamed(const char*, object, int32_t*) except -1
     object Names(const char*)
 
 
 cdef extern from "edgereason/event.h" namespace "edgereason":
+    cdef cppclass Fault:
+        pass
+
     cdef enum class EventKind "edgereason::Event::Kind"(uint8_t):
         kText "edgereason::Event::Kind::kText"
         kPhaseEnd "edgereason::Event::Kind::kPhaseEnd"
@@ -66,7 +71,10 @@ cdef extern from "edgereason/event.h" namespace "edgereason":
         cbool last
         int64_t id
         PhaseResult* result
+        Fault fault
         char text[48]
+
+    string FaultText(const Event&, const string&) except +translate_error
 
 
 cdef extern from "edgereason/sequence_options.h" namespace "edgereason":

@@ -1,5 +1,11 @@
 # The scheduler as Python sees it. Conversions only; the meaning of every field is in the C++ headers.
 
+cdef int32_t _int32(str name, value) except? -1:
+    cdef int32_t number = 0
+    FillNamed(name.encode(), value, &number)
+    return number
+
+
 cdef class Scheduler:
     cdef unique_ptr[CScheduler] core
     cdef readonly Engine engine
@@ -51,14 +57,14 @@ cdef class Scheduler:
         return did
 
     def open(
-        self, *, int32_t priority=0, double arrival_ms=0, double deadline_ms=float("inf"),
-        int32_t think_budget=-1, bint stream=False, uint64_t context_key=0, int32_t prefix=0,
+        self, *, priority=0, double arrival_ms=0, double deadline_ms=float("inf"),
+        think_budget=-1, bint stream=False, uint64_t context_key=0, int32_t prefix=0,
     ):
         cdef SequenceOptions options
-        options.priority = priority
+        options.priority = _int32("priority", priority)
         options.arrival_ms = arrival_ms
         options.deadline_ms = deadline_ms
-        options.think_budget = think_budget
+        options.think_budget = _int32("think_budget", think_budget)
         options.stream = stream
         options.context_key = context_key
         options.prefix = prefix
@@ -111,6 +117,7 @@ cdef class Scheduler:
             events = self.core.get().Take(timeout_ms, max_events)
         taken = []
         cdef Event event
+        cdef string error
         for event in events:
             if event.kind == EventKind.kText:
                 taken.append((event.id, "text", ToPython(event.channel), event.text[:event.num_bytes]))
@@ -118,7 +125,8 @@ cdef class Scheduler:
                 taken.append((event.id, "phase", event.last, DictOf(event.result[0])))
                 del event.result
             else:
-                taken.append((event.id, "failed", True, self.engine.last_error()))
+                error = FaultText(event, self.engine.get_last_error())
+                taken.append((event.id, "failed", ToPython(event.fault), error.decode("utf-8", "replace")))
         return taken
 
     def stats(self):

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <exception>
 #include <filesystem>
+#include <limits>
 
+#include "deep_stack.h"
 #include "guards.h"
 #include "policy/utf8.h"
 
@@ -27,6 +29,15 @@ std::string PieceOf(const llama_vocab* vocab, Token token) {
   piece.shrink_to_fit();
   return piece;
 }
+
+// libllama finds the words of a text by regular expressions that recurse once or more for each
+// character: a word of 26,000 equal letters is too much for a stack of 8 MiB. Where a word ends
+// depends on the model, so that the whole text is taken for one. Measured: at most 1,100 bytes a
+// character.
+constexpr std::size_t kStackPerByte = 1536;
+constexpr std::size_t kStackBytes = 1 << 20;   // what else it takes
+constexpr std::size_t kShallowBytes = 1024;    // so short a text fits on any stack
+constexpr std::size_t kMostBytes = 256 << 20;  // of a text
 
 ModelPtr OpenVocab(const std::string& path) {
   std::error_code error;
@@ -77,18 +88,30 @@ Vocab ReadVocab(const llama_model& model) {
 std::vector<Token> Tokenize(const llama_model& model, std::string_view text, bool parse_control) {
   if (!IsUtf8(text)) throw Error(ErrorCode::kUsage, "text is not UTF-8");
   const llama_vocab* vocab = llama_model_get_vocab(&model);
+  if (text.size() > kMostBytes) {
+    throw Error(ErrorCode::kUsage,
+                "a text of " + std::to_string(text.size() >> 20) + " MiB is too long to tokenize",
+                "the most is 256 MiB: cut it into pieces");
+  }
   const auto num_bytes = static_cast<std::int32_t>(text.size());
   std::vector<Token> tokens(text.size() + 8);
   const auto run = [&] {
     return llama_tokenize(vocab, text.data(), num_bytes, tokens.data(),
                           static_cast<std::int32_t>(tokens.size()), false, parse_control);
   };
-  std::int32_t num = run();
-  if (num < 0) {
-    tokens.resize(static_cast<std::size_t>(-static_cast<std::int64_t>(num)));
-    num = run();
+  const auto tokenize = [&] {
+    std::int32_t num = run();
+    if (num < 0) {
+      tokens.resize(static_cast<std::size_t>(-static_cast<std::int64_t>(num)));
+      num = run();
+    }
+    tokens.resize(static_cast<std::size_t>(std::max(num, 0)));
+  };
+  if (text.size() <= kShallowBytes) {
+    tokenize();
+  } else {
+    OnDeepStack(kStackBytes + kStackPerByte * text.size(), tokenize);
   }
-  tokens.resize(static_cast<std::size_t>(std::max(num, 0)));
   return tokens;
 }
 

@@ -18,6 +18,8 @@ struct Outcome {
   std::string streamed[2];  // by Channel
   bool over = false;
   bool failed = false;
+  Fault fault = Fault::kEngine;
+  std::int64_t failed_step = 0;
   double end_ms = 0;
 
   const PhaseResult& last() const { return phases.back(); }
@@ -33,7 +35,12 @@ struct Harness {
     options.clock = clock;
     if (options.step_ms == 0) options.step_ms = 9;
     if (options.row_ms == 0) options.row_ms = 1;
-    engine = std::make_shared<ScriptedEngine>(std::move(options));
+    Use(std::make_shared<ScriptedEngine>(std::move(options)), scheduling);
+  }
+  explicit Harness(std::shared_ptr<ScriptedEngine> made) { Use(std::move(made), {}); }
+
+  void Use(std::shared_ptr<ScriptedEngine> made, const SchedulerOptions& scheduling) {
+    engine = std::move(made);
     scheduler = std::make_unique<Scheduler>(engine, clock, scheduling);
     scheduler->WarmUp();
   }
@@ -57,6 +64,8 @@ struct Harness {
         outcome.streamed[static_cast<int>(event.channel)].append(event.text, event.num_bytes);
       } else if (event.kind == Event::Kind::kFailed) {
         outcome.failed = outcome.over = true;
+        outcome.fault = event.fault;
+        outcome.failed_step = event.step;
       } else {
         outcome.end_ms = event.result->end_ms;
         outcome.phases.push_back(std::move(*event.result));

@@ -64,7 +64,62 @@ std::vector<Asked> Play(Harness* harness, int num, Next next) {
   return asked;
 }
 
+struct Burst {
+  int num_answered = 0;  // in time, with a whole answer
+  int num_text = 0;      // with some text
+  int num_refused = 0;
+  int num_at_once = 0;  // of those
+  int num_late = 0;
+};
+
+// 64 requests at the same moment, with deadlines of 50 to 500 ms and prompts of their own.
+Burst AskAtOnce(unsigned seed) {
+  std::mt19937 random(seed);
+  ScriptedOptions model = Endless();
+  model.step_ms = 5;
+  model.row_ms = 0.7;
+  Harness harness(model);
+  std::vector<Asked> asked;
+  const double begin_ms = harness.clock->NowMs();
+  for (int i = 0; i < 64; ++i) {
+    std::string prompt(40 + random() % 80, 'p');
+    for (char& letter : prompt) letter = static_cast<char>('a' + random() % 26);
+    Phase think = Think(harness);
+    think.fresh = harness.Ids(prompt + "Q?");
+    const double deadline_ms = 50 + 450 * static_cast<double>(random() % 1000) / 1000;
+    const double due_ms = harness.clock->NowMs() + deadline_ms;
+    const SequenceId id = harness.Ask({think, Answer(harness, 6)}, {.deadline_ms = deadline_ms});
+    asked.push_back({id, deadline_ms, due_ms});
+  }
+  harness.Drain();
+  Burst burst;
+  for (const Asked& one : asked) {
+    const Outcome& outcome = harness.outcomes[one.id];
+    CHECK(outcome.over);
+    burst.num_late += outcome.end_ms > one.due_ms ? 1 : 0;
+    if (outcome.last().reason == StopReason::kRefused) {
+      ++burst.num_refused;
+      burst.num_at_once += outcome.end_ms < begin_ms + 50 ? 1 : 0;
+      continue;
+    }
+    if (outcome.phases.size() < 2) continue;
+    burst.num_text += outcome.last().text.empty() ? 0 : 1;
+    burst.num_answered += outcome.last().text == "\n\n42" ? 1 : 0;
+  }
+  return burst;
+}
+
 }  // namespace
+
+TEST(ABurstIsAnsweredAsFarAsThereIsTime) {
+  for (unsigned seed = 0; seed < 13; ++seed) {
+    const Burst burst = AskAtOnce(seed);
+    CHECK(burst.num_answered >= 6);
+    CHECK(burst.num_refused + burst.num_text >= 62);
+    CHECK(burst.num_at_once >= 45);
+    CHECK_EQ(burst.num_late, 0);
+  }
+}
 
 TEST(OverloadIsAnsweredInTime) {
   ScriptedOptions model = Endless();

@@ -2,10 +2,13 @@
 // one reader, no lock.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <semaphore>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "edgereason/phase.h"
@@ -13,11 +16,21 @@
 
 namespace edgereason {
 
+// Why a sequence broke. All but kEngine end that sequence alone.
+enum class Fault : std::uint8_t {
+  kEngine,   // the engine is broken, and with it all that ran
+  kNumbers,  // logits or hidden states that are no numbers
+  kMemory,   // no memory for what it needs
+  kOther,    // a fault of our own
+};
+inline constexpr std::array<std::string_view, 4> kFaultNames = {"engine", "numbers", "memory",
+                                                                "other"};
+
 struct Event {
   enum class Kind : std::uint8_t {
     kText,      // `text` was added to `channel`; whole UTF-8 characters
     kPhaseEnd,  // `result` is the reader's to delete
-    kFailed,    // the engine broke; nothing follows for this sequence
+    kFailed,    // `fault` in step `step`; nothing follows for this sequence
   };
   static constexpr std::size_t kTextBytes = 48;
 
@@ -27,8 +40,13 @@ struct Event {
   bool last = false;  // kPhaseEnd: the chain is over, the next Run is awaited
   SequenceId id = 0;
   PhaseResult* result = nullptr;
+  Fault fault = Fault::kEngine;
+  std::int64_t step = 0;
   char text[kTextBytes] = {};
 };
+
+// What a kFailed says to people. `engine_error`: Engine::last_error.
+std::string FaultText(const Event& event, const std::string& engine_error);
 
 class EventRing {
  public:

@@ -32,9 +32,11 @@ enum class StopReason : std::uint8_t {
   kCancelled,    // Cancel
   kContext,      // no KV cells left
   kInterrupted,  // StopThinking
+  kRefused,      // nothing was begun: its deadline cannot be met beside the others
 };
-inline constexpr std::array<std::string_view, 8> kStopReasonNames = {
-    "stop", "budget", "deadline", "stable", "loop", "cancelled", "context", "interrupted"};
+inline constexpr std::array<std::string_view, 9> kStopReasonNames = {
+    "stop",      "budget",  "deadline",    "stable", "loop",
+    "cancelled", "context", "interrupted", "refused"};
 
 // What a phase is for. The names are those of Role in records.py, in the same order.
 enum class Role : std::uint8_t {

@@ -52,7 +52,7 @@ struct ScriptedOptions {
   std::int64_t fail_at_step = -1;  // this Decode and all later ones fail; -1: never
 };
 
-class ScriptedEngine final : public Engine {
+class ScriptedEngine : public Engine {
  public:
   explicit ScriptedEngine(ScriptedOptions options);  // throws kUsage
 

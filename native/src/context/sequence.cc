@@ -56,6 +56,9 @@ std::int32_t Sequence::Begin() {
   }
   mark_begin_ = -1;
   Put(phase_->force);
+  if (context_.size() == 0) throw Error(ErrorCode::kUsage, "a phase has nothing to go on from");
+  // Where nothing is new, the last item is decoded again, for its logits.
+  if (pending() == 0) num_decoded = keep = context_.size() - 1;
   StartRun(cached);
   return keep;
 }
@@ -126,7 +129,7 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexce
                          banned);
 }
 
-Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {
+Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
   run_.logprob_sum += sampled.logprob;
   run_.logprob_min = std::min(run_.logprob_min, static_cast<double>(sampled.logprob));
   run_.margin_sum += sampled.margin;
@@ -172,7 +175,7 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) noexcept {
   return {};
 }
 
-Sequence::Verdict Sequence::AcceptLatent(std::span<const float> hidden) noexcept {
+Sequence::Verdict Sequence::AcceptLatent(std::span<const float> hidden) {
   if (run_.result->num_latent == 0) {
     const std::int32_t most = std::min({phase_->latent, run_.budget.remaining(), num_cells_});
     context_.ReserveLatents(most, hidden.size());
@@ -186,11 +189,18 @@ Sequence::Verdict Sequence::AcceptLatent(std::span<const float> hidden) noexcept
   return {.ended = true, .reason = StopReason::kBudget};
 }
 
-Sequence::Verdict Sequence::CloseThinking(StopReason reason) noexcept {
+Sequence::Verdict Sequence::CloseThinking(StopReason reason) {
   if (phase_->thinks()) return {.ended = true, .reason = reason};
   run_.tracker.ForceShut(&run_.text[Index(Channel::kReasoning)]);
   PutClose(run_.result->tokens);
   return {};
+}
+
+void Sequence::Break() noexcept {
+  broken = true;
+  chain_.clear();
+  phase_.reset();
+  run_ = Run{};
 }
 
 void Sequence::PutClose(std::span<const Token> sampled) {

@@ -58,7 +58,7 @@ class Sequence {
   const Phase& phase() const noexcept { return *phase_; }
 
   // Starts the next phase. Returns how many items of the KV stay valid: the caller trims it to
-  // that.
+  // that. At least one item is pending then. Throws kUsage where the context is empty.
   std::int32_t Begin();
   // There is nothing to sample and nothing to wait for: its budget, or that of all thinking, is 0.
   bool ends_at_once() const noexcept;
@@ -69,10 +69,10 @@ class Sequence {
     bool shut = false;  // the model wrote its end mark itself: nothing to force
   };
   Sampled Sample(Sampler* sampler, std::span<const float> logits) noexcept;
-  Verdict Accept(const Sampled& sampled) noexcept;
+  Verdict Accept(const Sampled& sampled);
   // A latent phase takes the hidden state of its last row instead, [num_embd].
   bool latent() const noexcept { return phase_->latent > 0; }
-  Verdict AcceptLatent(std::span<const float> hidden) noexcept;
+  Verdict AcceptLatent(std::span<const float> hidden);
 
   // Ends the phase; what must be forced is put into the context. The result is the caller's.
   std::unique_ptr<PhaseResult> End(const Verdict& verdict, double now_ms);
@@ -81,10 +81,17 @@ class Sequence {
   bool thinking() const noexcept { return phase_ && run_.tracker.inside(); }
   // Ends thinking. In a thinking phase the verdict says that the phase is over; in any other the
   // block is shut and the phase goes on.
-  Verdict CloseThinking(StopReason reason) noexcept;
+  Verdict CloseThinking(StopReason reason);
+
+  // Nothing was sampled yet, in any phase.
+  bool untouched() const noexcept { return num_drawn_ == 0; }
 
   // StopThinking was called: phases of thinking that are still to come end at once.
   bool interrupted = false;
+
+  // Something went wrong with it: no phase runs, and none will.
+  void Break() noexcept;
+  bool broken = false;
 
   // ---- what the planner needs
 

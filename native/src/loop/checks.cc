@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 namespace edgereason {
 namespace {
+
+constexpr std::int32_t kMostRepeats = 4096;  // what loops are looked for, in tokens and in times
+constexpr std::ptrdiff_t kMostPhases = 1024;
 
 [[noreturn]] void ThrowUsage(const std::string& message, const std::string& hint = {}) {
   throw Error(ErrorCode::kUsage, message, hint);
@@ -17,6 +21,54 @@ void CheckTokens(const std::vector<Token>& tokens, const EngineInfo& info) {
     ThrowUsage("token " + std::to_string(token) + " is outside the vocabulary of " +
                std::to_string(info.num_vocab) + " tokens");
   }
+}
+
+template <typename Number>
+void Require(bool ok, const char* what, Number got) {
+  if (!ok) ThrowUsage(std::string(what) + ", got " + std::to_string(got));
+}
+
+void CheckTexts(const std::vector<std::string>& texts, const char* what) {
+  for (const std::string& text : texts) {
+    if (text.empty()) ThrowUsage(std::string(what) + " must not be empty", "leave it out");
+  }
+}
+
+void CheckSampling(const Sampling& sampling, const EngineInfo& info) {
+  const auto is_share = [](float x) { return x >= 0 && x <= 1; };  // no NaN is
+  Require(std::isfinite(sampling.temperature) && sampling.temperature >= 0,
+          "temperature must be 0 or more", sampling.temperature);
+  Require(sampling.top_k >= 0, "top_k must be 0 (off) or more", sampling.top_k);
+  Require(is_share(sampling.top_p) && sampling.top_p > 0, "top_p must be in (0, 1]",
+          sampling.top_p);
+  Require(is_share(sampling.min_p), "min_p must be in [0, 1]", sampling.min_p);
+  Require(std::isfinite(sampling.repetition_penalty) && sampling.repetition_penalty > 0,
+          "repetition_penalty must be more than 0", sampling.repetition_penalty);
+  Require(std::isfinite(sampling.presence_penalty), "presence_penalty must be a finite number",
+          sampling.presence_penalty);
+  Require(sampling.penalty_window >= 0, "penalty_window must be 0 or more",
+          sampling.penalty_window);
+  for (const LogitBias& bias : sampling.logit_bias) {
+    CheckTokens({bias.token}, info);
+    Require(bias.bias < std::numeric_limits<float>::infinity(),
+            "a logit bias must be a number below infinity", bias.bias);
+  }
+}
+
+void CheckRules(const Probe& probe, const Loop& loop, const EngineInfo& info) {
+  Require(probe.every >= 0, "probe every must be 0 (off) or more", probe.every);
+  if (probe.every > 0) {
+    Require(probe.tokens >= 1, "probe tokens must be 1 or more", probe.tokens);
+    Require(probe.agree >= 1, "probe agree must be 1 or more", probe.agree);
+    if ((info.caps & kFork) == 0) {
+      throw Error(ErrorCode::kUnsupported, "probes need an engine that can fork a sequence");
+    }
+  }
+  Require(loop.max_period >= 0 && loop.max_period <= kMostRepeats,
+          "loop max_period must be 0 (off) to 4096", loop.max_period);
+  if (loop.max_period == 0) return;
+  Require(loop.repeats >= 2 && loop.repeats <= kMostRepeats, "loop repeats must be in [2, 4096]",
+          loop.repeats);
 }
 
 void CheckPhase(const Phase& phase, const EngineInfo& info) {
@@ -40,10 +92,13 @@ void CheckPhase(const Phase& phase, const EngineInfo& info) {
     throw Error(ErrorCode::kUnsupported,
                 "latent steps need an engine that takes embeddings and gives hidden states");
   }
-  for (const LogitBias& bias : phase.sampling.logit_bias) CheckTokens({bias.token}, info);
-  if (phase.probe.every > 0 && (info.caps & kFork) == 0) {
-    throw Error(ErrorCode::kUnsupported, "probes need an engine that can fork a sequence");
-  }
+  Require(phase.soft >= 0 && phase.soft <= 1, "soft must be in [0, 1]", phase.soft);
+  Require(phase.owed >= 0, "owed must be 0 or more", phase.owed);
+  CheckTexts(phase.open, "a text that opens a reasoning block");
+  CheckTexts(phase.shut, "a text that ends a reasoning block");
+  CheckTexts(phase.stop, "a stop text");
+  CheckSampling(phase.sampling, info);
+  CheckRules(phase.probe, phase.loop, info);
 }
 
 // What a chain takes at least: its last prompt, latent steps, and the answers behind it.
@@ -63,9 +118,25 @@ struct Length {
   std::int64_t sum() const { return prompt + latent + answers + owed; }
 };
 
+[[noreturn]] void ThrowFull(const Length& length, std::int64_t num_cells) {
+  const std::string steps =
+      length.latent > 0 ? " tokens, " + std::to_string(length.latent) + " latent steps follow"
+                        : " tokens";
+  throw Error(ErrorCode::kContextFull,
+              "the prompt has " + std::to_string(length.prompt) + steps +
+                  " and the answer is owed " + std::to_string(length.answers + length.owed) +
+                  " more, but the context holds " + std::to_string(num_cells),
+              "shorten the prompt, lower the answer budget, or open the model with a larger "
+              "context");
+}
+
 }  // namespace
 
 void CheckOptions(const SequenceOptions& options) {
+  if (!std::isfinite(options.arrival_ms)) {
+    ThrowUsage("arrival must be a number of milliseconds, got " +
+               std::to_string(options.arrival_ms));
+  }
   if (std::isnan(options.deadline_ms)) {
     ThrowUsage("deadline must be a number of milliseconds, got nan");
   }
@@ -76,9 +147,13 @@ void CheckOptions(const SequenceOptions& options) {
 }
 
 void CheckPrefix(const PrefixKv& prefix, const EngineInfo& info) {
+  if (std::min({prefix.num_layers, prefix.num_kv_heads, prefix.num_positions, prefix.head_dim}) <
+      1) {
+    ThrowUsage("a prefix must not be empty");
+  }
   const auto size = static_cast<std::size_t>(std::int64_t{prefix.num_layers} * prefix.num_kv_heads *
                                              prefix.num_positions * prefix.head_dim);
-  if (size == 0 || prefix.keys.size() != size || prefix.values.size() != size) {
+  if (prefix.keys.size() != size || prefix.values.size() != size) {
     ThrowUsage("keys and values of a prefix must be [layers, kv_heads, slots, head_dim]");
   }
   if ((~info.caps & (kPrefixKv | kFork)) != 0) {
@@ -87,23 +162,19 @@ void CheckPrefix(const PrefixKv& prefix, const EngineInfo& info) {
 }
 
 void CheckChain(const std::vector<Phase>& chain, const EngineInfo& info, std::int64_t num_cells,
-                std::int32_t num_prefix) {
+                std::int32_t num_prefix, bool begun) {
   if (chain.empty()) ThrowUsage("a run needs at least one phase");
+  Require(std::ssize(chain) <= kMostPhases, "a run has at most 1024 phases", chain.size());
+  const Phase& first = chain.front();
+  if (!begun && !first.fresh && (first.force.empty() || num_prefix > 0)) {
+    ThrowUsage("the first phase of a sequence has nothing to go on from", "give it a prompt");
+  }
   Length length;
   for (const Phase& phase : chain) {
     CheckPhase(phase, info);
     length.Add(phase, num_prefix);
+    if (length.sum() > num_cells) ThrowFull(length, num_cells);
   }
-  if (length.sum() <= num_cells) return;
-  const std::string steps =
-      length.latent > 0 ? " tokens, " + std::to_string(length.latent) + " latent steps follow"
-                        : " tokens";
-  throw Error(ErrorCode::kContextFull,
-              "the prompt has " + std::to_string(length.prompt) + steps +
-                  " and the answer is owed " + std::to_string(length.answers + length.owed) +
-                  " more, but the context holds " + std::to_string(num_cells),
-              "shorten the prompt, lower the answer budget, or open the model with a larger "
-              "context");
 }
 
 }  // namespace edgereason

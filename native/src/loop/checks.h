@@ -13,8 +13,8 @@ namespace edgereason {
 void CheckOptions(const SequenceOptions& options);
 void CheckPrefix(const PrefixKv& prefix, const EngineInfo& info);
 // A chain of phases may run on this engine, and its prompts and answers fit into `num_cells`. Each
-// prompt stands behind `num_prefix` positions.
+// prompt stands behind `num_prefix` positions. `begun`: the sequence has a context to go on from.
 void CheckChain(const std::vector<Phase>& chain, const EngineInfo& info, std::int64_t num_cells,
-                std::int32_t num_prefix);
+                std::int32_t num_prefix, bool begun);
 
 }  // namespace edgereason

@@ -4,6 +4,21 @@
 
 namespace edgereason {
 
+std::string FaultText(const Event& event, const std::string& engine_error) {
+  const std::string step = std::to_string(event.step);
+  switch (event.fault) {
+    case Fault::kEngine:
+      return "the engine failed: " + engine_error;
+    case Fault::kNumbers:
+      return "step " + step + " gave numbers that are not finite (NaN or infinity)";
+    case Fault::kMemory:
+      return "out of memory in step " + step;
+    case Fault::kOther:
+      break;
+  }
+  return "a fault of the core ended this request in step " + step;
+}
+
 EventRing::EventRing(std::size_t capacity_log2)
     : entries_(std::size_t{1} << capacity_log2), mask_(entries_.size() - 1) {}
 

@@ -1,18 +1,32 @@
 #include "loop/outbox.h"
 
+#include <algorithm>
+
 namespace edgereason {
 
 Outbox::~Outbox() {
   for (const Event& event : waiting_) delete event.result;
 }
 
+void Outbox::KeepRoom() {
+  const std::size_t needed = waiting_.size() + num_kept_ + 1;
+  if (waiting_.capacity() < needed) waiting_.reserve(std::max(needed, 2 * waiting_.capacity()));
+}
+
+void Outbox::Reserve(std::size_t num_open) {
+  num_kept_ = num_open + kSpare;
+  KeepRoom();
+}
+
 void Outbox::PhaseEnded(SequenceId id, std::unique_ptr<PhaseResult> result, bool last) {
+  KeepRoom();
   waiting_.push_back(
       {.kind = Event::Kind::kPhaseEnd, .last = last, .id = id, .result = result.release()});
 }
 
-void Outbox::Failed(SequenceId id) {
-  waiting_.push_back({.kind = Event::Kind::kFailed, .last = true, .id = id});
+void Outbox::Failed(SequenceId id, Fault fault, std::int64_t step) noexcept {
+  waiting_.push_back(
+      {.kind = Event::Kind::kFailed, .last = true, .id = id, .fault = fault, .step = step});
 }
 
 void Outbox::Flush() noexcept {

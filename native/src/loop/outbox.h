@@ -2,6 +2,7 @@
 // ends wait here and text waits in its sequence; nothing is lost, and no step waits for a reader.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <vector>
@@ -19,7 +20,10 @@ class Outbox {
   Outbox& operator=(const Outbox&) = delete;
 
   void PhaseEnded(SequenceId id, std::unique_ptr<PhaseResult> result, bool last);
-  void Failed(SequenceId id);
+  // `id` is over. Room for it was kept by Reserve.
+  void Failed(SequenceId id, Fault fault, std::int64_t step) noexcept;
+  // So many sequences are open: there is room to say of each that it failed, whatever else waits.
+  void Reserve(std::size_t num_open);
 
   // Hands over the ends that wait.
   void Flush() noexcept;
@@ -29,8 +33,14 @@ class Outbox {
   bool empty() const noexcept { return waiting_.empty(); }
 
  private:
+  // Further failures for which there is room: of sequences that could not be opened.
+  static constexpr std::size_t kSpare = 64;
+
+  void KeepRoom();
+
   EventRing* ring_;
   std::vector<Event> waiting_;
+  std::size_t num_kept_ = kSpare;  // of its places, for failures
 };
 
 }  // namespace edgereason

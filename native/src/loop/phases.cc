@@ -6,6 +6,7 @@
 namespace edgereason {
 
 void Phases::Run(Sequence* sequence, std::vector<Phase> chain, double now_ms) {
+  if (sequence->broken) return;
   sequence->Enqueue(std::move(chain), now_ms);
   if (sequence->running()) return;
   sequences_->Activate(sequence);
@@ -57,6 +58,15 @@ void Phases::CloseThinking(Sequence* sequence, StopReason reason, double now_ms)
   if (!sequence->thinking()) return;
   const auto verdict = sequence->CloseThinking(reason);
   if (verdict.ended) End(sequence, verdict, now_ms);
+}
+
+void Phases::Break(Sequence* sequence, Fault fault, std::int64_t step) noexcept {
+  if (sequence->broken) return;
+  probes_->Drop(sequence);
+  memory_->Release(sequence);
+  sequences_->Deactivate(sequence);
+  sequence->Break();
+  outbox_->Failed(sequence->id(), fault, step);
 }
 
 }  // namespace edgereason

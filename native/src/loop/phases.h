@@ -30,6 +30,8 @@ class Phases {
   void EndChain(Sequence* sequence, StopReason reason, double now_ms);
   // Ends thinking, where it thinks; the answer follows.
   void CloseThinking(Sequence* sequence, StopReason reason, double now_ms);
+  // `sequence` is broken: it ends here, whatever state it is in, and takes no further phases.
+  void Break(Sequence* sequence, Fault fault, std::int64_t step) noexcept;
 
  private:
   void LearnLength(Role role, std::int32_t kind, const PhaseResult& result);

@@ -45,15 +45,8 @@ void Probes::MayStart(Sequence* owner, std::int32_t num_embd) {
   if (owner->result()->num_reasoning < owner->probe.next_at) return;
   const auto mine = [&](const auto& probe) { return probe->owner == owner; };
   if (std::ranges::any_of(probes_, mine)) return;  // one at a time
-  const SeqId seq = kv_->Acquire();
-  if (seq < 0) return;
-  if (!kv_->Fork(owner->seq, seq, owner->num_decoded)) {
-    kv_->Release(seq);
-    return;
-  }
   auto probe = std::make_unique<ProbeRun>();
   probe->owner = owner;
-  probe->seq = seq;
   probe->base = owner->num_decoded;
   const auto undecoded =
       owner->context().items().subspan(static_cast<std::size_t>(owner->num_decoded));
@@ -63,6 +56,11 @@ void Probes::MayStart(Sequence* owner, std::int32_t num_embd) {
     probe->latent.assign(latent, latent + num_embd);
   }
   for (const Token token : rule.cue) probe->items.push_back(ContextItem::OfToken(token));
+  probes_.reserve(probes_.size() + 1);
+  // Last, since nothing throws from here on.
+  probe->seq = kv_->Acquire();
+  if (probe->seq < 0) return;
+  if (!kv_->Fork(owner->seq, probe->seq, owner->num_decoded)) return kv_->Release(probe->seq);
   owner->probe.next_at += rule.every;
   probes_.push_back(std::move(probe));
 }

@@ -64,6 +64,7 @@ class Scheduler::Impl {
   bool RunCommands();  // false: there were none
   void Publish() noexcept;
   void Check(const IdAndChain& run) const;
+  void SetBegun(const std::vector<IdAndChain>& runs);
   PrefixRef NewPrefix(const PrefixKv& prefix);
 
   const std::shared_ptr<Engine> engine_;
@@ -79,7 +80,11 @@ class Scheduler::Impl {
   std::condition_variable work_;
   std::vector<Command> commands_;
   std::atomic<bool> has_commands_{false};
-  std::unordered_map<SequenceId, PrefixRef> open_;
+  struct Opened {
+    PrefixRef prefix;
+    bool begun = false;  // it has run, so that it has a context
+  };
+  std::unordered_map<SequenceId, Opened> open_;
   std::vector<std::int32_t> prefixes_;  // positions of each that was added; PrefixId is index + 1
   std::int64_t num_pinned_ = 0;         // cells that prefixes hold
   SequenceId next_id_ = 1;
@@ -179,7 +184,7 @@ SequenceId Scheduler::Impl::Open(const SequenceOptions& options) {
       prefix = {options.prefix, prefixes_[static_cast<std::size_t>(options.prefix) - 1]};
     }
     id = next_id_++;
-    open_.emplace(id, prefix);
+    open_.emplace(id, Opened{prefix});
   }
   Post([=](StepLoop& loop) { loop.Open(id, options, prefix); });
   return id;
@@ -192,8 +197,17 @@ void Scheduler::Impl::Check(const IdAndChain& run) const {
     throw Error(ErrorCode::kUsage, "request " + std::to_string(run.id) + " is not open");
   }
   // All cells but those that other prefixes hold.
-  const std::int32_t num_prefix = found->second.num_positions;
-  CheckChain(run.chain, info_, info_.num_cells - num_pinned_ + num_prefix, num_prefix);
+  const std::int32_t num_prefix = found->second.prefix.num_positions;
+  CheckChain(run.chain, info_, info_.num_cells - num_pinned_ + num_prefix, num_prefix,
+             found->second.begun);
+}
+
+void Scheduler::Impl::SetBegun(const std::vector<IdAndChain>& runs) {
+  const std::scoped_lock lock(mutex_);
+  for (const IdAndChain& run : runs) {
+    const auto found = open_.find(run.id);
+    if (found != open_.end()) found->second.begun = true;
+  }
 }
 
 void Scheduler::Impl::RunAll(std::vector<IdAndChain> runs) {
@@ -201,6 +215,7 @@ void Scheduler::Impl::RunAll(std::vector<IdAndChain> runs) {
   if (failed_) {
     throw Error(ErrorCode::kEngine, "the engine has failed before", "open the model anew");
   }
+  SetBegun(runs);
   // One command, so that all start in the same step.
   Post([runs = std::move(runs)](StepLoop& loop) mutable {
     for (IdAndChain& run : runs) loop.Run(run.id, std::move(run.chain));

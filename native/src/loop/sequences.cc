@@ -25,6 +25,9 @@ bool DueEarlier(const Sequence* a, const Sequence* b) noexcept {
 
 void Sequences::Add(std::unique_ptr<Sequence> sequence) {
   const SequenceId id = sequence->id();
+  // So that Activate never allocates.
+  active_.reserve(all_.size() + 1);
+  by_deadline_.reserve(all_.size() + 1);
   all_.emplace(id, std::move(sequence));
 }
 

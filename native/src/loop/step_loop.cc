@@ -2,10 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
+#include <new>
 #include <utility>
+
+#include "policy/finite.h"
 
 namespace edgereason {
 namespace {
+
+// Steps of a prompt are this long at most where what will fit is estimated.
+constexpr std::int32_t kGuessRows = 64;
+// Whom nobody could answer in time is refused for the shortest of answers only: a tenth is shorter.
+constexpr double kShortAnswers = 0.1;
 
 std::int32_t ParkCells(const SchedulerOptions& options, const EngineInfo& info) {
   return options.park_cells < 0 ? info.num_cells / 8 : options.park_cells;
@@ -29,13 +38,50 @@ StepLoop::StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& o
   owners_.reserve(static_cast<std::size_t>(info_.max_rows));
 }
 
+// ---- what goes wrong
+
+namespace {
+
+Fault CurrentFault() noexcept {
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    return Fault::kMemory;
+  } catch (...) {
+    return Fault::kOther;
+  }
+}
+
+}  // namespace
+
+template <typename Work>
+void StepLoop::Contain(Sequence* sequence, Work work) noexcept {
+  try {
+    work();
+  } catch (...) {
+    Break(sequence, CurrentFault());
+  }
+}
+
+void StepLoop::Break(Sequence* sequence, Fault fault) noexcept {
+  phases_.Break(sequence, fault, counters_.num_steps + 1);
+}
+
 // ---- the step
 
-bool StepLoop::Step(double begin_ms) noexcept {
+bool StepLoop::Step(double begin_ms) noexcept try { return DoStep(begin_ms); } catch (...) {
+  // Planning needs more memory than there is: the last that came gives way.
+  const auto newest = std::ranges::max_element(sequences_.active(), {}, &Sequence::id);
+  if (newest != sequences_.active().end()) Break(*newest, CurrentFault());
+  return true;
+}
+
+bool StepLoop::DoStep(double begin_ms) {
   outbox_.Flush();
   if (sequences_.active().empty() || failed_) return false;
   decoder_.WakeUp(begin_ms);
 
+  Refuse(begin_ms);
   Admit(begin_ms);
   Plan(begin_ms);
   Apply(begin_ms);
@@ -69,6 +115,29 @@ bool StepLoop::Step(double begin_ms) noexcept {
   counters_.overhead_ms +=
       clock_->NowMs() - begin_ms - decoder_.decode_ms() - (counters_.sample_ms - sampled_before_ms);
   return true;
+}
+
+// Who has not begun and cannot be in time, whatever is done, is told now, and makes room for those
+// who can.
+void StepLoop::Refuse(double now_ms) {
+  const CostModel& cost = decoder_.cost();
+  if (!cost.has_seen(cost.RowsWithin(options_.chunk_ms, kGuessRows))) return;
+  order_.clear();
+  due_.clear();
+  may_refuse_.clear();
+  for (Sequence* sequence : sequences_.by_deadline()) {
+    if (std::isinf(sequence->options().deadline_ms)) break;
+    PlanSeq seq = View(*sequence);
+    seq.owed_steps = sequence->ExpectedSteps(lengths_, kShortAnswers);
+    order_.push_back(sequence);
+    due_.push_back(seq);
+    may_refuse_.push_back(sequence->untouched() && seq.pending > 1);
+  }
+  if (std::ranges::count(may_refuse_, 1) < 2) return;  // alone, a try costs nobody anything
+  for (const std::int32_t index : refusals_.Find(due_, may_refuse_, cost, now_ms)) {
+    Sequence* sequence = order_[static_cast<std::size_t>(index)];
+    Contain(sequence, [&] { phases_.EndChain(sequence, StopReason::kRefused, now_ms); });
+  }
 }
 
 // Those that wait get KV, the most urgent first; none overtakes a more urgent one.
@@ -139,10 +208,10 @@ PlanSeq StepLoop::View(const Sequence& sequence) const noexcept {
 void StepLoop::Apply(double now_ms) {
   const auto at = [this](std::int32_t index) { return order_[static_cast<std::size_t>(index)]; };
   for (const std::int32_t index : plan_.expire) {
-    phases_.EndChain(at(index), StopReason::kDeadline, now_ms);
+    Contain(at(index), [&] { phases_.EndChain(at(index), StopReason::kDeadline, now_ms); });
   }
   for (const std::int32_t index : plan_.close) {
-    phases_.CloseThinking(at(index), StopReason::kDeadline, now_ms);
+    Contain(at(index), [&] { phases_.CloseThinking(at(index), StopReason::kDeadline, now_ms); });
   }
   memory_.Evict(plan_.num_evict);
 }
@@ -217,10 +286,12 @@ void StepLoop::CountInterference() noexcept {
 void StepLoop::Commit() {
   for (std::size_t i = 0; i < owners_.size(); ++i) {
     const auto row = static_cast<std::int32_t>(i);
-    if (owners_[i].sequence != nullptr) {
-      CommitSequence(owners_[i].sequence, row);
-    } else if (owners_[i].probe != nullptr) {
-      CommitProbe(owners_[i].probe, row);
+    Sequence* sequence = owners_[i].sequence;
+    ProbeRun* probe = owners_[i].probe;
+    if (sequence != nullptr && sequence->running()) {
+      Contain(sequence, [&] { CommitSequence(sequence, row); });
+    } else if (probe != nullptr && probe->owner != nullptr) {
+      Contain(probe->owner, [&] { CommitProbe(probe, row); });
     }
   }
 }
@@ -229,14 +300,17 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
   sequence->num_decoded = rows_[static_cast<std::size_t>(row)].pos + 1;
   sequence->CountStep(decoder_.begin_ms(), decoder_.end_ms());
   if (sequence->pending() > 0) return;
-  Sequence::Verdict verdict;
   if (sequence->phase().role == Role::kPrefill) {
-    verdict = {.ended = true, .reason = StopReason::kBudget};
-  } else if (sequence->latent()) {
-    verdict = sequence->AcceptLatent(engine_->Hidden(row));
-  } else {
-    verdict = SampleNext(sequence, row);
+    return CommitVerdict(sequence, {.ended = true, .reason = StopReason::kBudget});
   }
+  const std::span<const float> numbers =
+      sequence->latent() ? engine_->Hidden(row) : engine_->Logits(row);
+  if (!AreNumbers(numbers)) return Break(sequence, Fault::kNumbers);
+  CommitVerdict(sequence, sequence->latent() ? sequence->AcceptLatent(numbers)
+                                             : SampleNext(sequence, numbers));
+}
+
+void StepLoop::CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict) {
   if (verdict.ended) {
     phases_.End(sequence, verdict, decoder_.end_ms());
   } else {
@@ -244,9 +318,9 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
   }
 }
 
-Sequence::Verdict StepLoop::SampleNext(Sequence* sequence, std::int32_t row) {
+Sequence::Verdict StepLoop::SampleNext(Sequence* sequence, std::span<const float> logits) {
   const double begin_ms = clock_->NowMs();
-  const Sampled sampled = sequence->Sample(&sampler_, engine_->Logits(row));
+  const Sampled sampled = sequence->Sample(&sampler_, logits);
   counters_.sample_ms += clock_->NowMs() - begin_ms;
   ++counters_.num_sampled;
   return sequence->Accept(sampled);
@@ -254,7 +328,7 @@ Sequence::Verdict StepLoop::SampleNext(Sequence* sequence, std::int32_t row) {
 
 void StepLoop::CommitProbe(ProbeRun* probe, std::int32_t row) {
   Sequence* owner = probe->owner;
-  if (owner == nullptr) return;  // its owner ended in this very step
+  if (!AreNumbers(engine_->Logits(row))) return Break(owner, Fault::kNumbers);
   probe->num_decoded = static_cast<std::int32_t>(probe->items.size());
   static const Sampling kGreedy;
   const Sampled sampled = sampler_.Sample(engine_->Logits(row), kGreedy, {}, 0);
@@ -283,44 +357,49 @@ void StepLoop::MakeRoom() {
 void StepLoop::Fail() {
   failed_ = true;
   while (!sequences_.active().empty()) {
-    outbox_.Failed(sequences_.active().front()->id());
-    sequences_.Deactivate(sequences_.active().front());
+    Break(sequences_.active().front(), Fault::kEngine);
   }
   outbox_.Flush();
 }
 
 // ---- what callers ask for
 
-void StepLoop::Open(SequenceId id, const SequenceOptions& options, PrefixRef prefix) {
+void StepLoop::Open(SequenceId id, const SequenceOptions& options, PrefixRef prefix) noexcept try {
+  outbox_.Reserve(sequences_.all().size() + 1);
   sequences_.Add(
       std::make_unique<Sequence>(id, options, prefix, &engine_->vocab(), info_.num_cells));
+} catch (...) {
+  outbox_.Failed(id, CurrentFault(), counters_.num_steps + 1);
 }
 
-void StepLoop::Run(SequenceId id, std::vector<Phase> chain) {
+void StepLoop::Run(SequenceId id, std::vector<Phase> chain) noexcept {
   Sequence* sequence = sequences_.Find(id);
   if (sequence == nullptr) return;
-  phases_.Run(sequence, std::move(chain), clock_->NowMs());
+  Contain(sequence, [&] { phases_.Run(sequence, std::move(chain), clock_->NowMs()); });
 }
 
-void StepLoop::StopThinking(SequenceId id) {
+void StepLoop::StopThinking(SequenceId id) noexcept {
   Sequence* sequence = sequences_.Find(id);
   if (sequence == nullptr) return;
   sequence->interrupted = true;
-  phases_.CloseThinking(sequence, StopReason::kInterrupted, clock_->NowMs());
+  Contain(sequence,
+          [&] { phases_.CloseThinking(sequence, StopReason::kInterrupted, clock_->NowMs()); });
 }
 
-void StepLoop::Cancel(SequenceId id) {
+void StepLoop::Cancel(SequenceId id) noexcept {
   Sequence* sequence = sequences_.Find(id);
   if (sequence == nullptr) return;
-  phases_.EndChain(sequence, StopReason::kCancelled, clock_->NowMs());
+  Contain(sequence, [&] { phases_.EndChain(sequence, StopReason::kCancelled, clock_->NowMs()); });
   memory_.Release(sequence);
 }
 
-void StepLoop::Close(SequenceId id, bool park) {
+void StepLoop::Close(SequenceId id, bool park) noexcept {
   Sequence* sequence = sequences_.Find(id);
   if (sequence == nullptr) return;
-  phases_.EndChain(sequence, StopReason::kCancelled, clock_->NowMs());
-  memory_.Forget(sequence, park);
+  Contain(sequence, [&] {
+    phases_.EndChain(sequence, StopReason::kCancelled, clock_->NowMs());
+    memory_.Forget(sequence, park);
+  });
   sequences_.Remove(sequence);
 }
 

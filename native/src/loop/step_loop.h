@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "edgereason/clock.h"
@@ -15,6 +16,7 @@
 #include "loop/phases.h"
 #include "loop/probes.h"
 #include "loop/sequences.h"
+#include "policy/admission.h"
 #include "policy/interference.h"
 #include "policy/lengths.h"
 #include "policy/sampler.h"
@@ -29,12 +31,13 @@ class StepLoop {
 
   void WarmUp() { decoder_.WarmUp(); }
 
-  // What callers ask for, between two steps. An id that is closed is no error.
-  void Open(SequenceId id, const SequenceOptions& options, PrefixRef prefix);
-  void Run(SequenceId id, std::vector<Phase> chain);
-  void StopThinking(SequenceId id);
-  void Cancel(SequenceId id);
-  void Close(SequenceId id, bool park);
+  // What callers ask for, between two steps. An id that is closed is no error. What goes wrong with
+  // a sequence, then or in a step, ends that sequence alone.
+  void Open(SequenceId id, const SequenceOptions& options, PrefixRef prefix) noexcept;
+  void Run(SequenceId id, std::vector<Phase> chain) noexcept;
+  void StopThinking(SequenceId id) noexcept;
+  void Cancel(SequenceId id) noexcept;
+  void Close(SequenceId id, bool park) noexcept;
   void LoadPrefix(PrefixRef prefix, const PrefixKv& kv) { memory_.LoadPrefix(prefix, kv); }
 
   // One step. `begin_ms`: when this turn of the loop began. False: there was nothing to do.
@@ -52,6 +55,13 @@ class StepLoop {
     ProbeRun* probe = nullptr;
   };
 
+  bool DoStep(double begin_ms);
+  // Does `work` for `sequence`. What it throws breaks that one.
+  template <typename Work>
+  void Contain(Sequence* sequence, Work work) noexcept;
+  void Break(Sequence* sequence, Fault fault) noexcept;
+
+  void Refuse(double now_ms);
   void Admit(double now_ms);
   void Plan(double now_ms);
   PlanSeq View(const Sequence& sequence) const noexcept;
@@ -64,7 +74,8 @@ class StepLoop {
   void Commit();
   void CommitSequence(Sequence* sequence, std::int32_t row);
   void CommitProbe(ProbeRun* probe, std::int32_t row);
-  Sequence::Verdict SampleNext(Sequence* sequence, std::int32_t row);
+  void CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict);
+  Sequence::Verdict SampleNext(Sequence* sequence, std::span<const float> logits);
   void MakeRoom();
   void Fail();
 
@@ -82,10 +93,13 @@ class StepLoop {
   Decoder decoder_;
   Sampler sampler_;
   Interference interference_;
+  Refusals refusals_;
 
   // Of this step; kept so that their space is.
   std::vector<Sequence*> order_;  // sequences as view_ has them
   StepView view_;
+  std::vector<PlanSeq> due_;              // those with a deadline, the earliest first
+  std::vector<std::uint8_t> may_refuse_;  // of due_
   StepPlan plan_;
   std::vector<Row> rows_;
   std::vector<RowOwner> owners_;  // of each row

@@ -67,6 +67,13 @@ double CostModel::CellPart(std::int32_t rows, double cells) const noexcept {
   return cell_ms_ * cells * std::min(1.0, static_cast<double>(kSlopeRows) / std::max(rows, 1));
 }
 
+bool CostModel::has_seen(std::int32_t rows) const noexcept {
+  std::size_t knot = 0;
+  while (knot + 1 < kNumKnots && 2 * KnotRows(knot) <= rows) ++knot;
+  return std::any_of(weight_.begin() + static_cast<std::ptrdiff_t>(knot), weight_.end(),
+                     [](double weight) { return weight > 0; });
+}
+
 std::int32_t CostModel::RowsWithin(double ms, std::int32_t max_rows) const noexcept {
   std::int32_t fits = 1;
   std::int32_t too_many = std::max(max_rows, 1) + 1;

@@ -38,6 +38,8 @@ class CostModel {
   // 1: as usual; 2: everything takes twice as long at present. What lasts becomes the usual.
   double load() const noexcept { return load_; }
   bool known() const noexcept { return num_seen_ > 0; }
+  // About so many rows, or more, were seen in one step: what they cost is no guess.
+  bool has_seen(std::int32_t rows) const noexcept;
   // What was seen of the load no longer counts: other threads, or a while without a step.
   void ForgetLoad() noexcept { load_ = last_ratio_ = 1; }
   double cell_ms() const noexcept { return cell_ms_; }  // slope per KV cell at load 1

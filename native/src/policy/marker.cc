@@ -30,7 +30,7 @@ MarkerTracker::MarkerTracker(std::vector<std::string> open, std::vector<std::str
 }
 
 MarkerTracker::Event MarkerTracker::Feed(std::string_view piece, std::string* answer,
-                                         std::string* reasoning) noexcept {
+                                         std::string* reasoning) {
   Event event = Event::kNone;
   while (!piece.empty()) {
     TextMatcher& matcher = inside_ ? within_ : outside_;
@@ -60,21 +60,20 @@ MarkerTracker::Event MarkerTracker::Feed(std::string_view piece, std::string* an
   return event;
 }
 
-void MarkerTracker::ForceShut(std::string* reasoning) noexcept {
+void MarkerTracker::ForceShut(std::string* reasoning) {
   if (!inside_) return;
   Take({}, 0, reasoning);
   Enter(false);
 }
 
-void MarkerTracker::Flush(std::string* answer, std::string* reasoning) noexcept {
+void MarkerTracker::Flush(std::string* answer, std::string* reasoning) {
   Take({}, 0, inside_ ? reasoning : answer);
   outside_.Reset();
   within_.Reset();
 }
 
 // Appends what was held and `bytes` to `text`, all but the last `num_keep` bytes: those are held.
-void MarkerTracker::Take(std::string_view bytes, std::int32_t num_keep,
-                         std::string* text) noexcept {
+void MarkerTracker::Take(std::string_view bytes, std::int32_t num_keep, std::string* text) {
   const std::size_t num_all = held_.size() + bytes.size();
   const std::size_t num_show = num_all - static_cast<std::size_t>(num_keep);
   const std::size_t from_held = std::min(num_show, held_.size());

@@ -36,14 +36,14 @@ class MarkerTracker {
   // everything after it. Bytes after a shut mark go to the answer, also where the shut mark ends
   // the phase: they belong to the phase that follows. A shut mark outside a block, or an open one
   // inside, is dropped and gives kNone. Stop texts count outside blocks only.
-  Event Feed(std::string_view piece, std::string* answer, std::string* reasoning) noexcept;
+  Event Feed(std::string_view piece, std::string* answer, std::string* reasoning);
 
   // The block is closed from outside (budget, deadline): bytes held back go to the reasoning text.
   // Outside a block nothing happens.
-  void ForceShut(std::string* reasoning) noexcept;
+  void ForceShut(std::string* reasoning);
 
   // The phase is over: bytes held back as the possible start of a mark are text after all.
-  void Flush(std::string* answer, std::string* reasoning) noexcept;
+  void Flush(std::string* answer, std::string* reasoning);
 
   bool inside() const noexcept { return inside_; }
   // Of the last kShut or kStop: which of the texts in `shut` or `stop` it was; -1 before any.
@@ -52,7 +52,7 @@ class MarkerTracker {
   std::int32_t num_held() const noexcept { return static_cast<std::int32_t>(held_.size()); }
 
  private:
-  void Take(std::string_view bytes, std::int32_t num_keep, std::string* text) noexcept;
+  void Take(std::string_view bytes, std::int32_t num_keep, std::string* text);
   void Enter(bool inside) noexcept;
 
   // Two matchers, so that a stop text cannot hide a mark it overlaps while it does not count. The

@@ -17,7 +17,7 @@ PlanSeq& At(StepView* view, std::int32_t index) noexcept {
 
 // True: there was a request that cannot wait for a step of `num_rows` rows.
 bool Expire(StepView* view, std::int32_t num_rows, const CostModel& cost, const PlanLimits& limits,
-            StepPlan* plan) noexcept {
+            StepPlan* plan) {
   const auto num_before = plan->expire.size();
   std::erase_if(view->by_deadline, [&](std::int32_t index) {
     PlanSeq& seq = At(view, index);
@@ -29,8 +29,7 @@ bool Expire(StepView* view, std::int32_t num_rows, const CostModel& cost, const 
   return plan->expire.size() > num_before;
 }
 
-void Close(StepView* view, const CostModel& cost, const PlanLimits& limits,
-           StepPlan* plan) noexcept {
+void Close(StepView* view, const CostModel& cost, const PlanLimits& limits, StepPlan* plan) {
   const std::int32_t num_close = NumToClose(view->seqs, view->by_deadline, cost, limits);
   for (std::int32_t i = 0; i < num_close; ++i) {
     const std::int32_t index = view->by_deadline[static_cast<std::size_t>(i)];
@@ -73,8 +72,7 @@ void FitCells(StepView* view, StepPlan* plan) noexcept {
 }
 
 // Where the more urgent lack cells, others go on in those that they have, and free them.
-void Grant(StepView* view, const CostModel& cost, const PlanLimits& limits,
-           StepPlan* plan) noexcept {
+void Grant(StepView* view, const CostModel& cost, const PlanLimits& limits, StepPlan* plan) {
   plan->lacks_cells = false;
   while (GrantRows(view->seqs, view->by_deadline, cost, limits, plan->grants) > 0) {
     FitCells(view, plan);
@@ -110,8 +108,7 @@ bool IsTooLate(const PlanSeq& seq, std::int32_t num_rows, const CostModel& cost,
   return limits.now_ms + std::min(step_ms, kExpireShare * seq.given_ms) > seq.deadline_ms;
 }
 
-void PlanStep(StepView* view, const CostModel& cost, const PlanLimits& limits,
-              StepPlan* plan) noexcept {
+void PlanStep(StepView* view, const CostModel& cost, const PlanLimits& limits, StepPlan* plan) {
   plan->expire.clear();
   plan->close.clear();
   plan->num_evict = 0;

@@ -46,7 +46,6 @@ struct StepPlan {
 bool IsTooLate(const PlanSeq& seq, std::int32_t num_rows, const CostModel& cost,
                const PlanLimits& limits) noexcept;
 
-void PlanStep(StepView* view, const CostModel& cost, const PlanLimits& limits,
-              StepPlan* plan) noexcept;
+void PlanStep(StepView* view, const CostModel& cost, const PlanLimits& limits, StepPlan* plan);
 
 }  // namespace edgereason

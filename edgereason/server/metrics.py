@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from edgereason.records import Answer
+from edgereason.records import Answer, Channel
 
 if TYPE_CHECKING:
     from edgereason.server.running import Running
@@ -79,12 +79,13 @@ class Metrics(Collector):
             self._deadlines.labels(str(budget.deadline_ms.late_ms == 0).lower()).inc()
         self._total.observe(running.age_ms / 1000)
         self._queue.observe(answer.timings.queue_ms / 1000)
-        for seen, ms in (
-            (self._first, running.first_ms),
-            (self._first_answer, running.first_answer_ms),
-        ):
-            if ms is not None:
-                seen.observe(ms / 1000)
+
+    def first_text(self, channel: Channel, ms: float, *, is_first: bool) -> None:
+        """The first text of a channel; `is_first`: of the request."""
+        if is_first:
+            self._first.observe(ms / 1000)
+        if channel is Channel.ANSWER:
+            self._first_answer.observe(ms / 1000)
 
     def collect(self) -> Iterator[Metric]:
         """Called when the page is read."""

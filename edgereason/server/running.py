@@ -17,6 +17,7 @@ from typing import Any
 from edgereason.records import Answer, Channel, Chunk, Request, StopReason
 from edgereason.runtime.reasoner import Handle
 from edgereason.server.fields import Given
+from edgereason.server.metrics import Metrics
 from edgereason.server.models import Model
 
 
@@ -31,12 +32,12 @@ class Running:
     handle: Handle
     route: str
     arrived: float  # time.monotonic()
+    metrics: Metrics
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
     channel: Channel | None = None  # of the last piece
+    _seen: set[Channel] = field(default_factory=set)
     num_pieces: int = 0
-    first_ms: float | None = None  # until the first piece
-    first_answer_ms: float | None = None  # until the first piece of the answer
     dropped: str = ""  # why it was cancelled from outside
 
     @property
@@ -77,10 +78,10 @@ class Running:
     def _note(self, chunk: Chunk) -> None:
         self.num_pieces += 1
         self.channel = chunk.channel
-        if self.first_ms is None:
-            self.first_ms = self.age_ms
-        if self.first_answer_ms is None and chunk.channel is Channel.ANSWER:
-            self.first_answer_ms = self.age_ms
+        if chunk.channel not in self._seen:
+            is_first = not self._seen
+            self._seen.add(chunk.channel)
+            self.metrics.first_text(chunk.channel, self.age_ms, is_first=is_first)
 
     @property
     def stop_text(self) -> str | None:

@@ -69,7 +69,9 @@ class Service:
                 self.metrics.refused(route, refused.status)
                 raise refused from error
             raise
-        running = Running(model, given.get("model"), given, request, handle, route, arrived)
+        running = Running(
+            model, given.get("model"), given, request, handle, route, arrived, self.metrics
+        )
         self.running[running.id] = running
         loop = asyncio.get_running_loop()
 
@@ -219,7 +221,6 @@ def _log(running: Running, **more: Any) -> None:
         "route": running.route,
         "model": running.model.name,
         "total_ms": round(running.age_ms, 1),
-        "first_ms": None if running.first_ms is None else round(running.first_ms, 1),
         **more,
     }
     log.info("%s", json.dumps(line))

@@ -19,9 +19,11 @@ from edgereason.server.fields import (
     Means,
     Only,
     Table,
+    bad,
     boolean,
     one_of,
     text,
+    unsupported,
     whole,
 )
 from edgereason.server.http import sse
@@ -43,6 +45,30 @@ def _bias(value: Any, name: str) -> dict[int, float]:
             400, f"{name} must be an object of token id -> number from -100 to 100", param=name
         )
     return bias
+
+
+def list_of_tools(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise bad(name, "a list", value)
+    return value
+
+
+def tool_choice(value: Any, name: str) -> str:
+    if value not in ("none", "auto"):
+        raise unsupported(name, value, NO_TOOLS)
+    return str(value)
+
+
+def check_tools(given: Given) -> None:
+    """Tools that may not be called change nothing; others would."""
+    tools = given.get("tools")
+    if not tools:
+        return
+    if given.get("tool_choice") != "none":
+        raise unsupported(
+            given.name("tools"), tools, f"{NO_TOOLS}; tool_choice none leaves them out"
+        )
+    given.ignored.append(given.name("tools"))
 
 
 OPENAI: Final[Table] = {
@@ -95,9 +121,9 @@ FIELDS: Final[Table] = {
     },
     "timings_per_token": Only((False,), "timings come with the last chunk"),
     "return_progress": Only((False,), "progress is not told"),
-    "tools": Only(([],), NO_TOOLS),
+    "tools": Means("tools", list_of_tools),
     "functions": Only(([],), NO_TOOLS),
-    "tool_choice": Only(("none", "auto"), NO_TOOLS),
+    "tool_choice": Means("tool_choice", tool_choice),
     "function_call": Only(("none", "auto"), NO_TOOLS),
     "parallel_tool_calls": HARMLESS,
     "response_format": {"type": Only(("text",), NO_GRAMMAR), OTHERS: Only((), NO_GRAMMAR)},
@@ -127,6 +153,7 @@ FIELDS: Final[Table] = {
 def messages_of(given: Given) -> tuple[Message, ...]:
     if "messages" not in given.values:
         raise ApiError(400, "messages must be given", param="messages", code="missing_parameter")
+    check_tools(given)
     messages: tuple[Message, ...] = given.get("messages")
     return messages
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from edgereason.records import Answer, Channel, Chunk, Message
 from edgereason.server.budgets import BUDGETS, SAMPLING, THINKING, read_effort
-from edgereason.server.chat import NO_GRAMMAR, NO_TOOLS
+from edgereason.server.chat import NO_GRAMMAR, NO_TOOLS, check_tools, list_of_tools, tool_choice
 from edgereason.server.conversation import read_content, read_messages
 from edgereason.server.errors import ApiError, anthropic_error
 from edgereason.server.fields import (
@@ -71,9 +71,9 @@ COUNTED: Final[Table] = {
         "effort": Means("effort", read_effort),
         "format": Only((), NO_GRAMMAR),
     },
-    "tools": Only(([],), NO_TOOLS),
+    "tools": Means("tools", list_of_tools),
     "tool_choice": {
-        "type": Only(("auto", "none"), NO_TOOLS),
+        "type": Means("tool_choice", tool_choice),
         "disable_parallel_tool_use": HARMLESS,
     },
     "cache_control": HARMLESS,  # beginnings are found and shared by themselves
@@ -119,6 +119,7 @@ def complete(given: Given) -> tuple[Message, ...]:
 def conversation(given: Given) -> tuple[Message, ...]:
     if "messages" not in given.values:
         raise ApiError(400, "messages must be given", param="messages", code="missing_parameter")
+    check_tools(given)
     system = given.get("system")
     first = (Message("system", system),) if system else ()
     return (*first, *given.get("messages"))

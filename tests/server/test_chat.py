@@ -164,6 +164,14 @@ def test_ignored_fields_are_listed(server: Served) -> None:
     assert done["edgereason"]["ignored"] == ["user", "metadata", "never_heard_of"]
 
 
+@pytest.mark.parametrize("path", [PATH, "/v1/messages"])
+def test_tools_that_may_not_be_called_are_left_out(server: Served, path: str) -> None:
+    choice: Any = "none" if path == PATH else {"type": "none"}
+    tools = [{"type": "function", "name": "f", "function": {"name": "f"}}]
+    done = server.post(path, asked(tools=tools, tool_choice=choice, max_tokens=99)).json()
+    assert done["edgereason"]["ignored"] == ["tools"]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

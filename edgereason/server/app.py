@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from edgereason.records import Message
-from edgereason.server import chat, messages, ollama
+from edgereason.server import chat, messages, ollama, responses
 from edgereason.server.config import ServerConfig
 from edgereason.server.errors import ApiError, as_api_error
 from edgereason.server.fields import Given, Table, number, read
@@ -50,6 +50,11 @@ class Faces:
 
     async def chat(self, request: Request) -> Response:
         return await self._answer(request, chat.FIELDS, chat.messages_of, chat.ChatWriter)
+
+    async def responses(self, request: Request) -> Response:
+        return await self._answer(
+            request, responses.FIELDS, responses.messages_of, responses.ResponseWriter
+        )
 
     async def messages(self, request: Request) -> Response:
         return await self._answer(
@@ -171,6 +176,7 @@ def build_app(models: Models, config: ServerConfig) -> Starlette:
             Route("/v1/models/{name:path}", operations.model),
             Route("/v1/chat/completions", faces.chat, methods=["POST"]),
             Route("/v1/chat/completions/control", operations.control, methods=["POST"]),
+            Route("/v1/responses", faces.responses, methods=["POST"]),
             Route("/v1/messages", faces.messages, methods=["POST"]),
             Route("/v1/messages/count_tokens", faces.count_tokens, methods=["POST"]),
             Route("/api/chat", faces.ollama_chat, methods=["POST"]),

@@ -116,7 +116,7 @@ class Running:
                 "late_ms": round(late_ms, 3),
             },
             "priority": self.request.priority,
-            "queue_ms": round(answer.timings.queue_ms, 3),
+            "queue_ms": round(max(0.0, answer.timings.queue_ms), 3),
             "ignored": given.ignored,
         }
 

@@ -148,6 +148,7 @@ class ResponseWriter:
         status = _status(answer)
         yield from self._close(status)
         yield self._event(f"response.{status}", response=self._resource(self._items, answer))
+        yield b"data: [DONE]\n\n"  # as Open Responses has it; OpenAI's own clients stop there
 
     def ping(self) -> bytes:
         return b": ping\n\n"

@@ -12,6 +12,7 @@ from support.served import Served
 openai = pytest.importorskip("openai")
 
 PATH = "/v1/responses"
+# Of Open Responses, 2026-04-24.
 REQUIRED = [
     "id",
     "object",
@@ -44,7 +45,7 @@ REQUIRED = [
     "metadata",
     "safety_identifier",
     "prompt_cache_key",
-]  # of Open Responses, 2026-04-24
+]
 
 
 def asked(**more: Any) -> dict[str, Any]:
@@ -82,7 +83,8 @@ def test_a_stream_says_the_same(client: Any, model: str) -> None:
 
 def test_the_events_come_in_order(server: Served) -> None:
     answer = server.post(PATH, asked(stream=True))
-    found = events(answer.text)
+    *found, last = events(answer.text)
+    assert last == "[DONE]"
     assert [event["sequence_number"] for event in found] == list(range(len(found)))
     kinds = [event["type"].removeprefix("response.") for event in found]
     shape = [kind for i, kind in enumerate(kinds) if i == 0 or kind != kinds[i - 1]]
@@ -116,7 +118,7 @@ def test_a_cut_response_is_incomplete(server: Served) -> None:
     assert done["incomplete_details"] == {"reason": "max_output_tokens"}
     assert done["usage"]["output_tokens"] == 4
     assert done["output"][-1]["content"][0]["text"]
-    last = events(server.post(PATH, asked(max_output_tokens=4, stream=True)).text)[-1]
+    last = events(server.post(PATH, asked(max_output_tokens=4, stream=True)).text)[-2]
     assert last["type"] == "response.incomplete"
 
 

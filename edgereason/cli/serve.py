@@ -67,7 +67,7 @@ def _listen(specs: tuple[str, ...], opening: Opening, serving: ServerConfig) -> 
         first.reasoner = open_model(first.bundle.path)
         models = server.Models(found, open_model, max_loaded=serving.max_loaded)
         print(f"serving {', '.join(found)}", file=sys.stderr)
-        server.Server(server.build_app(models, serving), serving).run()
+        server.Server(server.build_app(models, serving), serving).listen()
     finally:
         if first.reasoner is not None:
             first.reasoner.close()

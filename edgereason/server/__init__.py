@@ -1,7 +1,7 @@
 """A server that existing clients use unchanged: OpenAI's, Anthropic's and Ollama's.
 
     models = Models(find(("smollm2-135m",)), Reasoner.open)
-    Server(build_app(models, config), config).run()
+    Server(build_app(models, config), config).listen()
 
 It needs the extra `server`; importing the package does not.
 """

@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from edgereason.errors import EdgereasonError, UsageError
 from edgereason.records import Message
 from edgereason.server import chat, messages, ollama, responses
 from edgereason.server.config import ServerConfig
@@ -103,8 +104,7 @@ class Faces:
         given = await self._read(request, table)
         turns = messages_of(given)
         path = request.url.path
-        starting = self._service.start(given, turns, route=path, arrived=arrived)
-        running = await starting
+        running = await self._service.start(given, turns, route=path, arrived=arrived)
         streams = given.get("stream", streams)
         return Reply(running, writer(running), self._service.config, streams=streams)
 
@@ -189,6 +189,7 @@ def build_app(models: Models, config: ServerConfig) -> Starlette:
         middleware=[Middleware(Guard, config=config)],
         exception_handlers={
             ApiError: _refuse,
+            EdgereasonError: _refuse,
             HTTPException: _no_route,
             ClientDisconnect: _gone,
             Exception: _refuse,
@@ -200,7 +201,14 @@ def build_app(models: Models, config: ServerConfig) -> Starlette:
 
 
 def _refuse(request: Request, error: Exception) -> Response:
-    return refusal(request.url.path, as_api_error(error))
+    """What an endpoint raised before anything ran."""
+    refused = as_api_error(error)
+    if refused.code == "internal":
+        log.error("%s failed", request.url.path, exc_info=error)
+    known = {route.path for route in request.app.routes}  # others would be labels without end
+    label = request.url.path if request.url.path in known else "other"
+    request.app.state.service.metrics.refused(label, refused.status)
+    return refusal(request.url.path, refused)
 
 
 def _no_route(request: Request, error: Exception) -> Response:
@@ -241,6 +249,16 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         if self._loop is not None:  # not here: the signal may have come while a lock is held
             self._loop.call_soon_threadsafe(self._service.begin_stop)
+
+    def listen(self) -> None:
+        """Serves until a signal comes."""
+        try:
+            self.run()
+        except SystemExit:  # it has logged why
+            where = f"{self.config.host}:{self.config.port}"
+            raise UsageError(
+                f"cannot listen on {where}", "choose another --host or --port"
+            ) from None
 
     @property
     def port(self) -> int:

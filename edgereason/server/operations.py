@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +19,8 @@ from edgereason.server.metrics import core_stats
 from edgereason.server.models import Model
 from edgereason.server.running import Running
 from edgereason.server.service import Service
+
+T = TypeVar("T")
 
 
 class Operations:
@@ -68,24 +70,29 @@ class Operations:
 
     async def tokenize(self, request: Request) -> Response:
         given = await self._read(request, _TOKENIZE)
-        engine = await self._engine(given.get("model"))
         content: str = given.get("content", "")
         add, parse = given.get("add_special", False), given.get("parse_special", True)
-        tokens = await asyncio.to_thread(engine.tokenize, content, parse_control=parse)
-        if add and engine.add_bos:
-            tokens = [engine.bos, *tokens]
-        return JSONResponse({"tokens": list(tokens), "count": len(tokens)})
+
+        def work(engine: Any) -> list[int]:
+            tokens: list[int] = engine.tokenize(content, parse_control=parse)
+            return [engine.bos, *tokens] if add and engine.add_bos else tokens
+
+        tokens = await self._with_engine(given.get("model"), work)
+        return JSONResponse({"tokens": tokens, "count": len(tokens)})
 
     async def detokenize(self, request: Request) -> Response:
         given = await self._read(request, _DETOKENIZE)
-        engine = await self._engine(given.get("model"))
         tokens: Sequence[int] = given.get("tokens", ())
-        num_vocab = engine.info["num_vocab"]
-        for token in tokens:
-            if not 0 <= token < num_vocab:
-                raise bad("tokens", f"token ids below {num_vocab}", token)
-        said = await asyncio.to_thread(engine.detokenize, tokens)
-        content = said.decode(errors="replace")
+
+        def work(engine: Any) -> str:
+            num_vocab = engine.info["num_vocab"]
+            for token in tokens:
+                if not 0 <= token < num_vocab:
+                    raise bad("tokens", f"token ids below {num_vocab}", token)
+            said: bytes = engine.detokenize(tokens)
+            return said.decode(errors="replace")
+
+        content = await self._with_engine(given.get("model"), work)
         return JSONResponse({"content": content, "prompt": content})
 
     async def control(self, request: Request) -> Response:
@@ -126,11 +133,13 @@ class Operations:
     async def _read(self, request: Request, table: Table) -> Any:
         return read(await read_json(request, self._service.config), table, reject_unknown=True)
 
-    async def _engine(self, name: str | None) -> Any:
+    async def _with_engine(self, name: str | None, work: Callable[[Any], T]) -> T:
+        """Runs `work` on a thread, on the engine of a model that stays open meanwhile."""
         models = self._service.models
         model = models.named(name) if name is not None else next(iter(models))
         with models.used(model):
-            return (await models.opened(model)).engine
+            reasoner = await models.opened(model)
+            return await asyncio.to_thread(work, reasoner.engine)
 
 
 def _tokens(value: Any, name: str) -> tuple[int, ...]:

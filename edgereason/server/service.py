@@ -55,19 +55,15 @@ class Service:
     async def start(
         self, given: Given, messages: tuple[Message, ...], *, route: str, arrived: float
     ) -> Running:
-        """Admits and starts a request. Raises `ApiError` for what is wrong with it."""
+        """Admits and starts a request. Raises what is wrong with it."""
         model = self.models.named(given.get("model"))
-        self._admit(model, route)
+        self._admit(model)
         try:
             reasoner = await self.models.opened(model)
             request = await self._request(given, messages, model, reasoner, arrived)
             handle = reasoner.submit_soon(request, stream=True)
-        except BaseException as error:
+        except BaseException:
             self._leave(model)
-            if isinstance(error, Exception):
-                refused = as_api_error(error)
-                self.metrics.refused(route, refused.status)
-                raise refused from error
             raise
         running = Running(
             model, given.get("model"), given, request, handle, route, arrived, self.metrics
@@ -111,11 +107,10 @@ class Service:
         """Dialects put a prefix of their own before the id."""
         return self.running.get(id.rpartition("-")[2].rpartition("_")[2])
 
-    def _admit(self, model: Model, route: str) -> None:
+    def _admit(self, model: Model) -> None:
         if self.is_stopping:
             raise ApiError(503, "the server is stopping", code="stopping", retry_after_s=10)
         if self.num_admitted >= self.config.max_requests:
-            self.metrics.refused(route, 429)
             raise ApiError(
                 429,
                 f"{self.num_admitted} requests run or wait already (--max-requests)",

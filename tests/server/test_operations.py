@@ -72,9 +72,12 @@ def test_figures_are_counted(server: Served) -> None:
     before = [figure(name) for name in names]
     server.post(PATH, asked(thinking_budget=5))
     server.post(PATH, asked(strategy="telepathy"))
+    server.post(PATH, asked(n=2))
+    server.get("/v1/models/any-name")
     assert server.wait_idle()
     after = [figure(name) for name in names]
-    assert [b - a for a, b in zip(before, after, strict=True)] == [1, 5, 1, 1, 1, 1, 1]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [1, 5, 1, 1, 1, 1, 2]
+    assert "any-name" not in page()
     assert figure('core_num_free_cells{model="scripted"}') > 0
 
 

@@ -20,7 +20,7 @@ def open_reasoner(opening: Opening) -> Iterator[Reasoner]:
     from edgereason.runtime.reasoner import Reasoner
     from edgereason.runtime.trace import JsonLines
 
-    options = _engine_options(opening)
+    options = engine_options(opening)
     with ExitStack() as stack:
         if opening.trace is not None:
             options["trace"] = stack.enter_context(JsonLines(Path(opening.trace)))
@@ -29,7 +29,7 @@ def open_reasoner(opening: Opening) -> Iterator[Reasoner]:
         )
 
 
-def _engine_options(opening: Opening) -> dict[str, Any]:
+def engine_options(opening: Opening) -> dict[str, Any]:
     """What has a flag of its own, and `--engine-set`."""
     flags = {"context": opening.context, "kv": opening.kv, "gpu_layers": opening.gpu_layers}
     others = assignments(opening.engine_options)

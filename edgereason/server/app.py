@@ -1,0 +1,267 @@
+"""The routes, put together: `build_app` gives an ASGI application, `serve` runs it.
+
+Each endpoint reads a body by its dialect's table, starts a request, and sends what the dialect's
+writer writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from edgereason.errors import EdgereasonError, UsageError
+from edgereason.records import Message
+from edgereason.server import chat, messages, ollama, responses
+from edgereason.server.config import ServerConfig
+from edgereason.server.errors import ApiError, as_api_error
+from edgereason.server.fields import Given, Table, number, read
+from edgereason.server.guard import Guard
+from edgereason.server.http import Reply, Writer, read_json, refusal
+from edgereason.server.models import Models
+from edgereason.server.operations import Operations
+from edgereason.server.page import page, script
+from edgereason.server.running import Running
+from edgereason.server.service import Service
+
+log = logging.getLogger("edgereason.server")
+
+DEADLINE_HEADER = "x-edgereason-deadline-ms"
+
+MessagesOf = Callable[[Given], tuple[Message, ...]]
+
+
+class Faces:
+    """The endpoints that answer, one for each dialect."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def chat(self, request: Request) -> Response:
+        return await self._answer(request, chat.FIELDS, chat.messages_of, chat.ChatWriter)
+
+    async def responses(self, request: Request) -> Response:
+        return await self._answer(
+            request, responses.FIELDS, responses.messages_of, responses.ResponseWriter
+        )
+
+    async def messages(self, request: Request) -> Response:
+        return await self._answer(
+            request, messages.FIELDS, messages.complete, messages.MessageWriter
+        )
+
+    async def count_tokens(self, request: Request) -> Response:
+        given = await self._read(request, messages.FIELDS)
+        models = self._service.models
+        model = models.named(given.get("model"))
+        turns = messages.conversation(given)
+        with models.used(model):
+            reasoner = await models.opened(model)
+            tokens = await asyncio.to_thread(reasoner.prompt_tokens, turns)
+        return JSONResponse({"input_tokens": len(tokens)})
+
+    async def ollama_chat(self, request: Request) -> Response:
+        return await self._ollama(request, ollama.CHAT, ollama.chat_messages, is_chat=True)
+
+    async def ollama_generate(self, request: Request) -> Response:
+        return await self._ollama(request, ollama.GENERATE, ollama.generate_messages, is_chat=False)
+
+    async def _ollama(
+        self, request: Request, table: Table, messages_of: MessagesOf, *, is_chat: bool
+    ) -> Response:
+        def conversation(given: Given) -> tuple[Message, ...]:
+            ollama.complete(given, self._service.models.named(given.get("model")))
+            return messages_of(given)
+
+        def writer(running: Running) -> Writer:
+            return ollama.OllamaWriter(running, is_chat=is_chat)
+
+        return await self._answer(request, table, conversation, writer, streams=True)
+
+    async def _answer(
+        self,
+        request: Request,
+        table: Table,
+        messages_of: MessagesOf,
+        writer: Callable[[Running], Writer],
+        *,
+        streams: bool = False,
+    ) -> Response:
+        """`streams`: whether the dialect does so unless it is told."""
+        arrived = time.monotonic()
+        given = await self._read(request, table)
+        turns = messages_of(given)
+        path = request.url.path
+        running = await self._service.start(given, turns, route=path, arrived=arrived)
+        streams = given.get("stream", streams)
+        return Reply(running, writer(running), self._service.config, streams=streams)
+
+    async def _read(self, request: Request, table: Table) -> Given:
+        config = self._service.config
+        body = await read_json(request, config)
+        given = read(body, table, reject_unknown=config.unknown_fields == "reject")
+        if "model" not in given.values:
+            raise ApiError(400, "model must be given", param="model", code="missing_parameter")
+        deadline = request.headers.get(DEADLINE_HEADER)
+        if deadline is not None:
+            given.put("deadline_ms", DEADLINE_HEADER, _milliseconds(deadline))
+        return given
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value: Any = float(text)
+    except ValueError:
+        value = text
+    checked: float = number(1)(value, DEADLINE_HEADER)
+    return checked
+
+
+class OllamaModels:
+    """What Ollama's clients ask of models."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def tags(self, request: Request) -> Response:
+        return JSONResponse({"models": [ollama.tag(model) for model in self._service.models]})
+
+    async def ps(self, request: Request) -> Response:
+        found = [model for model in self._service.models if model.reasoner is not None]
+        return JSONResponse({"models": [ollama.loaded(model) for model in found]})
+
+    async def show(self, request: Request) -> Response:
+        given = read(await read_json(request, self._service.config), ollama.SHOW)
+        if "model" not in given.values:
+            raise ApiError(400, "model must be given", param="model", code="missing_parameter")
+        return JSONResponse(ollama.show(self._service.models.named(given.get("model"))))
+
+    async def version(self, request: Request) -> Response:
+        return JSONResponse({"version": ollama.VERSION})
+
+
+def build_app(models: Models, config: ServerConfig) -> Starlette:
+    """The application. `app.state.service` is what it runs on."""
+    service = Service(models, config)
+    faces, operations, of_ollama = Faces(service), Operations(service), OllamaModels(service)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await service.close()
+
+    app = Starlette(
+        routes=[
+            *(Route(path, operations.health) for path in ("/health", "/v1/health")),
+            Route("/", page),
+            Route("/page.js", script),
+            Route("/status", operations.status),
+            Route("/metrics", operations.metrics),
+            Route("/props", operations.props),
+            Route("/tokenize", operations.tokenize, methods=["POST"]),
+            Route("/detokenize", operations.detokenize, methods=["POST"]),
+            Route("/v1/models", operations.models),
+            Route("/v1/models/{name:path}", operations.model),
+            Route("/v1/chat/completions", faces.chat, methods=["POST"]),
+            Route("/v1/chat/completions/control", operations.control, methods=["POST"]),
+            Route("/v1/responses", faces.responses, methods=["POST"]),
+            Route("/v1/messages", faces.messages, methods=["POST"]),
+            Route("/v1/messages/count_tokens", faces.count_tokens, methods=["POST"]),
+            Route("/api/chat", faces.ollama_chat, methods=["POST"]),
+            Route("/api/generate", faces.ollama_generate, methods=["POST"]),
+            Route("/api/tags", of_ollama.tags),
+            Route("/api/ps", of_ollama.ps),
+            Route("/api/show", of_ollama.show, methods=["POST"]),
+            Route("/api/version", of_ollama.version),
+        ],
+        middleware=[Middleware(Guard, config=config)],
+        exception_handlers={
+            ApiError: _refuse,
+            EdgereasonError: _refuse,
+            HTTPException: _no_route,
+            ClientDisconnect: _gone,
+            Exception: _refuse,
+        },
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    return app
+
+
+def _refuse(request: Request, error: Exception) -> Response:
+    """What an endpoint raised before anything ran."""
+    refused = as_api_error(error)
+    if refused.code == "internal":
+        log.error("%s failed", request.url.path, exc_info=error)
+    known = {route.path for route in request.app.routes}  # others would be labels without end
+    label = request.url.path if request.url.path in known else "other"
+    request.app.state.service.metrics.refused(label, refused.status)
+    return refusal(request.url.path, refused)
+
+
+def _no_route(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    words = {404: "there is nothing at", 405: f"{request.method} is not taken at"}
+    message = f"{words.get(status, 'the server refuses')} {request.url.path[:200]}"
+    return refusal(request.url.path, ApiError(status, message, code="no_such_route"))
+
+
+def _gone(request: Request, error: Exception) -> Response:
+    return PlainTextResponse("", 499)  # nobody reads it
+
+
+class Server(uvicorn.Server):
+    """A signal stops it softly: nothing new, thinking ends, answers are written."""
+
+    def __init__(self, app: Starlette, config: ServerConfig) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=config.host,
+                port=config.port,
+                access_log=False,
+                log_config=None,
+                timeout_graceful_shutdown=max(1, round(config.stop_timeout_s)),
+                h11_max_incomplete_event_size=64 * 1024,
+                server_header=False,
+            )
+        )
+        self._service: Service = app.state.service
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: Any = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:  # not here: the signal may have come while a lock is held
+            self._loop.call_soon_threadsafe(self._service.begin_stop)
+
+    def listen(self) -> None:
+        """Serves until a signal comes."""
+        try:
+            self.run()
+        except SystemExit:  # it has logged why
+            where = f"{self.config.host}:{self.config.port}"
+            raise UsageError(
+                f"cannot listen on {where}", "choose another --host or --port"
+            ) from None
+
+    @property
+    def port(self) -> int:
+        """The one that it listens on."""
+        port: int = self.servers[0].sockets[0].getsockname()[1]
+        return port

@@ -1,0 +1,237 @@
+"""Anthropic's messages: thinking blocks, named events, token counts.
+
+Without `thinking` nothing is thought, as there. Signatures are empty: any is taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from edgereason.records import Answer, Channel, Chunk, Message
+from edgereason.server.budgets import BUDGETS, SAMPLING, THINKING, read_effort
+from edgereason.server.chat import NO_GRAMMAR, NO_TOOLS, check_tools, list_of_tools, tool_choice
+from edgereason.server.conversation import read_content, read_messages
+from edgereason.server.errors import ApiError, anthropic_error
+from edgereason.server.fields import (
+    HARMLESS,
+    Given,
+    Means,
+    Only,
+    Table,
+    bad,
+    boolean,
+    one_of,
+    text,
+    texts,
+    whole,
+    without,
+)
+from edgereason.server.http import sse
+from edgereason.server.running import Running, num_completion, was_cut
+
+_SKIPPED: Final = ("thinking", "redacted_thinking")  # blocks of what was thought before
+_BILLING: Final = "x-anthropic-billing-header"  # changes with each request, and says nothing
+
+
+def _system(value: Any, name: str) -> str:
+    if isinstance(value, list):
+        value = [
+            part
+            for part in value
+            if not (isinstance(part, dict) and str(part.get("text")).startswith(_BILLING))
+        ]
+    return read_content(value, name)
+
+
+def _turns(value: Any, name: str) -> tuple[Message, ...]:
+    """Blocks of thinking become the message's `thinking`; the rest is read as everywhere."""
+    if isinstance(value, list):
+        value = [_with_thinking(item) for item in value]
+    return read_messages(value, name)
+
+
+def _with_thinking(item: Any) -> Any:
+    if not isinstance(item, dict) or not isinstance(item.get("content"), list):
+        return item
+    blocks = [block for block in item["content"] if isinstance(block, dict)]
+    thoughts = [b["thinking"] for b in blocks if isinstance(b.get("thinking"), str)]
+    if item.get("role") != "assistant" or len(blocks) != len(item["content"]):
+        return item
+    shown = [block for block in blocks if block.get("type") not in _SKIPPED]
+    return {**item, "content": shown, "thinking": "\n".join(thoughts) if thoughts else None}
+
+
+COUNTED: Final[Table] = {
+    "model": Means("model", text),
+    "messages": Means("messages", _turns),
+    "system": Means("system", _system),
+    "thinking": THINKING,
+    "output_config": {
+        "effort": Means("effort", read_effort),
+        "format": Only((), NO_GRAMMAR),
+    },
+    "tools": Means("tools", list_of_tools),
+    "tool_choice": {
+        "type": Means("tool_choice", tool_choice),
+        "disable_parallel_tool_use": HARMLESS,
+    },
+    "cache_control": HARMLESS,  # beginnings are found and shared by themselves
+    "context_management": HARMLESS,
+}
+"""What a prompt is made of: the fields of `count_tokens`."""
+
+FIELDS: Final[Table] = {
+    **without(SAMPLING, ("stop", "frequency_penalty")),
+    **without(BUDGETS, ("thinking", "service_tier")),
+    **COUNTED,
+    "max_tokens": Means("max_tokens", whole(1)),
+    "stop_sequences": Means("stop", texts),
+    "stream": Means("stream", boolean),
+    "metadata": HARMLESS,
+    "service_tier": BUDGETS["service_tier"],
+    "speed": Means("speed", one_of("standard", "fast")),
+    "diagnostics": HARMLESS,
+    "container": Only((), "this server runs no code"),
+    "mcp_servers": Only(([],), NO_TOOLS),
+}
+
+
+def complete(given: Given) -> tuple[Message, ...]:
+    """The conversation, once what the dialect asks for by default is filled in."""
+    for name in ("messages", "max_tokens"):
+        if name not in given.values:
+            raise ApiError(400, f"{name} must be given", param=name, code="missing_parameter")
+    says = {"think", "think_tokens", "effort"} & set(given.values)
+    if not says:
+        given.put("think", "thinking", False)
+    if "think_tokens" in given.values and "effort" in given.values:
+        given.ignored.append(given.name("effort"))  # there it means more than thinking
+        del given.values["effort"]
+    if given.get("speed") == "fast":
+        given.put("tier", "speed", 1)
+    tokens, total = given.get("think_tokens", 0), given.get("max_tokens")
+    if tokens >= total:
+        raise bad(given.name("think_tokens"), f"less than max_tokens={total}", tokens)
+    return conversation(given)
+
+
+def conversation(given: Given) -> tuple[Message, ...]:
+    if "messages" not in given.values:
+        raise ApiError(400, "messages must be given", param="messages", code="missing_parameter")
+    check_tools(given)
+    system = given.get("system")
+    first = (Message("system", system),) if system else ()
+    return (*first, *given.get("messages"))
+
+
+class MessageWriter:
+    """Writes one message, or its events."""
+
+    media_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._omits = running.given.get("display") == "omitted"
+        self._index = -1  # of the block that is open
+        self._channel: Channel | None = None
+
+    def whole(self, answer: Answer) -> dict[str, Any]:
+        blocks: list[dict[str, Any]] = []
+        if answer.reasoning:
+            thoughts = "" if self._omits else answer.reasoning
+            blocks.append({"type": "thinking", "thinking": thoughts, "signature": ""})
+        blocks.append({"type": "text", "text": answer.answer})
+        return {
+            **self._message(blocks),
+            **self._stop(answer),
+            "usage": _usage(answer),
+            "edgereason": self._running.report(answer),
+        }
+
+    def start(self) -> Iterator[bytes]:
+        usage = {
+            "input_tokens": 0,
+            "output_tokens": 0,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+        }
+        message = {**self._message([]), "usage": usage}
+        yield _event("message_start", message=message)
+
+    def piece(self, chunk: Chunk) -> Iterator[bytes]:
+        if chunk.channel is not self._channel:
+            yield from self._close()
+            yield from self._open(chunk.channel)
+        if chunk.channel is Channel.ANSWER:
+            yield self._delta({"type": "text_delta", "text": chunk.text})
+        elif not self._omits:
+            yield self._delta({"type": "thinking_delta", "thinking": chunk.text})
+
+    def end(self, answer: Answer) -> Iterator[bytes]:
+        if self._channel is not Channel.ANSWER:  # an answer without text is still a block
+            yield from self._close()
+            yield from self._open(Channel.ANSWER)
+        yield from self._close()
+        yield _event(
+            "message_delta",
+            delta=self._stop(answer),
+            usage=_usage(answer),
+            edgereason=self._running.report(answer),
+        )
+        yield _event("message_stop")
+
+    def ping(self) -> bytes:
+        return _event("ping")
+
+    def failed(self, error: ApiError) -> bytes:
+        return sse(anthropic_error(error), "error")
+
+    def _open(self, channel: Channel) -> Iterator[bytes]:
+        self._index, self._channel = self._index + 1, channel
+        block = {"type": "text", "text": ""}
+        if channel is Channel.REASONING:
+            block = {"type": "thinking", "thinking": "", "signature": ""}
+        yield _event("content_block_start", index=self._index, content_block=block)
+
+    def _close(self) -> Iterator[bytes]:
+        if self._channel is None:
+            return
+        if self._channel is Channel.REASONING:
+            yield self._delta({"type": "signature_delta", "signature": ""})
+        yield _event("content_block_stop", index=self._index)
+        self._channel = None
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return _event("content_block_delta", index=self._index, delta=delta)
+
+    def _message(self, blocks: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": f"msg_{self._running.id}",
+            "type": "message",
+            "role": "assistant",
+            "model": self._running.asked_model,
+            "content": blocks,
+            "stop_reason": None,
+            "stop_sequence": None,
+        }
+
+    def _stop(self, answer: Answer) -> dict[str, Any]:
+        stop = self._running.stop_text
+        reason = "max_tokens" if was_cut(answer) else "stop_sequence" if stop else "end_turn"
+        return {"stop_reason": reason, "stop_sequence": stop}
+
+
+def _event(kind: str, **data: Any) -> bytes:
+    return sse({"type": kind, **data}, kind)
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    cached = answer.usage.cached_tokens
+    return {
+        "input_tokens": answer.usage.prompt_tokens - cached,
+        "output_tokens": num_completion(answer),
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": cached,
+        "output_tokens_details": {"thinking_tokens": answer.usage.reasoning_tokens},
+    }

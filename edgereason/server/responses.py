@@ -1,0 +1,299 @@
+"""OpenAI's responses, stateless: each request carries its conversation.
+
+Thoughts are a reasoning item; its summary is the whole of them, since clients show the summary.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from edgereason.records import Answer, Channel, Chunk, Message
+from edgereason.server.budgets import BUDGETS, EFFORT, SAMPLING
+from edgereason.server.chat import (
+    NO_GRAMMAR,
+    NO_TOOLS,
+    OPENAI,
+    check_tools,
+    list_of_tools,
+    tool_choice,
+)
+from edgereason.server.conversation import read_messages
+from edgereason.server.errors import ApiError, openai_error
+from edgereason.server.fields import (
+    HARMLESS,
+    OTHERS,
+    Given,
+    Means,
+    Only,
+    Table,
+    bad,
+    text,
+    whole,
+    without,
+)
+from edgereason.server.http import sse
+from edgereason.server.running import Running, num_completion, was_cut
+
+_PARTS: Final = ("input_text", "output_text", "text")
+
+
+def _input(value: Any, name: str) -> tuple[Message, ...]:
+    """A text, or items: messages, and what was thought before each answer."""
+    if isinstance(value, str):
+        value = [{"role": "user", "content": value}]
+    if not isinstance(value, list):
+        raise bad(name, "a text or a list of items", value)
+    turns: list[Any] = []
+    thoughts: list[str] = []
+    for i, item in enumerate(value):
+        kind = item.get("type", "message") if isinstance(item, dict) else "message"
+        if kind == "reasoning":
+            thoughts.append(_thought(item, f"{name}[{i}]"))
+        elif kind != "message":
+            raise bad(f"{name}[{i}].type", f"message or reasoning ({NO_TOOLS})", kind)
+        elif thoughts and isinstance(item, dict) and item.get("role") == "assistant":
+            turns.append({**item, "reasoning": "\n".join(filter(None, thoughts)) or None})
+            thoughts = []
+        else:
+            turns.append(item)
+    return read_messages(turns, name, part_types=_PARTS)
+
+
+def _thought(item: dict[str, Any], where: str) -> str:
+    """The text of a reasoning item: its content, or its summary where that is all there is."""
+    for key in ("content", "summary"):
+        parts = item.get(key) or []
+        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+            raise bad(f"{where}.{key}", "a list of parts", parts)
+        if parts:
+            return "\n".join(text(part.get("text"), f"{where}.{key}") for part in parts)
+    return ""
+
+
+FIELDS: Final[Table] = {
+    **OPENAI,
+    **BUDGETS,
+    **without(SAMPLING, ("stop",)),
+    "input": Means("messages", _input),
+    "instructions": Means("system", text),
+    "max_output_tokens": Means("max_tokens", whole(1)),
+    "reasoning": {
+        "effort": EFFORT,
+        "summary": HARMLESS,  # always the whole of the thoughts
+        "generate_summary": HARMLESS,
+    },
+    "text": {"format": {"type": Only(("text",), NO_GRAMMAR), OTHERS: Only((), NO_GRAMMAR)}}
+    | {"verbosity": HARMLESS},
+    "include": HARMLESS,
+    "tools": Means("tools", list_of_tools),
+    "tool_choice": Means("tool_choice", tool_choice),
+    "parallel_tool_calls": HARMLESS,
+    "max_tool_calls": HARMLESS,
+    "truncation": Only(("disabled",), "a prompt is never cut; one that is too long is an error"),
+    "top_logprobs": Only((0,), "log-probabilities are not given"),
+    "background": Only((False,), "a request runs while its client waits"),
+    "previous_response_id": Only((), "nothing is stored; send the conversation as input"),
+    "conversation": Only((), "nothing is stored; send the conversation as input"),
+    "prompt": Only((), "this server has no stored prompts"),
+    "stream_options": HARMLESS,
+}
+
+
+def messages_of(given: Given) -> tuple[Message, ...]:
+    if "messages" not in given.values:
+        raise ApiError(400, "input must be given", param="input", code="missing_parameter")
+    check_tools(given)
+    system = given.get("system")
+    first = (Message("system", system),) if system else ()
+    return (*first, *given.get("messages"))
+
+
+class ResponseWriter:
+    """Writes one response, or its events: items are added, filled, and done, in order."""
+
+    media_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._number = 0  # of the next event
+        self._channel: Channel | None = None  # of the item that is open
+        self._text = ""  # of it
+        self._items: list[dict[str, Any]] = []  # those that are done
+
+    def whole(self, answer: Answer) -> dict[str, Any]:
+        items = [_thoughts(self._id(0), answer.reasoning)] if answer.reasoning else []
+        items.append(_said(self._id(len(items)), answer.answer, _status(answer)))
+        return self._resource(items, answer)
+
+    def start(self) -> Iterator[bytes]:
+        for kind in ("response.created", "response.in_progress"):
+            yield self._event(kind, response=self._resource([], None))
+
+    def piece(self, chunk: Chunk) -> Iterator[bytes]:
+        if chunk.channel is not self._channel:
+            yield from self._close("completed")
+            yield from self._open(chunk.channel)
+        self._text += chunk.text
+        if chunk.channel is Channel.ANSWER:
+            yield self._event("response.output_text.delta", delta=chunk.text, logprobs=[], **_AT)
+        else:
+            yield self._event("response.reasoning_summary_text.delta", delta=chunk.text, **_OF)
+
+    def end(self, answer: Answer) -> Iterator[bytes]:
+        if self._channel is not Channel.ANSWER:  # an answer without text is still an item
+            yield from self._close("completed")
+            yield from self._open(Channel.ANSWER)
+        status = _status(answer)
+        yield from self._close(status)
+        yield self._event(f"response.{status}", response=self._resource(self._items, answer))
+        yield b"data: [DONE]\n\n"  # as Open Responses has it; OpenAI's own clients stop there
+
+    def ping(self) -> bytes:
+        return b": ping\n\n"
+
+    def failed(self, error: ApiError) -> bytes:
+        said = openai_error(error)["error"]
+        data = {"code": said["code"], "message": said["message"], "param": said["param"]}
+        return self._event("error", **data)
+
+    # -- items -------------------------------------------------------------------------------------
+
+    def _open(self, channel: Channel) -> Iterator[bytes]:
+        self._channel, self._text = channel, ""
+        id = self._id(len(self._items))
+        if channel is Channel.ANSWER:
+            item = {**_said(id, "", "in_progress"), "content": []}
+            yield self._event("response.output_item.added", item=item)
+            yield self._event("response.content_part.added", part=_part(""), **_AT)
+        else:
+            item = {**_thoughts(id, ""), "summary": [], "content": [], "status": "in_progress"}
+            yield self._event("response.output_item.added", item=item)
+            yield self._event("response.reasoning_summary_part.added", part=_summary(""), **_OF)
+
+    def _close(self, status: str) -> Iterator[bytes]:
+        if self._channel is None:
+            return
+        id, said = self._id(len(self._items)), self._text
+        if self._channel is Channel.ANSWER:
+            item = _said(id, said, status)
+            yield self._event("response.output_text.done", text=said, logprobs=[], **_AT)
+            yield self._event("response.content_part.done", part=_part(said), **_AT)
+        else:
+            item = _thoughts(id, said)
+            yield self._event("response.reasoning_summary_text.done", text=said, **_OF)
+            yield self._event("response.reasoning_summary_part.done", part=_summary(said), **_OF)
+        yield self._event("response.output_item.done", item=item)
+        self._items.append(item)
+        self._channel = None
+
+    def _event(self, kind: str, **data: Any) -> bytes:
+        """An event; those that are about an item say which."""
+        index = len(self._items)
+        if "response" not in data and kind != "error":
+            data["output_index"] = index
+            if "item" not in data:
+                data["item_id"] = self._id(index)
+        number, self._number = self._number, self._number + 1
+        return sse({"type": kind, "sequence_number": number, **data}, kind)
+
+    def _id(self, index: int) -> str:
+        return f"item_{self._running.id}_{index}"
+
+    def _resource(self, items: list[dict[str, Any]], answer: Answer | None) -> dict[str, Any]:
+        running, given = self._running, self._running.given
+        status = "in_progress" if answer is None else _status(answer)
+        cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
+        return {
+            "id": f"resp_{running.id}",
+            "object": "response",
+            "created_at": running.created,
+            "completed_at": None if answer is None else int(time.time()),
+            "status": status,
+            "incomplete_details": cut,
+            "model": running.asked_model,
+            "output": items,
+            "usage": None if answer is None else _usage(answer),
+            "instructions": given.get("system"),
+            "max_output_tokens": given.get("max_tokens"),
+            "reasoning": {"effort": given.get("effort"), "summary": None},
+            **self._sampling(),
+            **_FIXED,
+            "tool_choice": given.get("tool_choice", "auto"),
+            **({} if answer is None else {"edgereason": running.report(answer)}),
+        }
+
+    def _sampling(self) -> dict[str, float]:
+        sampling = self._running.request.sampling or self._running.model.bundle.sampling
+        return {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "presence_penalty": sampling.presence_penalty,
+            "frequency_penalty": 0.0,
+        }
+
+
+_AT: Final = {"content_index": 0}
+_OF: Final = {"summary_index": 0}
+
+_FIXED: Final[dict[str, Any]] = {
+    "error": None,
+    "previous_response_id": None,
+    "tools": [],
+    "parallel_tool_calls": False,
+    "truncation": "disabled",
+    "text": {"format": {"type": "text"}},
+    "top_logprobs": 0,
+    "max_tool_calls": None,
+    "store": False,
+    "background": False,
+    "service_tier": "default",
+    "metadata": {},
+    "safety_identifier": None,
+    "prompt_cache_key": None,
+}
+"""What a response must say, and always says the same here."""
+
+
+def _status(answer: Answer) -> str:
+    return "incomplete" if was_cut(answer) else "completed"
+
+
+def _part(said: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": said, "annotations": [], "logprobs": []}
+
+
+def _summary(said: str) -> dict[str, Any]:
+    return {"type": "summary_text", "text": said}
+
+
+def _said(id: str, said: str, status: str) -> dict[str, Any]:
+    return {
+        "type": "message",
+        "id": id,
+        "role": "assistant",
+        "status": status,
+        "content": [_part(said)],
+    }
+
+
+def _thoughts(id: str, said: str) -> dict[str, Any]:
+    return {
+        "type": "reasoning",
+        "id": id,
+        "summary": [_summary(said)],
+        "content": [{"type": "reasoning_text", "text": said}],
+        "status": "completed",
+    }
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    usage, output = answer.usage, num_completion(answer)
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": output,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.prompt_tokens + output,
+    }

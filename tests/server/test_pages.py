@@ -1,0 +1,37 @@
+"""The programs of the page run as they are printed, against a real server."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+
+import pytest
+
+from support.places import ROOT
+from support.served import Served
+
+PAGE = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("program", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+def test_the_programs_of_the_page_run(server: Served, program: str) -> None:
+    pytest.importorskip(program.split()[1])
+    program = program.replace("http://127.0.0.1:8080", server.url)
+    program = program.replace("smollm2-135m", "scripted")
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        names: dict[str, object] = {}
+        exec(program, names)
+    close = getattr(names["client"], "close", None)
+    if close is not None:
+        close()
+    assert said.getvalue()
+
+
+def test_all_paths_are_on_the_page(server: Served) -> None:
+    table = PAGE[PAGE.index("## Endpoints") : PAGE.index("## Budgets")]
+    on_page = set(re.findall(r"`(/[^`]*)`", table)) | {"/v1/models/{name:path}"}
+    served = {route.path for route in server.server.config.app.routes}  # type: ignore[union-attr]
+    assert served - on_page == {"/v1/health", "/page.js"}
+    assert on_page - served == {"/v1/models/NAME"}

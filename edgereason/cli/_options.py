@@ -41,7 +41,7 @@ class Opening:
 
     model: str = _declared(
         DEFAULT_MODEL,
-        "A name of `edgereason list`, a path, or hf:owner/repo:QUANT.",
+        "A name of `edgereason list --all`, a path, or hf:owner/repo:QUANT.",
         "--model",
         "-m",
     )

@@ -35,7 +35,7 @@ class OnnxFolder:
 
     Attributes:
         files: relative to the folder; the graph first, then its weights.
-        context: 0 where nothing says it.
+        context, num_kv_heads, head_dim: 0 where nothing says it.
     """
 
     folder: Path
@@ -45,7 +45,8 @@ class OnnxFolder:
     quantization: str
     context: int
     num_vocab: int
-    num_layers: int
+    num_kv_heads: int
+    head_dim: int
     eos_tokens: tuple[int, ...]
 
 
@@ -78,7 +79,8 @@ def read(path: Path) -> OnnxFolder:
         quantization=kind[1].upper() if kind and kind[1] else "",
         context=_count(config, "max_position_embeddings", "context_length", "n_positions"),
         num_vocab=_count(config, "vocab_size"),
-        num_layers=_count(config, "num_hidden_layers", "n_layer"),
+        num_kv_heads=_count(config, "num_key_value_heads", "num_attention_heads", "n_head"),
+        head_dim=_count(config, "head_size", "head_dim") or _head_dim(config),
         eos_tokens=_ends(config),
     )
 
@@ -188,7 +190,7 @@ def _config(root: Path) -> dict[str, Any]:
     return {
         **config,
         **(inner if isinstance(inner, dict) else {}),
-        **{key: decoder[key] for key in ("num_hidden_layers",) if key in decoder},
+        **{key: value for key, value in decoder.items() if type(value) is int},
         **{key: value for key, value in genai.items() if not isinstance(value, dict)},
     }
 
@@ -197,6 +199,11 @@ def _ends(config: Mapping[str, Any]) -> tuple[int, ...]:
     told = config.get("eos_token_id")
     ends = told if isinstance(told, list) else [told]
     return tuple(end for end in ends if type(end) is int)
+
+
+def _head_dim(config: Mapping[str, Any]) -> int:
+    heads = _count(config, "num_attention_heads", "n_head")
+    return _count(config, "hidden_size", "n_embd") // heads if heads else 0
 
 
 def _count(config: Mapping[str, Any], *keys: str) -> int:

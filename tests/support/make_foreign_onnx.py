@@ -7,7 +7,9 @@ Run in two environments, since optimum-onnx wants an older transformers than the
     python tests/support/make_foreign_onnx.py builder /tmp/tiny   # onnxruntime-genai 0.18, both
     python tests/support/make_foreign_onnx.py logits /tmp/tiny    # with transformers 5
 
-`logits` writes beside each folder what transformers says of it: `logits.npz`.
+`logits` writes what transformers says of each model, and onnxruntime-genai of those in 4 bits:
+`llama.npz`, `llama-int4.npz`. Kept in the repository are
+folders of less than 200 KB; the tests take all that are there.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.hf_models import save_tokenizer
 
 HERE: Final = Path(__file__).parents[1] / "foreign"
-HEADS: Final = {"llama": (2, 2), "qwen2": (4, 2), "qwen3": (4, 1)}
-"""Architecture -> heads, and KV heads: one for each, shared by two, one for all."""
+HEADS: Final = {"llama": (2, 2), "qwen2": (2, 1), "qwen3": (4, 2)}
+"""Architecture -> heads, and KV heads: one for each, one for all, shared by two."""
 NUM_TOKENS: Final = 266
 ROWS: Final = 272  # of the embedding
 PROMPT: Final = (7, 201, 42, 99, 250, 12, 12, 260, 5, 78)
@@ -122,8 +124,9 @@ def run_builder(folder: Path) -> None:
 def write_logits(folder: Path) -> None:
     for kind in HEADS:
         tokens, logits = greedy(folder / kind)
-        for out in HERE.glob(f"{kind}-*"):
-            np.savez_compressed(out / "logits.npz", tokens=tokens, logits=logits.astype(np.float32))
+        np.savez_compressed(HERE / f"{kind}.npz", tokens=tokens, logits=logits)
+        tokens, logits = greedy_of_genai(HERE / f"{kind}-builder-int4")
+        np.savez_compressed(HERE / f"{kind}-int4.npz", tokens=tokens, logits=logits)
 
 
 def greedy(model_folder: Path) -> tuple[Any, Any]:
@@ -138,6 +141,21 @@ def greedy(model_folder: Path) -> tuple[Any, Any]:
             tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
         logits = model(torch.tensor([tokens[:-1]])).logits[0]
     return np.array(tokens), logits.numpy()
+
+
+def greedy_of_genai(folder: Path) -> tuple[Any, Any]:
+    """The same by onnxruntime-genai's own loop; a model of 4 bits is another one."""
+    import onnxruntime_genai as genai
+
+    params = genai.GeneratorParams(model := genai.Model(str(folder)))
+    params.set_search_options(max_length=64, do_sample=False)
+    generator = genai.Generator(model, params)
+    tokens, rows = [], []
+    while len(tokens) < len(PROMPT) + NUM_NEW:
+        tokens.append(int(PROMPT[len(tokens)] if len(tokens) < len(PROMPT) else rows[-1].argmax()))
+        generator.append_tokens(np.array([tokens[-1:]], np.int32))
+        rows.append(np.array(generator.get_logits()).reshape(-1, ROWS)[-1])
+    return np.array(tokens), np.array(rows[:-1])
 
 
 def _keep(out: Path) -> None:

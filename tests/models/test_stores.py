@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,8 @@ from edgereason.models.stores import find_all, locate
 from support import model_stores
 from support.cli_runner import Cli
 from support.gguf_files import write_gguf
+from support.places import ROOT
+from support.tiny_models import write_model
 
 
 @pytest.fixture(autouse=True)
@@ -230,3 +236,29 @@ class TestSplit:
         first = model_stores.split(tmp_path)[0].rename(tmp_path / "model.gguf")
         with pytest.raises(BundleError, match="is one of 3 parts, its name says 1"):
             open_bundle(first)
+
+
+class TestThePage:
+    """What `docs/models.md` shows is run, on models that run."""
+
+    PAGE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+
+    @pytest.fixture(autouse=True)
+    def real(self, home: Path) -> None:
+        model = write_model(home / "tiny.gguf", "dense").read_bytes()
+        model_stores.ollama(home / ".ollama" / "models", model)
+        model_stores.lm_studio(home, model)
+
+    @pytest.mark.parametrize("line", re.findall(r"^\$ edgereason (.*)$", PAGE, re.MULTILINE))
+    def test_commands(self, cli: Cli, line: str) -> None:
+        ran = cli(*shlex.split(line))
+        assert ran.code == 0, ran.err
+        assert ran.out
+
+    def test_the_program(self) -> None:
+        (program,) = re.findall(r"```python\n(.*?)```", self.PAGE, re.DOTALL)
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("lmstudio:someone/Tiny-GGUF/Tiny-Q4_K_M.gguf ")

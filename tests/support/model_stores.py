@@ -22,9 +22,9 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
     }
 
 
-def ollama(place: Path) -> Path:
+def ollama(place: Path, model: bytes = MODEL) -> Path:
     """`qwen3:0.6b`, `qwen3:latest` of the same blob, one of another hub, one without weights."""
-    digest = ollama_blob(place, MODEL)
+    digest = ollama_blob(place, model)
     layers = [
         ("application/vnd.ollama.image.model", digest),
         ("application/vnd.ollama.image.template", ollama_blob(place, b"{{ .Prompt }}")),
@@ -83,10 +83,10 @@ def hugging_face_repo(place: Path, repo: str, files: dict[str, bytes]) -> Path:
     return at
 
 
-def lm_studio(home: Path) -> Path:
+def lm_studio(home: Path, model: bytes = MODEL) -> Path:
     folder = home / ".lmstudio" / "models" / "someone" / "Tiny-GGUF"
     folder.mkdir(parents=True)
-    (folder / "Tiny-Q4_K_M.gguf").write_bytes(MODEL)
+    (folder / "Tiny-Q4_K_M.gguf").write_bytes(model)
     (folder / "Tiny-Q8_0.gguf.part").write_bytes(MODEL[:100])
     return home / ".lmstudio"
 

@@ -118,6 +118,7 @@ class LlamaEngine(Engine):
         activations: bool = False,
         mmap: bool = True,
         memory_limit: int = 0,
+        loras: Iterable[tuple[str | PathLike[str], float]] = (),
     ) -> None: ...
     # By weight: sums of squares [num_matrices, num_columns], rows [num_matrices], largest value.
     def activations(

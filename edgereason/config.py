@@ -157,6 +157,12 @@ def preset_environment(name: str, value: str) -> None:
     os.environ.setdefault(name, value)
 
 
+def folder_named(variable: str) -> Path | None:
+    """The folder that a variable of another program names; None where it is not set."""
+    value = os.environ.get(variable)
+    return Path(value).expanduser() if value else None
+
+
 def cache_dir() -> Path:
     """Where models are kept: `EDGEREASON_CACHE`, or the user's cache folder."""
     chosen = env("cache")

@@ -19,6 +19,7 @@ _KINDS: Final = {
     "engines": "engine",
     "targets": "export target",
     "suites": "bench",
+    "stores": "store",
 }
 
 

@@ -54,7 +54,7 @@ FLOORS = (
     ("graph", "trt", "libllama", "target"),
     ("compare", "prefixes", "inspection"),
     ("targets", "workshop"),
-    ("job",),
+    ("job", "optimum"),
 )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from edgereason.cli._options import flag
 from edgereason.cli._screen import console, mib
 from edgereason.cli._stages import stages
-from edgereason.config import assignments
+from edgereason.config import assignments, unknown
 from edgereason.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +60,30 @@ def export(
         with stages() as progress:
             result = run(planned, progress)
         _tell_result(result, planned.plan, time.monotonic() - started, as_json=as_json)
+
+
+def export_via(
+    via: str, text: str, target: str, out: Path | None, others: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """By another exporter, in a child. `others`: flags that are ours alone."""
+    from edgereason.export import optimum
+
+    if via != "optimum":
+        raise unknown("no exporter called", via, ["optimum"])
+    if target != "onnx":
+        raise UsageError(f"optimum writes onnx, got --to {target}", "add --to onnx")
+    if given := [f"--{name}" for name, value in others.items() if value]:
+        raise UsageError(f"{given[0]} is not for --via optimum", "it writes float32, as it is")
+    if out is None:
+        raise UsageError("--out must be given", "the folder that is to become the model")
+    started = time.monotonic()
+    made = optimum.export(text, out, lambda line: print(line, file=sys.stderr))
+    size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
+    seconds = time.monotonic() - started
+    if as_json:
+        print(json.dumps({"path": str(made), "size_bytes": size, "seconds": round(seconds, 2)}))
+    else:
+        print(f"{made}: written by optimum, {mib(size)}, {seconds:.1f} s")
 
 
 def _tell_plan(source: Source, planned: Plan, *, as_json: bool) -> None:

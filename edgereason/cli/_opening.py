@@ -31,7 +31,12 @@ def open_reasoner(opening: Opening) -> Iterator[Reasoner]:
 
 def engine_options(opening: Opening) -> dict[str, Any]:
     """What has a flag of its own, and `--engine-set`."""
-    flags = {"context": opening.context, "kv": opening.kv, "gpu_layers": opening.gpu_layers}
+    flags: dict[str, Any] = {
+        "context": opening.context,
+        "kv": opening.kv,
+        "gpu_layers": opening.gpu_layers,
+    }
+    flags["lora"] = opening.lora or None
     others = assignments(opening.engine_options)
     for name in ("threads", "trace", *flags):
         if name in others:

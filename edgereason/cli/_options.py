@@ -41,7 +41,7 @@ class Opening:
 
     model: str = _declared(
         DEFAULT_MODEL,
-        "A name of `edgereason list`, a path, or hf:owner/repo:QUANT.",
+        "A name of `edgereason list --all`, a path, or hf:owner/repo:QUANT.",
         "--model",
         "-m",
     )
@@ -50,6 +50,9 @@ class Opening:
     context: int | None = _declared(None, "Tokens of KV cache, shared by all that run.")
     kv: str | None = _declared(None, "Type of the KV cache: f16 or q8_0.")
     gpu_layers: int | None = _declared(None, "Layers on the GPU; -1 is all.")
+    lora: tuple[str, ...] = _declared(
+        (), "LoRA adapter for the model, FILE or FILE:scale; may be repeated."
+    )
     engine_options: tuple[str, ...] = _declared(
         (), "Any other option of the engine as name=value; may be repeated.", "--engine-set"
     )

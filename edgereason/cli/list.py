@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from edgereason.cli._options import Debug, Json
+from edgereason.cli._options import Debug, Json, flag
 from edgereason.cli._screen import console, mib
 from edgereason.errors import EdgereasonError
 
+if TYPE_CHECKING:
+    from edgereason.models.stores import Found
 
-def command(as_json: Json = False, debug: Debug = False) -> None:
+
+def command(
+    all_of_them: Annotated[
+        bool, flag("--all", "Also what Ollama, Hugging Face, LM Studio and llama.cpp have here.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """List models: what can be pulled, and what is here."""
     from edgereason.models.hub import cached, catalog
+    from edgereason.models.stores import find_all
 
     here = cached()
-    found = [_listed(name, here.get(name)) for name in sorted({*catalog(), *here})]
+    ours = [_listed(name, here.get(name)) for name in sorted({*catalog(), *here})]
+    found = ours + ([_elsewhere(each) for each in find_all()] if all_of_them else [])
     if as_json:
         print(json.dumps({"models": found}))
         return
@@ -24,7 +35,8 @@ def command(as_json: Json = False, debug: Debug = False) -> None:
 
     table = Table("name", "here", "size", "licence", "about", box=None, pad_edge=False)
     for model in found:
-        here_word = "damaged" if model["error"] else "yes" if model["cached"] else "no"
+        wrong = "damaged" if model in ours else "unusable"
+        here_word = wrong if model["error"] else "yes" if model["cached"] else "no"
         table.add_row(
             model["name"],
             here_word,
@@ -33,6 +45,28 @@ def command(as_json: Json = False, debug: Debug = False) -> None:
             model["error"] or model["about"],
         )
     console(sys.stdout).print(table)
+
+
+def _elsewhere(found: Found) -> dict[str, Any]:
+    """A model of another program's, under the keys of ours."""
+    from edgereason.models.bundle import open_bundle
+
+    model = {
+        "name": found.name,
+        "cached": True,
+        "path": str(found.path),
+        "size_bytes": found.size_bytes,
+        "licence": "",
+        "about": "opened in place",
+        "error": found.why_not,
+    }
+    if found.why_not or found.path.suffix == ".onnx":  # to open one of these writes a vocabulary
+        return model
+    try:
+        bundle = open_bundle(found.path)
+    except EdgereasonError as error:
+        return model | {"error": error.message}
+    return model | {"licence": bundle.licence, "about": f"{bundle.base_model}, opened in place"}
 
 
 def _listed(name: str, path: Any) -> dict[str, Any]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from math import isfinite, nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
-from edgereason.errors import EngineError
+from edgereason.errors import BundleError, EngineError, ModelNotFoundError, UsageError
+from edgereason.models import gguf
 from edgereason.records import Capability
 
 if TYPE_CHECKING:
@@ -47,6 +50,9 @@ class Config:
     activations: bool = field(
         default=False, metadata={"help": "collect what calibration needs; slower"}
     )
+    lora: tuple[str, ...] = field(
+        default=(), metadata={"help": "LoRA adapters for all requests, each FILE or FILE:scale"}
+    )
     mmap: bool = field(default=True, metadata={"help": "map the file instead of reading it"})
     memory_gib: float = field(
         default=0.0, metadata={"help": "memory the model may take; 0: what is free"}
@@ -68,6 +74,8 @@ def open(bundle: Bundle, config: Config) -> Engine:
     from edgereason.models.bundle import model_file
     from edgereason.planning.device import calm_threads, num_cores
 
+    _check(bundle)
+    loras = [_lora(text) for text in config.lora]
     calm_threads()
     from edgereason import _core  # loads the native library
 
@@ -89,7 +97,40 @@ def open(bundle: Bundle, config: Config) -> Engine:
         activations=config.activations,
         mmap=config.mmap,
         memory_limit=int(config.memory_gib * 2**30),
+        loras=loras,
     )
+
+
+def _check(bundle: Bundle) -> None:
+    """A file that has tokens and no weights is not damaged, only not what was meant."""
+    if bundle.path.is_file() and not bundle.num_parameters:
+        raise BundleError(
+            f"{bundle.path.name} holds a vocabulary and no weights",
+            "give the model that it belongs to",
+        )
+
+
+def _lora(text: str) -> tuple[Path, float]:
+    """A file and how strongly it acts, of `FILE` or `FILE:scale`."""
+    name, colon, told = text.rpartition(":")
+    if not colon or Path(text).expanduser().is_file():
+        name, told = text, "1"
+    try:
+        scale = float(told)
+    except ValueError:
+        scale = nan
+    if not isfinite(scale):
+        raise UsageError(f"the scale of an adapter must be a number, got {told!r} in {text!r}")
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ModelNotFoundError(f"no such adapter: {path}", "give --lora FILE or FILE:scale")
+    kind = gguf.read(path).text("general.type")
+    if kind != "adapter":
+        raise BundleError(
+            f"{path.name} is no LoRA adapter: its general.type is {kind!r}",
+            "convert the adapter with llama.cpp's convert_lora_to_gguf.py",
+        )
+    return path, scale
 
 
 def _thinks_in_states(bundle: Bundle) -> bool:

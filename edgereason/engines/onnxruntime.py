@@ -1,4 +1,5 @@
-"""Runs decoder graphs that `edgereason export --to onnx` writes, on a CPU or GPU of ONNX Runtime.
+"""Runs decoder graphs on a CPU or GPU of ONNX Runtime: those that `edgereason export --to onnx`
+writes, and those of optimum and of onnxruntime-genai's builder (docs/models.md), with less.
 
 Threads are fixed when the model is opened: they do not follow the load of the machine as those of
 `llamacpp` do. Knows nothing of chat or reasoning. GPU providers have run on no GPU yet.
@@ -16,6 +17,7 @@ from edgereason.engines.graph.exported import (
     check_memory,
     check_weights,
     choose_context,
+    fingerprint,
     make_engine,
     read_info,
     vocabulary,
@@ -71,16 +73,20 @@ class Config:
 def open(bundle: Bundle, config: Config) -> Engine:
     """Opens the bundle's graph."""
     from edgereason.engines.graph.ort_executors import make_executor, ports
-    from edgereason.models.bundle import model_file
+    from edgereason.models.bundle import MANIFEST, model_file
     from edgereason.planning.device import memory_now
 
     path = model_file(bundle)
-    vocabulary(bundle)
+    is_ours = (bundle.path / MANIFEST).is_file()
+    if is_ours:
+        vocabulary(bundle)
     free_gib = memory_now().available_gib
     limit_gib = min(config.memory_gib or free_gib, free_gib)
     weight_bytes = sum(file.size_bytes for file in bundle.files) + _LIBRARY_BYTES
     check_weights(weight_bytes, limit_gib * 2**30)
     session = open_session(path, config)
+    if not is_ours:
+        return _open_foreign(session, bundle, config, weight_bytes, limit_gib * 2**30)
     metadata = session.get_modelmeta().custom_metadata_map
     info = read_info(path, metadata, ports(session.get_inputs()), ports(session.get_outputs()))
     sizes = Sizes(choose_context(config.context, info), config.sequences, config.batch)
@@ -88,6 +94,48 @@ def open(bundle: Bundle, config: Config) -> Engine:
     if provider == _CPU:  # nobody asks a GPU how much it has left
         check_memory(info, sizes, weight_bytes, limit_gib * 2**30)
     return make_engine(make_executor(session, info, sizes), info, sizes, bundle, provider)
+
+
+def _open_foreign(
+    session: InferenceSession, bundle: Bundle, config: Config, weight_bytes: int, limit: float
+) -> Engine:
+    """The graph of another tool."""
+    from edgereason import _core
+    from edgereason.engines.graph.foreign import CAPS, Alone, read_foreign
+    from edgereason.engines.graph.kv import PooledModel
+    from edgereason.engines.graph.ort_executors import ports
+    from edgereason.models import onnx_folder
+    from edgereason.models.bundle import model_file
+
+    path = model_file(bundle)
+    model = onnx_folder.read(path)
+    graph = read_foreign(path, model, ports(session.get_inputs()), ports(session.get_outputs()))
+    sizes = Sizes(choose_context(config.context, graph), config.sequences, config.batch)
+    provider = session.get_providers()[0]
+    if provider == _CPU:
+        check_memory(graph, sizes, weight_bytes, limit)
+    device = "cpu" if provider == _CPU else "cuda"
+    pool = PooledModel(
+        Alone(session, graph, sizes.sequences, device),
+        num_seats=sizes.sequences,
+        capacity=sizes.context,
+        num_vocab=graph.num_vocab,
+        num_embd=1,  # nobody asks: it neither takes nor gives one
+        side_by_side=False,
+    )
+    return _core.HostEngine(
+        pool,
+        onnx_folder.vocabulary(model),
+        caps=CAPS.value,
+        num_vocab=graph.num_vocab,
+        num_embd=1,
+        context=sizes.context,
+        max_rows=sizes.batch,
+        max_seqs=sizes.sequences,
+        cell_bytes=graph.cell_bytes,
+        fingerprint=fingerprint(bundle, graph.kv_dtype),
+        meta={"provider": provider},
+    )
 
 
 def open_session(path: Path, config: Config) -> InferenceSession:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from edgereason.config import build, unknown
 from edgereason.errors import BundleError, ModelNotFoundError, UsageError
-from edgereason.models import gguf
+from edgereason.models import gguf, gguf_parts, onnx_folder
 from edgereason.models.variants import GGUF_KEY, Variant, from_text, read_variant
 from edgereason.prompt.reasoning import PLAIN, Kind, Mode, Reasoning, detect_reasoning
 from edgereason.prompt.template import literals_of
@@ -99,12 +99,19 @@ _SERIALIZED: Final = tuple(f.name for f in fields(Bundle) if f.name != "path")
 
 
 def open_bundle(path: Path | str) -> Bundle:
-    """Opens a folder or a `.gguf`. Checks the manifest, and that all files are there in full."""
+    """Opens a folder, a `.gguf` or an `.onnx`. Checks the manifest, and that all files are there in
+    full."""
     path = Path(path)
+    if path.is_dir() and not (path / MANIFEST).is_file() and onnx_folder.is_folder(path):
+        return _of_onnx(onnx_folder.read(path))
     if path.is_dir():
         return _open_folder(path)
     if not path.exists():
         raise ModelNotFoundError(f"no such model: {path}")
+    if path.suffix == ".onnx" and (path.parent / MANIFEST).is_file():
+        return _open_folder(path.parent)
+    if path.suffix == ".onnx":
+        return _of_onnx(onnx_folder.read(path))
     return _of_gguf(gguf.read(path))
 
 
@@ -191,7 +198,8 @@ def _open_folder(folder: Path) -> Bundle:
     if not manifest.is_file():
         raise ModelNotFoundError(
             f"{folder} is not a bundle: it has no {MANIFEST}",
-            "give a bundle's folder, or the path of a .gguf file",
+            "give a bundle's folder, that of an ONNX model of optimum or of onnxruntime-genai, or "
+            "the path of a .gguf file",
         )
     data = _read_manifest(manifest)
     for old in _NO_MORE:
@@ -263,20 +271,51 @@ def _check_size(at: Path, file: File) -> None:
         )
 
 
+def _of_onnx(model: onnx_folder.OnnxFolder) -> Bundle:
+    """Of another tool's folder: its graph, and what its tokenizer says."""
+    described = _of_gguf(gguf.read(onnx_folder.vocabulary(model)))
+    return replace(
+        described,
+        path=model.folder,
+        name=model.name,
+        engine="onnxruntime",
+        files=tuple(File(name, (model.folder / name).stat().st_size) for name in model.files),
+        base_model="",
+        architecture=model.architecture,
+        quantization=model.quantization,
+        context=model.context,
+        kv_bytes_per_token={},
+    )
+
+
+_NO_MODELS: Final = {
+    "adapter": ("a LoRA adapter", "give the model it was made for, and this file with --lora"),
+    "imatrix": ("an importance matrix", "give it to edgereason export with --imatrix"),
+    "mmproj": ("an image projector", "give the language model beside it"),
+}
+"""`general.type` of files that are no models: what they are, and what they are for."""
+
+
 def _of_gguf(header: gguf.Gguf) -> Bundle:
+    kind = "mmproj" if header.architecture == "clip" else header.text("general.type")
+    if kind in _NO_MODELS:
+        what, hint = _NO_MODELS[kind]
+        raise BundleError(f"{header.path.name} is {what}, no model", hint)
+    parts = gguf_parts.check(header.path, header.integer("split.count", 1))
+    others = [gguf.read(part) for part in parts[1:]]
     template = header.chat_template
     bos, eos = header.token("bos"), header.token("eos")
     control, defined = header.control_tokens()
     reasoning = detect_reasoning(template, (*control, *defined), bos_token=bos, eos_token=eos)
     return Bundle(
         path=header.path,
-        name=header.path.stem,
+        name=_name(header),
         engine="llamacpp",
-        files=(File(header.path.name, header.size_bytes),),
+        files=tuple(File(part.path.name, part.size_bytes) for part in (header, *others)),
         base_model=header.name,
         licence=header.licence,
         architecture=header.architecture,
-        num_parameters=header.num_parameters,
+        num_parameters=sum(part.num_parameters for part in (header, *others)),
         quantization=header.quantization,
         context=max(header.context_length, 0),
         chat_template=template,
@@ -289,6 +328,13 @@ def _of_gguf(header: gguf.Gguf) -> Bundle:
         base_hash=header.text("edgereason.base"),
         kv_bytes_per_token={kind: header.kv_bytes_per_token(kind) for kind in gguf.KV_BYTES},
     )
+
+
+def _name(header: gguf.Gguf) -> str:
+    """The file's; a blob of a store has none to speak of."""
+    if header.path.suffix == ".gguf":
+        return gguf_parts.stem(header.path.name)
+    return header.text("general.name") or header.path.stem
 
 
 def guarded_texts(

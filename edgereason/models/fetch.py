@@ -15,13 +15,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from edgereason.config import child_environment
 from edgereason.errors import DownloadError, EdgereasonError, ModelNotFoundError
-from edgereason.models.bundle import Bundle, File, Progress, open_bundle, sha256_of
+from edgereason.models.bundle import Bundle, Progress, open_bundle, sha256_of
 
 MAKE_ROOM: Final = "make room, or set EDGEREASON_CACHE to a folder on another disk"
 _CHECK_NETWORK: Final = "check the network, and the index pip is set to use (pip config list)"
@@ -176,10 +175,7 @@ def from_hugging_face(
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's, not the network's
         raise DownloadError(f"cannot fetch {repo}: {error}", "check the network") from None
-    first = open_bundle(made / Path(wanted[0].rfilename).name)
-    names = [Path(item.rfilename).name for item in wanted[1:]]
-    others = tuple(File(name, (made / name).stat().st_size) for name in names)
-    return replace(first, files=(*first.files, *others))
+    return open_bundle(made / Path(wanted[0].rfilename).name)
 
 
 def _fetch_all(

@@ -64,6 +64,8 @@ QUANTIZATIONS: Final[Mapping[int, str]] = {
 KV_BYTES: Final[Mapping[str, float]] = {"f16": 2.0, "q8_0": 34 / 32}
 """Bytes of one number in the KV cache."""
 
+_VERSIONS: Final = (2, 3)
+
 # No real model comes near these; a file beyond them is damaged. Chat templates are below 100 KB.
 _MAX_KEYS: Final = 1 << 16
 _MAX_TENSORS: Final = 1 << 17
@@ -324,11 +326,8 @@ def read(path: Path) -> Gguf:
             )
         cursor.at = 4
         version = cursor.scalar("I", "the version")
-        if version not in (2, 3):
-            raise BundleError(
-                f"{path.name} has GGUF version {version}, known are 2 and 3",
-                "convert the model anew with a current llama.cpp",
-            )
+        if version not in _VERSIONS:
+            raise _wrong_version(path, version)
         num_tensors = cursor.scalar("Q", "the tensor count")
         num_keys = cursor.scalar("Q", "the metadata count")
         if num_tensors > _MAX_TENSORS or num_keys > _MAX_KEYS:
@@ -339,6 +338,21 @@ def read(path: Path) -> Gguf:
             raise cursor.fail(f"general.alignment is {alignment!r}, not a power of two,")
         tensors = _tensors(cursor, num_tensors, alignment)
         return Gguf(path, len(data), version, metadata, tensors)
+
+
+def _wrong_version(path: Path, version: int) -> BundleError:
+    turned = int.from_bytes(version.to_bytes(4, "little"), "big")
+    if turned in (1, *_VERSIONS):
+        return BundleError(
+            f"{path.name} is big-endian, made for another kind of processor",
+            "fetch the model's usual file, which is little-endian",
+        )
+    known = f"{path.name} has GGUF version {version}, known are 2 and 3"
+    if version > max(_VERSIONS):
+        return BundleError(
+            known, "it is newer than this edgereason: update it, or take an older file"
+        )
+    return BundleError(known, "convert the model anew with a current llama.cpp")
 
 
 def _metadata(cursor: _Cursor, num_keys: int) -> Iterator[tuple[str, Scalar | Array]]:

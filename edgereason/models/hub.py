@@ -21,8 +21,9 @@ from typing import Final
 
 from edgereason.config import build, cache_dir, parse_toml, unknown
 from edgereason.errors import DownloadError, ModelNotFoundError
-from edgereason.models import fetch
+from edgereason.models import fetch, onnx_folder
 from edgereason.models.bundle import MANIFEST, Bundle, Progress, write_bundle
+from edgereason.models.stores.base import is_name, locate, not_there
 
 DEFAULT_QUANTIZATION: Final = "Q4_K_M"
 EMBEDDED: Final = Path(__file__).parent
@@ -64,16 +65,22 @@ def cached() -> dict[str, Path]:
 def resolve(name: str | Path) -> Path:
     """Where a model lies that is on this machine already.
 
-    Takes a path to a bundle or a `.gguf` (also as `file:PATH`), a name from the catalog, or
-    `[hf:]owner/repo[/file.gguf][:QUANT]`. Raises `ModelNotFoundError`, with the way to get it.
+    Takes a path to a bundle, a `.gguf` or an ONNX folder (also as `file:PATH`), a name from the
+    catalog, `[hf:]owner/repo[/file.gguf][:QUANT]`, or another name of a store, such as
+    `ollama:qwen3:0.6b`. What was pulled comes before what others have fetched. Raises
+    `ModelNotFoundError`, with the way to get it.
     """
     text = str(name)
     path = Path(text.removeprefix("file:")).expanduser()
-    if isinstance(name, Path) or path.is_file() or (path / MANIFEST).is_file() or _is_path(text):
+    if isinstance(name, Path) or _is_model(path) or _is_path(text):
         return _existing(path)
     key = _canonical(text)
     if (_folder(key) / MANIFEST).is_file():
         return _folder(key)
+    if is_name(key) and (found := locate(key)):
+        return found
+    if is_name(key) and not _HF.fullmatch(key):
+        raise not_there(text)
     if key in catalog() or _HF.fullmatch(key):
         raise ModelNotFoundError(
             f"{text} is not on this machine yet", f"fetch it with: edgereason pull {text}"
@@ -145,13 +152,19 @@ def _name_of(folder: str) -> str:
     return folder.replace("%2F", "/").replace("%3A", ":")
 
 
+def _is_model(path: Path) -> bool:
+    return path.is_file() or (path / MANIFEST).is_file() or onnx_folder.is_folder(path)
+
+
 def _is_path(text: str) -> bool:
     if text.startswith((".", "/", "~", "file:")):
         return True
+    if is_name(text):
+        return False
     # owner/repo/file.gguf could be either: it is a path when its folder is here.
     match = _HF.fullmatch(text)
     remote = match is not None and match["file"] and not Path(text).parent.is_dir()
-    return text.endswith(".gguf") and not text.startswith("hf:") and not remote
+    return text.endswith(".gguf") and not remote
 
 
 def _canonical(name: str) -> str:

@@ -162,7 +162,8 @@ class Source(ABC):
 def refuse(name: str) -> UnsupportedError:
     """The error for an architecture that is none of ours."""
     return UnsupportedError(
-        f"cannot export models of architecture {name!r}", f"known: {', '.join(ARCHITECTURES)}"
+        f"cannot export models of architecture {name!r}",
+        f"known: {', '.join(ARCHITECTURES)}; for ONNX, optimum knows more: --to onnx --via optimum",
     )
 
 

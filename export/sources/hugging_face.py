@@ -24,6 +24,7 @@ from edgereason.errors import (
     UnsupportedError,
     UsageError,
 )
+from edgereason.models.hf_tokenizer import read_vocabulary
 from edgereason.models.prefix_file import bundled
 from edgereason.models.safetensors import Stored, check_dtype, read_table
 from edgereason.models.variants import Variant, read_variant
@@ -31,7 +32,6 @@ from edgereason.models.variants import Variant, read_variant
 from .base import Architecture, Source, pickled
 from .hf_config import architecture_of
 from .tensors import check_tensors
-from .tokenizer import read_vocabulary
 
 CONFIG: Final = "config.json"
 _INDEX: Final = "model.safetensors.index.json"
@@ -98,7 +98,7 @@ class HuggingFaceSource(Source):
         self.licence = about.get("license", "")
         self.base_model = name or about.get("base_model", "")
         self.quantization = next(iter(self._stored.values())).dtype
-        self.vocabulary = read_vocabulary(folder, config, arch)
+        self.vocabulary = read_vocabulary(folder, config, arch.num_vocab)
         self.variant = _variant(config)
         self.prefixes = tuple(bundled(folder).values())
 

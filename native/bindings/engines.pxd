@@ -9,8 +9,13 @@ cdef extern from "llama_engine.h" namespace "edgereason":
         kF16
         kQ8_0
 
+    cdef struct LoraFile:
+        string path
+        float scale
+
     cdef cppclass LlamaOptions:
         string path
+        vector[LoraFile] loras
         int32_t context
         KvType kv_type
         int32_t gpu_layers

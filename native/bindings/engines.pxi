@@ -168,13 +168,14 @@ cdef class LlamaEngine(Engine):
     def __init__(
         self, path, *, int32_t context=0, str kv_type="f16", int32_t gpu_layers=-1,
         int32_t max_seqs=16, int32_t max_rows=512, int32_t max_threads=0, bint hidden=False,
-        bint activations=False, bint mmap=True, int64_t memory_limit=0,
+        bint activations=False, bint mmap=True, int64_t memory_limit=0, loras=(),
     ):
         import os
 
         if kv_type not in _KV_TYPES:
             raise UsageError(f"KV type must be f16 or q8_0, got {kv_type}")
         cdef LlamaOptions options
+        cdef LoraFile lora
         options.path = os.fsencode(path)
         options.context = context
         options.kv_type = <KvType><uint8_t>_KV_TYPES[kv_type]
@@ -186,6 +187,9 @@ cdef class LlamaEngine(Engine):
         options.activations = activations
         options.mmap = mmap
         options.memory_limit = memory_limit
+        for file, scale in loras:
+            lora.path, lora.scale = os.fsencode(file), scale
+            options.loras.push_back(lora)
         with nogil:
             self.llama.reset(new CLlamaEngine(options))
         self.engine = static_pointer_cast[CEngine, CLlamaEngine](self.llama)

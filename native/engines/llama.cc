@@ -2,7 +2,11 @@
 #include <llama.h>
 
 #include <algorithm>
+#include <bit>
 #include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -42,6 +46,24 @@ std::int32_t NumThreads(const LlamaOptions& options) {
   return std::max(1, static_cast<std::int32_t>(std::thread::hardware_concurrency()));
 }
 
+std::int64_t LoraBytes(const LoraFile& file) {
+  std::error_code missing;
+  const auto bytes = std::filesystem::file_size(file.path, missing);
+  if (missing) throw Error(ErrorCode::kModelNotFound, "no such adapter: " + file.path);
+  return static_cast<std::int64_t>(bytes);
+}
+
+// What is in it: KV that was saved with other weights must not be taken.
+void AddLora(const LoraFile& lora, Hash* hash) {
+  std::ifstream file(lora.path, std::ios::binary);
+  std::vector<char> block(1 << 20);
+  while (file.read(block.data(), std::ssize(block)) || file.gcount() > 0) {
+    hash->Add({reinterpret_cast<const std::uint8_t*>(block.data()),
+               static_cast<std::size_t>(file.gcount())});
+  }
+  hash->Add(std::bit_cast<std::uint32_t>(lora.scale));
+}
+
 std::int32_t NumCells(const LlamaOptions& options, const ModelFile& file) {
   if (options.context > 0) return options.context;
   const std::int32_t trained = file.trained_context;
@@ -60,7 +82,9 @@ LlamaEngine::LlamaEngine(const LlamaOptions& options) {
   CheckOptions(options);
   const ModelFile file = [&] {
     const LogCapture quiet;
-    return ReadModelFile(options.path);
+    ModelFile found = ReadModelFile(options.path);
+    for (const LoraFile& lora : options.loras) found.file_bytes += LoraBytes(lora);
+    return found;
   }();
   const MemoryPlan plan{.cells = NumCells(options, file),
                         .kv_type = options.kv_type,
@@ -72,10 +96,13 @@ LlamaEngine::LlamaEngine(const LlamaOptions& options) {
   CheckMemory(file, plan, limited ? options.memory_limit : free_bytes);
   OpenModel(options, file);
   OpenContext(options);
+  OpenLoras(options.loras);
   FillInfo(options, file);
   vocab_ = ReadVocab(*model_);
   Reserve();
-  table_ = EmbeddingTable::Open(file.path, info_.num_vocab, info_.num_embd);
+  if (options.loras.empty()) {  // an adapter may change the embeddings
+    table_ = EmbeddingTable::Open(file.path, info_.num_vocab, info_.num_embd);
+  }
   if (NamesItsStates()) info_.caps |= kHiddenOut;
 }
 
@@ -151,6 +178,29 @@ void LlamaEngine::OpenContext(const LlamaOptions& options) {
               memory ? "try a smaller --context or --kv q8_0" : "");
 }
 
+void LlamaEngine::OpenLoras(const std::vector<LoraFile>& files) {
+  std::vector<llama_adapter_lora*> loras;  // the model frees them
+  std::vector<float> scales;
+  for (const LoraFile& file : files) {
+    const LogCapture log;
+    const AbortGuard guard;
+    loras.push_back(llama_adapter_lora_init(model_.get(), file.path.c_str()));
+    scales.push_back(file.scale);
+    if (loras.back() == nullptr) {
+      throw Error(ErrorCode::kBundle, "cannot use the adapter " + file.path + ": " + log.Text(),
+                  "it must be a GGUF of a LoRA that was trained on this very model");
+    }
+    if (llama_adapter_get_alora_n_invocation_tokens(loras.back()) > 0) {
+      throw Error(ErrorCode::kUnsupported,
+                  file.path + " is an adapter that some tokens switch on (aLoRA)");
+    }
+  }
+  if (loras.empty()) return;
+  if (llama_set_adapters_lora(context_.get(), loras.data(), loras.size(), scales.data()) != 0) {
+    throw Error(ErrorCode::kEngine, "libllama does not take the adapters");
+  }
+}
+
 void LlamaEngine::FillInfo(const LlamaOptions& options, const ModelFile& file) {
   const llama_model* model = model_.get();
   cuts_anywhere_ = !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model);
@@ -173,12 +223,13 @@ void LlamaEngine::FillInfo(const LlamaOptions& options, const ModelFile& file) {
   info_.max_seqs = options.max_seqs;
   info_.max_threads = NumThreads(options);
   info_.cell_bytes = CellBytes(file, options.kv_type);
-  fingerprint_ = Hash()
-                     .Add(llama_model_size(model))
-                     .Add(llama_model_n_params(model))
-                     .Add(static_cast<std::uint64_t>(info_.num_vocab))
-                     .Add(static_cast<std::uint64_t>(info_.cell_bytes))
-                     .value();
+  Hash hash;
+  hash.Add(llama_model_size(model))
+      .Add(llama_model_n_params(model))
+      .Add(static_cast<std::uint64_t>(info_.num_vocab))
+      .Add(static_cast<std::uint64_t>(info_.cell_bytes));
+  for (const LoraFile& lora : options.loras) AddLora(lora, &hash);
+  fingerprint_ = hash.value();
 }
 
 void LlamaEngine::Reserve() {

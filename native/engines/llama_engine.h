@@ -33,8 +33,15 @@ namespace edgereason {
 
 class EmbeddingTable;
 
+// An adapter that is added to the weights, its effect times `scale`.
+struct LoraFile {
+  std::string path;
+  float scale = 1;
+};
+
 struct LlamaOptions {
   std::string path = {};
+  std::vector<LoraFile> loras = {};  // for all sequences alike, as long as the model is open
   std::int32_t context =
       0;  // KV cells, rounded up to 256; 0: what the model was trained for, at most kDefaultContext
   KvType kv_type = KvType::kF16;
@@ -92,6 +99,7 @@ class LlamaEngine final : public Engine {
 
   void OpenModel(const LlamaOptions& options, const ModelFile& file);
   void OpenContext(const LlamaOptions& options);
+  void OpenLoras(const std::vector<LoraFile>& files);
   void FillInfo(const LlamaOptions& options, const ModelFile& file);
   void Reserve();
 

@@ -172,14 +172,15 @@ ModelFile ReadModelFile(const std::string& path) {
   CheckNumbers(gguf.get(), path);
   const std::string arch = Architecture(gguf.get());
   const std::int64_t layers = Int32(gguf.get(), arch + ".block_count", 0);
+  const std::int64_t parts = Int32(gguf.get(), "split.count", 1);
   const std::int64_t tensors = gguf_get_n_tensors(gguf.get());
-  if (layers > tensors) {
+  if (parts < 2 && layers > tensors) {
     throw Error(ErrorCode::kBundle, path + " is damaged: " + std::to_string(layers) +
                                         " layers of " + std::to_string(tensors) + " tensors");
   }
   return {
       .path = path,
-      .file_bytes = FileBytes(path, Int32(gguf.get(), "split.count", 1)),
+      .file_bytes = FileBytes(path, parts),
       .num_vocab = NumTokens(gguf.get()),
       .num_embd = Int32(gguf.get(), arch + ".embedding_length", 0),
       .num_feed_forward = Int32(gguf.get(), arch + ".feed_forward_length", 0),

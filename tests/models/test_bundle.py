@@ -220,3 +220,21 @@ def test_weights_in_two_files(folder: Path) -> None:
     written = write_bundle(replace(bundle, files=both), folder)
     assert [file.path for file in written.files] == ["tiny.gguf", "more/tiny-2.gguf"]
     verify(written)
+
+
+@pytest.mark.parametrize(
+    ("more", "what", "way_out"),
+    [
+        ({"general__type": "adapter"}, "a LoRA adapter", "--lora"),
+        ({"general__type": "imatrix"}, "an importance matrix", "--imatrix"),
+        ({"general__type": "mmproj"}, "an image projector", "language model"),
+        ({"general__architecture": "clip"}, "an image projector", "language model"),
+    ],
+)
+def test_files_that_are_no_models(
+    tmp_path: Path, more: dict[str, str], what: str, way_out: str
+) -> None:
+    path = write_gguf(tmp_path / "other.gguf", metadata(**more))
+    with pytest.raises(BundleError, match=f"other.gguf is {what}, no model") as raised:
+        open_bundle(path)
+    assert way_out in raised.value.hint

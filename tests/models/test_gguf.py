@@ -166,3 +166,17 @@ def test_any_bytes_are_survived(tmp_path_factory: pytest.TempPathFactory, raw: b
     path.write_bytes(b"GGUF\3\0\0\0" + raw)
     with contextlib.suppress(BundleError):
         use(gguf.read(path))
+
+
+@pytest.mark.parametrize(
+    ("version", "message", "hint"),
+    [
+        (struct.unpack("<I", struct.pack(">I", 3))[0], "is big-endian", "little-endian"),
+        (4, "has GGUF version 4, known are 2 and 3", "newer than this edgereason"),
+        (1, "has GGUF version 1, known are 2 and 3", "convert the model anew"),
+    ],
+)
+def test_files_for_others(tmp_path: Path, version: int, message: str, hint: str) -> None:
+    with pytest.raises(BundleError, match=message) as raised:
+        read_bytes(tmp_path, gguf_bytes(version=version))
+    assert hint in raised.value.hint

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 F32 = 0
 _CODES = {0: "B", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 12: "d"}
 
@@ -25,14 +27,20 @@ def string(text: str | bytes) -> bytes:
     return struct.pack("<Q", len(raw)) + raw
 
 
+_SCALARS: Mapping[type, tuple[int, str]] = {
+    bool: (7, "?"),
+    int: (4, "I"),
+    float: (6, "f"),
+    np.uint16: (2, "H"),
+    np.int32: (5, "i"),
+}
+
+
 def value(item: Any) -> bytes:
     """A value with its type: int as u32, a list as an array of what its first item is."""
-    if isinstance(item, bool):
-        return struct.pack("<I?", 7, item)
-    if isinstance(item, int):
-        return struct.pack("<II", 4, item)
-    if isinstance(item, float):
-        return struct.pack("<If", 6, item)
+    if type(item) in _SCALARS:
+        kind, code = _SCALARS[type(item)]
+        return struct.pack("<I", kind) + struct.pack(f"<{code}", item)
     if isinstance(item, str):
         return struct.pack("<I", 8) + string(item)
     if isinstance(item[0], str):

@@ -176,9 +176,9 @@ def save_model(folder: Path, kind: str, dtype: str = "float32", template: str = 
     return folder
 
 
-def save_tokenizer(folder: Path, kind: str, template: str = CHATML) -> None:
+def save_tokenizer(folder: Path, kind: str, template: str = CHATML, num_tokens: int = 400) -> None:
     """`tokenizer.json`, `tokenizer_config.json` and, unless "", a chat template."""
-    tokenizer = _byte_fallback() if kind == "gemma3" else _byte_level(kind)
+    tokenizer = _byte_fallback() if kind == "gemma3" else _byte_level(kind, num_tokens)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     bos, eos = ("<bos>", "<eos>") if kind == "gemma3" else SPECIAL[1:]
@@ -191,7 +191,7 @@ def save_tokenizer(folder: Path, kind: str, template: str = CHATML) -> None:
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 
-def _byte_level(kind: str) -> Any:
+def _byte_level(kind: str, num_tokens: int) -> Any:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, trainers
     from tokenizers import pre_tokenizers as pre
 
@@ -215,7 +215,7 @@ def _byte_level(kind: str) -> Any:
         tokenizer.normalizer = normalizers.NFC()
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=num_tokens,
         special_tokens=list(SPECIAL),
         initial_alphabet=pre.ByteLevel.alphabet(),
         show_progress=False,

@@ -140,8 +140,13 @@ def _weights(shapes: Shapes) -> dict[str, NDArray[np.float32]]:
     return weights
 
 
-def write_model(path: Path, kind: str) -> Path:
-    """Writes a model of one of the `KINDS`."""
+Deltas = Mapping[str, NDArray[np.float32]]
+"""What is added to weights, by name."""
+
+
+def write_model(path: Path, kind: str, deltas: Deltas | None = None, *, parts: int = 0) -> Path:
+    """Writes a model of one of the `KINDS`, its weights changed by `deltas`; over several files,
+    the first without a tensor, where there are to be `parts`."""
     arch, says, layer = KINDS[kind]()
     shapes: Shapes = {"token_embd.weight": (NUM_VOCAB, EMBD), "output_norm.weight": (EMBD,)}
     for i in range(LAYERS):
@@ -156,8 +161,43 @@ def write_model(path: Path, kind: str) -> Path:
         **says,
         **_vocabulary(),
     }
-    path.write_bytes(_gguf(data, _weights(shapes)))
-    return path
+    weights = _weights(shapes)
+    for name, delta in (deltas or {}).items():
+        weights[name] = weights[name] + delta
+    if not parts:
+        path.write_bytes(_gguf(data, weights))
+        return path
+    names = list(weights)
+    for i in range(parts):
+        about = {"split.no": np.uint16(i), "split.count": np.uint16(parts)}
+        about["split.tensors.count"] = np.int32(len(weights))
+        there = {name: weights[name] for name in names[i - 1 :: parts - 1]} if i else {}
+        part = path.with_name(f"{path.stem}-{i + 1:05}-of-{parts:05}.gguf")
+        part.write_bytes(_gguf({**({} if i else data), **about}, there))
+    return path.with_name(f"{path.stem}-00001-of-{parts:05}.gguf")
+
+
+def write_lora(path: Path, seed: int = 5, rank: int = 4, alpha: float = 8.0) -> Deltas:
+    """Writes an adapter for the dense model, as llama.cpp's converter does; returns what it adds to
+    the weights at scale 1. It is strong: nearly every token comes out different."""
+    rng = np.random.default_rng(seed)
+    parts, deltas = {}, {}
+    for i in range(LAYERS):
+        for name in ("attn_q.weight", "attn_v.weight", "ffn_down.weight"):
+            height, width = _transformer_layer()[name]
+            a = rng.standard_normal((rank, width)).astype(np.float32) / np.sqrt(width)
+            b = rng.standard_normal((height, rank)).astype(np.float32) / np.sqrt(rank)
+            weight = f"blk.{i}.{name}"
+            parts |= {f"{weight}.lora_a": np.float32(a), f"{weight}.lora_b": np.float32(b)}
+            deltas[weight] = np.float32(alpha / rank * (b @ a))
+    says = {
+        "general.architecture": "llama",
+        "general.type": "adapter",
+        "adapter.type": "lora",
+        "adapter.lora.alpha": alpha,
+    }
+    path.write_bytes(_gguf(says, parts))
+    return deltas
 
 
 def write_vocab(path: Path) -> Path:

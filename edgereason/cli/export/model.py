@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from edgereason.cli._exporting import DryRun, Force, Imatrix, Out, export
+from edgereason.cli._exporting import DryRun, Force, Imatrix, Out, export, export_via
 from edgereason.cli._options import Debug, Json, flag
 
 
@@ -27,6 +27,10 @@ def command(
         Path | None,
         flag("--base", "Hugging Face folder that SOURCE, a Coconut checkpoint, was trained from."),
     ] = None,
+    via: Annotated[
+        str | None,
+        flag("--via", "optimum: let that write the ONNX folder, for architectures unknown here."),
+    ] = None,
     out: Out = None,
     imatrix: Imatrix = None,
     options: Annotated[
@@ -42,7 +46,11 @@ def command(
 
     `edgereason export calibrate`, `diff`, `inspect` and `quantize` are commands of their own.
     """
-    given = {"quant": quant, "imatrix": imatrix}
+    given: dict[str, Any] = {"quant": quant, "imatrix": imatrix}
+    if via is not None:
+        others = {"base": base, "set": options, "dry-run": dry_run, "force": force}
+        export_via(via, source, to, out, given | others, as_json=as_json)
+        return
     export(
         source,
         to,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -60,6 +60,17 @@ class GraphInfo:
     def kv_names(self) -> tuple[str, ...]:
         """`0.key`, `0.value`, `1.key`, ..."""
         return tuple(f"{i}.{part}" for i in range(self.num_layers) for part in ("key", "value"))
+
+
+class Widths(Protocol):
+    """Of a graph of anybody's: what its sizes follow from."""
+
+    @property
+    def context(self) -> int: ...
+    @property
+    def num_vocab(self) -> int: ...
+    @property
+    def cell_bytes(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +131,7 @@ def _not_ours(path: Path, why: str) -> BundleError:
     )
 
 
-def choose_context(wanted: int, info: GraphInfo) -> int:
+def choose_context(wanted: int, info: Widths) -> int:
     """`wanted`, or with 0 what the graph was made for, to 4096."""
     if wanted > info.context:
         raise UsageError(
@@ -139,7 +150,7 @@ def check_weights(weight_bytes: int, free_bytes: float) -> None:
         )
 
 
-def check_memory(info: GraphInfo, sizes: Sizes, weight_bytes: int, free_bytes: float) -> None:
+def check_memory(info: Widths, sizes: Sizes, weight_bytes: int, free_bytes: float) -> None:
     """Raises `MemoryLimitError` where the pool does not fit beside the weights, with what would."""
     room = free_bytes - weight_bytes - 2 * 4 * info.num_vocab * sizes.sequences
     pool_bytes = sizes.context * sizes.sequences * info.cell_bytes
@@ -178,7 +189,6 @@ def make_engine(
         num_vocab=info.num_vocab,
         num_embd=info.num_embd,
     )
-    weights = [f"{file.path} {file.size_bytes} {file.sha256}" for file in bundle.files]
     return _core.HostEngine(
         model,
         vocabulary(bundle),
@@ -189,6 +199,12 @@ def make_engine(
         max_rows=sizes.batch,
         max_seqs=sizes.sequences,
         cell_bytes=info.cell_bytes,
-        fingerprint="\n".join([*weights, info.kv_dtype.name]),
+        fingerprint=fingerprint(bundle, info.kv_dtype),
         meta={"provider": provider},
     )
+
+
+def fingerprint(bundle: Bundle, kv_dtype: np.dtype[np.generic]) -> str:
+    """Of what saved KV belongs to."""
+    weights = [f"{file.path} {file.size_bytes} {file.sha256}" for file in bundle.files]
+    return "\n".join([*weights, kv_dtype.name])

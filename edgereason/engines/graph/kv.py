@@ -69,8 +69,11 @@ class PooledModel:
         capacity: int,
         num_vocab: int,
         num_embd: int,
+        side_by_side: bool = True,
     ) -> None:
+        """`side_by_side`: whether a run may have several sequences."""
         self._executor = executor
+        self._side_by_side = side_by_side
         self._capacity = capacity
         self._seat_of: dict[int, int] = {}
         self._used = [False] * num_seats
@@ -98,7 +101,7 @@ class PooledModel:
         single = {seats[seq]: rows[0] for seq, rows in rows_of.items() if len(rows) == 1}
         # These come first: their windows may lie over seats that the others have yet to write to.
         if single:
-            single = self._gather(single)
+            single = self._gather(single) if self._side_by_side else single
             for window in self._windows(sorted(single)):
                 table = np.array([[single.get(seat, -1)] for seat in window])
                 self._run(step, window.start, table)
@@ -173,7 +176,7 @@ class PooledModel:
         num = 1
         for seat in seats[1:]:
             start, stop = windows[-1].start, windows[-1].stop
-            blocked = (self._length[stop:seat] >= self._capacity).any()
+            blocked = not self._side_by_side or (self._length[stop:seat] >= self._capacity).any()
             if blocked or seat - start >= _most_wide(num + 1):
                 windows.append(range(seat, seat + 1))
                 num = 1

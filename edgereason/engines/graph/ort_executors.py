@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+_DTYPES |= {"tensor(int32)": "int32", "tensor(bool)": "bool"}
 _GPU_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 
 

@@ -15,8 +15,6 @@ from typing import Any, Final
 
 from edgereason.errors import BundleError, UnsupportedError
 
-from .base import Architecture
-
 _NORMAL, _UNKNOWN, _CONTROL, _DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 _BLANK: Final = "\u2581"
 _BYTE_PIECE: Final = re.compile(r"<0x[0-9A-F]{2}>")
@@ -53,7 +51,7 @@ _SAMPLING: Final = {
 }
 
 
-def read_vocabulary(folder: Path, config: Mapping[str, Any], arch: Architecture) -> dict[str, Any]:
+def read_vocabulary(folder: Path, config: Mapping[str, Any], num_vocab: int) -> dict[str, Any]:
     """All metadata that follows from the folder's tokenizer, chat template and sampling."""
     written = _read(folder / "tokenizer.json")
     if not written:
@@ -68,7 +66,7 @@ def read_vocabulary(folder: Path, config: Mapping[str, Any], arch: Architecture)
     generation = _read(folder / "generation_config.json")
     has_pieces = _has_pieces(written)
     try:
-        tokens, types = _tokens(written, settings, arch.num_vocab)
+        tokens, types = _tokens(written, settings, num_vocab)
         data = _pieces(written, tokens) if has_pieces else _byte_level(written)
         data["tokenizer.ggml.tokens"] = tokens
         data["tokenizer.ggml.token_type"] = types

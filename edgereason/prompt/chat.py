@@ -16,18 +16,33 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from edgereason.errors import UsageError
+from edgereason.prompt.families import variables as known_variables
 from edgereason.prompt.reasoning import Kind, Mode
+from edgereason.prompt.standing import Standing, overlap, trusted_text
 from edgereason.prompt.template import render_text
-from edgereason.records import Message, Segment
+from edgereason.records import UNLIMITED, Message, Segment
 
 if TYPE_CHECKING:
     from edgereason.models.bundle import Bundle
 
-__all__ = ["render", "thinking_prompt"]
+__all__ = ["Prompt", "render", "thinking_prompt", "turned"]
 
 # Characters without a meaning; two that nobody used become guards.
 _PRIVATE: Final = range(0xF0000, 0xFFFFE)
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered conversation up to where the model goes on.
+
+    `thinking`: whether it will think there. Where thinking was asked for and this is False, the
+    conversation switched it off: a flag in a system message, or a template that lets the model
+    answer at once.
+    """
+
+    segments: tuple[Segment, ...]
+    thinking: bool | None
 
 
 def thinking_prompt(
@@ -35,18 +50,23 @@ def thinking_prompt(
     messages: Sequence[Message],
     thinking: bool | None,
     *,
+    budget: int = UNLIMITED,
     tools: Sequence[Mapping[str, Any]] | None = None,
     variables: Mapping[str, Any] | None = None,
-) -> tuple[Segment, ...]:
+) -> Prompt:
     """The prompt with the model about to think, or about to answer at once, or (None) as the
     template writes it.
 
-    `variables` go to the template and win over the bundle's own. Earlier reasoning is kept or
-    dropped as the template does it. `/think` and `/no_think` in messages are passed on as text.
+    `budget` turns the template's own dials. `variables` go to the template and win over the
+    bundle's own. Earlier reasoning is kept or dropped as the template does it. `/think` and
+    `/no_think` in messages are passed on as text; what the template makes of them is read off the
+    rendered prompt. A model can always be kept from thinking, but not made to where its prompt has
+    closed the thought.
     """
     reasoning = bundle.reasoning
     mode = Mode() if thinking is None else reasoning.on if thinking else reasoning.off
-    markers = (*reasoning.opens, *reasoning.shuts) if reasoning.kind is Kind.MARKER else ()
+    marked = reasoning.kind is Kind.MARKER
+    dials = turned(reasoning.dials, budget) if thinking else {}
     segments = render(
         bundle.chat_template,
         _with_instructions(messages, mode),
@@ -54,12 +74,45 @@ def thinking_prompt(
         bos_token=bundle.bos_token,
         eos_token=bundle.eos_token,
         control_tokens=bundle.control_tokens,
-        markers=markers,
-        **{**mode.variables, **(variables or {})},
+        markers=(*reasoning.opens, *reasoning.shuts) if marked else (),
+        **{**mode.variables, **dials, **(variables or {})},
     )
+    if thinking is None or not marked:
+        return Prompt(segments, thinking)
+    text = trusted_text(segments)
+    stands = reasoning.standing(text)
+    if thinking and stands is Standing.BEHIND:
+        return Prompt(segments, thinking=False)
+    if thinking:
+        return Prompt(_joined(segments, reasoning.enter * (stands is Standing.BEFORE)), True)
+    rest = reasoning.answer[overlap(text, reasoning.answer) :]
+    tails = {Standing.INSIDE: reasoning.leave, Standing.BEFORE: reasoning.skip}
+    return Prompt(_joined(segments, tails.get(stands, rest)), False)
+
+
+def turned(dials: Mapping[str, Any], budget: int) -> dict[str, Any]:
+    """The template's own dials for a thinking budget; left alone where there is no limit."""
+    if budget <= 0:
+        return {}
+    levels = known_variables().levels
+    found = {}
+    for name, values in dials.items():
+        if values == "tokens":
+            found[name] = budget
+            continue
+        names = sorted(values, key=lambda level: levels[level])
+        fits = [level for level in names if levels[level] <= budget]
+        found[name] = values[fits[-1] if fits else names[0]]
+    return found
+
+
+def _joined(segments: tuple[Segment, ...], tail: str) -> tuple[Segment, ...]:
+    """With trusted text after the generation prompt; control tokens in it count."""
+    if not tail:
+        return segments
     if not segments[-1].control:
-        return (*segments, Segment(mode.tail)) if mode.tail else segments
-    return (*segments[:-1], Segment(segments[-1].text + mode.tail))
+        return (*segments, Segment(tail))
+    return (*segments[:-1], Segment(segments[-1].text + tail))
 
 
 def render(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from edgereason.errors import BundleError, UsageError
-from edgereason.models.bundle import Bundle, File
+from edgereason.models.bundle import Bundle
 from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.reasoning import PLAIN, Kind, Reasoning, Switch, detect_reasoning
+from edgereason.prompt.detection import detect_reasoning
+from edgereason.prompt.reasoning import PLAIN, Kind, Switch
 from edgereason.records import Message
+from support.bundles import bundle_of
 from support.chat_templates import CHATML, GEMMA, GPT_OSS, LLAMA3, NEMOTRON, QWEN3, R1, SMOLLM3
 
 THINK = ("<think>", "</think>")
@@ -19,21 +20,9 @@ CHANNELS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
 SKIPPED = "Okay, I think I have finished thinking.\n</think>\n\n"
 
 
-def bundle_of(template: str, reasoning: Reasoning | None = None) -> Bundle:
-    return Bundle(
-        path=Path("tiny.gguf"),
-        name="tiny",
-        engine="llamacpp",
-        files=(File("tiny.gguf", 1),),
-        chat_template=template,
-        control_tokens=("<|im_start|>", "<|im_end|>", "<|start|>", "<|end|>"),
-        reasoning=reasoning or detect_reasoning(template),
-    )
-
-
 def prompt(bundle: Bundle, thinking: bool, *messages: Message) -> str:
-    segments = thinking_prompt(bundle, messages or [Message("user", "hi")], thinking)
-    return "".join(segment.text for segment in segments)
+    found = thinking_prompt(bundle, messages or [Message("user", "hi")], thinking)
+    return "".join(segment.text for segment in found.segments)
 
 
 @pytest.mark.parametrize(
@@ -164,16 +153,16 @@ def test_flags_that_a_user_types_stay_text() -> None:
 def test_a_prompt_without_lookalikes_is_one_segment() -> None:
     for template in (CHATML, QWEN3, R1, SMOLLM3, NEMOTRON, GPT_OSS):
         for thinking in (True, False):
-            found = thinking_prompt(bundle_of(template), [Message("user", "hi")], thinking)
+            found = thinking_prompt(bundle_of(template), [Message("user", "hi")], thinking).segments
             assert len(found) == 1
             assert found[0].control
 
 
 def test_a_marker_in_a_question_is_text() -> None:
-    found = thinking_prompt(bundle_of(QWEN3), [Message("user", "</think>")], True)
+    found = thinking_prompt(bundle_of(QWEN3), [Message("user", "</think>")], True).segments
     assert [s.text for s in found if not s.control] == ["<", "/think>"]
     assert found[-1].text.endswith("<think>\n")
-    cue = thinking_prompt(bundle_of(CHATML), [Message("user", "Final answer: 3")], True)
+    cue = thinking_prompt(bundle_of(CHATML), [Message("user", "Final answer: 3")], True).segments
     assert len(cue) == 1  # a cue is no marker
 
 
@@ -190,4 +179,4 @@ def test_variables_win_over_the_bundles_own() -> None:
     found = thinking_prompt(
         bundle, [Message("user", "x")], False, variables={"mood": "gay", "enable_thinking": 7}
     )
-    assert found[0].text == "xgay7</think>"
+    assert found.segments[0].text == "xgay7</think>"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from edgereason.errors import BundleError, UsageError
 from edgereason.models.bundle import guarded_texts
-from edgereason.prompt.chat import _any_of, render
+from edgereason.prompt.chat import render
+from edgereason.prompt.guards import _any_of
 from edgereason.records import Message, Segment
 from support.chat_templates import ALL, CHATML, GEMMA, GPT_OSS, NEMOTRON, QWEN3, TOKENS
 

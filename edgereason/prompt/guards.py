@@ -104,7 +104,7 @@ class Guards:
         """The same of the same length, with nothing in it that a template could make a token of."""
         if isinstance(value, str):
             pattern = self.near_spoken if spoken else self.near
-            return pattern.sub(lambda match: "x" * len(match[0]), value)
+            return pattern.sub(_defused, value)
         if isinstance(value, Mapping):
             return {self.harmless(key): self.harmless(item, spoken) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -136,6 +136,12 @@ class Guards:
         cuts = [0, *(match.start() + 1 for match in inside), len(lookalike)]
         for begin, end in itertools.pairwise(cuts):
             yield Segment(lookalike[begin:end], control=False)
+
+
+def _defused(match: re.Match[str]) -> str:
+    """Words and slashes stay: templates look for flags such as `/think`, also inside `</think>`."""
+    text = re.sub(r"[^\w/]", "x", match[0])
+    return text if text != match[0] else "x" * len(text)
 
 
 def _unused(text: str) -> Iterator[str]:

@@ -331,7 +331,8 @@ class ThinkReport:
         effective: what was in force. The phases that thought had budgets of their own, set by the
             strategy: their sum, or `asked` where that is tighter, or where no phase thought.
         used: by the longest line of thought; never more than `effective`, unless that is -1.
-        ended_by: why the last thought ended.
+        ended_by: why the last thought ended; "prompt" where the conversation itself switched off
+            what was asked for, as `/no_think` in a system message does.
     """
 
     asked: int = UNLIMITED

@@ -100,6 +100,20 @@ def test_files_that_are_named_exist(path: Path) -> None:
         assert (ROOT / name).exists() or any(each.endswith(f"/{name}") for each in FILES), name
 
 
+def test_the_program_about_reasoning_runs_and_its_levels_are_those_that_hold() -> None:
+    from edgereason.prompt.families import variables
+
+    text = page("docs/reasoning.md")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout == "('<mm:think>',) ('</mm:think>',) {'thinking_mode': 'disabled'}\n"
+    levels = dict(re.findall(r"^\| (low|medium|high|max) \| (\d+) \|$", text, re.MULTILINE))
+    assert {name: int(num) for name, num in levels.items()} == variables().levels
+
+
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", page("README.md"), re.DOTALL))
 def test_the_programs_of_the_readme_run(block: str) -> None:
     scripted = block.replace('"smollm2-135m"', repr(str(ROOT / "examples" / "scripted")))

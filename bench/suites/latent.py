@@ -137,7 +137,11 @@ def _prompts(bundle: Bundle, engine: Engine, options: argparse.Namespace) -> lis
     questions = drawn if options.question is None else [options.question]
     return [
         prompt_tokens(
-            (*thinking_prompt(bundle, [Message("user", question)], None), Segment(start)), engine
+            (
+                *thinking_prompt(bundle, [Message("user", question)], None).segments,
+                Segment(start),
+            ),
+            engine,
         )
         for question in questions
     ]

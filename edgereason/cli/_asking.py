@@ -102,10 +102,29 @@ def _message(item: Any, where: str) -> Message:
     if len(thoughts) == 2 and thoughts[0] != thoughts[1]:
         raise UsageError(f"{where}: reasoning and reasoning_content disagree")
     known = {key: value for key, value in item.items() if key not in names}
+    if "content" in known:
+        known["content"] = _content(known["content"], f"{where}.content")
     message = build(Message, known | {"reasoning": next(iter(thoughts), None)}, where=where)
     for text in (message.role, message.content, message.reasoning or ""):
         _checked_text(text, where)
     return message
+
+
+def _content(value: Any, where: str) -> Any:
+    """As chat interfaces send it: a text, a list of parts that are texts, or null for none."""
+    if not isinstance(value, list):
+        return "" if value is None else value
+    texts = []
+    for index, part in enumerate(value):
+        kind = part.get("type") if isinstance(part, dict) else None
+        text = part.get("text") if isinstance(part, dict) else None
+        if kind != "text" or not isinstance(text, str):
+            raise UsageError(
+                f"{where}[{index}] must be a part of type text, got {json.dumps(part)[:40]}",
+                'such as {"type": "text", "text": "Hi"}; images and sound are not taken',
+            )
+        texts.append(text)
+    return "".join(texts)
 
 
 # --- how it is answered ---------------------------------------------------------------------------

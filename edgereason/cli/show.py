@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,6 +13,7 @@ from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag
 from edgereason.cli._screen import mib
 from edgereason.config import env_name
 from edgereason.planning import effort
+from edgereason.prompt.families import variables
 from edgereason.records import UNLIMITED, Sampling
 
 if TYPE_CHECKING:
@@ -112,9 +113,23 @@ def _reasoning_rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "  off", _shown(reasoning.off)
     yield "  opens with", ", ".join(map(repr, reasoning.opens))
     yield "  ends with", ", ".join(map(repr, reasoning.shuts))
+    yield "  found by", reasoning.found
     yield "  is closed by", repr(reasoning.close) if reasoning.close else ""
     yield "  answer cue", repr(reasoning.answer) if reasoning.answer else ""
+    yield "  answer ends with", repr(reasoning.answer_end) if reasoning.answer_end else ""
+    yield "  dials", "; ".join(_dials(reasoning.dials))
     yield "  probed by", repr(reasoning.probe) if reasoning.probe else ""
+
+
+def _dials(dials: Mapping[str, Any]) -> Iterator[str]:
+    """What a thinking budget sets them to."""
+    levels = variables().levels
+    for name, values in dials.items():
+        if values == "tokens":
+            yield f"{name}: the budget"
+            continue
+        told = (f"{value} from {levels[level]:,}" for level, value in values.items())
+        yield f"{name}: {', '.join(told)} tokens"
 
 
 def _recommended(bundle: Bundle) -> Iterator[str]:

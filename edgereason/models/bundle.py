@@ -22,7 +22,8 @@ from edgereason.config import build, unknown
 from edgereason.errors import BundleError, ModelNotFoundError, UsageError
 from edgereason.models import gguf, gguf_parts, onnx_folder
 from edgereason.models.variants import GGUF_KEY, Variant, from_text, read_variant
-from edgereason.prompt.reasoning import PLAIN, Kind, Mode, Reasoning, detect_reasoning
+from edgereason.prompt.detection import detect_reasoning
+from edgereason.prompt.reasoning import PLAIN, Kind, Mode, Reasoning, Switch
 from edgereason.prompt.template import literals_of
 from edgereason.records import Sampling
 
@@ -232,11 +233,34 @@ def _open_folder(folder: Path) -> Bundle:
 
 def _renewed(data: dict[str, Any]) -> dict[str, Any]:
     """What is said in words of earlier versions, in today's."""
+    if "reasoning" in data:
+        data = data | {"reasoning": _without_tails(data["reasoning"])}
     if _OLD_KEY not in data:
         return data
     strategy, _, option = _OLD_KEY.partition("_")
     rest = {key: value for key, value in data.items() if key != _OLD_KEY}
     return {"recommended": {strategy: {option: data[_OLD_KEY]}}, **rest}
+
+
+def _without_tails(told: Any) -> Any:
+    """Once the texts behind a prompt were fixed with the mode, not read off the prompt."""
+    tails = {}
+    modes = {}
+    for name in ("on", "off"):
+        mode = told.get(name) if isinstance(told, dict) else None
+        if isinstance(mode, dict) and "tail" in mode:
+            tails[name] = mode["tail"]
+            modes[name] = {key: value for key, value in mode.items() if key != "tail"}
+    if not modes:
+        return told
+    told = {**told, **modes}
+    if told.get("kind") != Kind.MARKER.value or not told.get("opens"):
+        return told
+    close = told.get("close", "")
+    enter = tails.get("on") or told["opens"][0] + ("\n" if close.startswith("\n") else "")
+    leave = tails.get("off", "").removeprefix(enter) or close
+    skip = enter + leave if told.get("switch") == Switch.PREFILL.value else ""
+    return {"enter": enter, "leave": leave, "skip": skip} | told
 
 
 def _read_manifest(manifest: Path) -> dict[str, Any]:

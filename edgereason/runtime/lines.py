@@ -73,12 +73,16 @@ class Ticket:
     cancelled: bool = False
     interrupted: bool = False  # stop_thinking was called
     ended: bool = False  # its outcome is settled
+    silenced: bool = False  # the conversation switched off the thinking that was asked for
     answer: Answer | None = None  # the strategy's, while lines that it gave up still report
     starting: list[tuple[Line, list[CorePhase]]] = field(default_factory=list)
     shaper: Shaper = field(init=False)
 
     def __post_init__(self) -> None:
         self.shaper = Shaper(self.outbox)
+
+    def silence(self) -> None:
+        self.silenced = True
 
     @property
     def open_lines(self) -> Iterator[Line]:
@@ -273,6 +277,7 @@ class Tree:
             ticket.answer,
             [line.results for line in ticket.lines],
             request=ticket.request,
+            silenced=ticket.silenced,
             used_ms=self._core.now_ms() - ticket.arrival_ms,
         )
         if ticket.cancelled:

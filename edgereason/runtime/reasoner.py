@@ -219,7 +219,7 @@ class Reasoner:
         def begin() -> Steps:
             if request.prefix:
                 ticket.prefix = self._prefixes.get(request.prefix)
-            return self._steps(request, ticket.prefix.num_positions if ticket.prefix else 0)
+            return self._steps(request, ticket)
 
         return ticket, begin
 
@@ -228,9 +228,11 @@ class Reasoner:
         model that thinks (True), that answers at once (False), as the template has it (None). A
         prefix's positions are not among them."""
         messages = request_of(prompt).messages
-        return prompt_tokens(thinking_prompt(self.bundle, messages, thinking), self.engine)
+        segments = thinking_prompt(self.bundle, messages, thinking).segments
+        return prompt_tokens(segments, self.engine)
 
-    def _steps(self, request: Request, num_prefix: int) -> Steps:
+    def _steps(self, request: Request, ticket: Ticket) -> Steps:
+        num_prefix = ticket.prefix.num_positions if ticket.prefix else 0
         strategy = choose(request.strategy, request.options, self.bundle)
         self._check_needs(strategy.needs, request)
         turn = Turn(
@@ -242,6 +244,7 @@ class Reasoner:
             probe_every=request.probe_every,
             context=self._context - num_prefix,
             count=lambda segments: len(prompt_tokens(segments, self.engine)),
+            silenced=ticket.silence,
         )
         return strategy.run(turn)
 

@@ -78,7 +78,12 @@ def _finish(results: Results) -> StopReason | None:
 
 
 def final_answer(
-    answer: Answer, lines: Sequence[Results], *, request: Request, used_ms: float
+    answer: Answer,
+    lines: Sequence[Results],
+    *,
+    request: Request,
+    used_ms: float,
+    silenced: bool = False,
 ) -> Answer:
     """Adds the figures. `lines` are all lines of thought, the request's own first: its prompt is
     counted once, however many lines share it.
@@ -92,7 +97,7 @@ def final_answer(
         answer,
         usage=_usage(results, lines[0]),
         budget=BudgetReport(
-            _think_report(lines, budget),
+            _think_report(lines, budget, silenced),
             DeadlineReport(budget.deadline_ms, used_ms, late_ms, share),
             _answer_report(lines, budget, answer.finish),
         ),
@@ -104,10 +109,12 @@ def final_answer(
 # --- budgets --------------------------------------------------------------------------------------
 
 
-def _think_report(lines: Sequence[Results], budget: Budget) -> ThinkReport:
+def _think_report(lines: Sequence[Results], budget: Budget, silenced: bool) -> ThinkReport:
     asked = budget.think_tokens
     thinking = [r for line in lines for r in line if r.channel is Channel.REASONING]
     limits = [_think_limit(limits, asked) for line in lines if (limits := _phase_limits(line))]
+    if silenced and not limits:
+        return ThinkReport(asked=asked, effective=0, used=0, ended_by="prompt")
     return ThinkReport(
         asked=asked,
         effective=_loosest(limits) if limits else asked,

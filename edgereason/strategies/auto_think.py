@@ -20,5 +20,8 @@ class Config:
 
 
 def run(turn: Turn, config: Config) -> Steps:
+    if turn.is_silenced:
+        done = yield turn.direct()
+        return Answer(done.text, confidence=done.confidence)
     done = yield replace(turn.think(then=turn.answer()), force="...\n")
     return Answer(done.text, confidence=done.confidence)

@@ -38,7 +38,7 @@ from edgereason import strategies
 from edgereason.config import build
 from edgereason.errors import BundleError, UsageError
 from edgereason.models.bundle import Bundle
-from edgereason.prompt.chat import thinking_prompt
+from edgereason.prompt.chat import Prompt, thinking_prompt
 from edgereason.records import (
     Answer,
     Budget,
@@ -84,15 +84,37 @@ class Turn:
     loop: Loop | None = field(default_factory=Loop)
     context: int = 0  # tokens that one line of thought may hold, behind any prefix
     count: Callable[[Sequence[Segment]], int] = field(default=lambda segments: 0)  # their tokens
+    silenced: Callable[[], None] = field(default=lambda: None)  # called when `is_silenced` is true
 
     def prompt(self, *, thinking: bool | None) -> tuple[Segment, ...]:
         """The rendered conversation up to where the model goes on; None: as the template has it."""
-        return thinking_prompt(self.bundle, self.messages, thinking)
+        return self._rendered(thinking).segments
+
+    def _rendered(self, thinking: bool | None) -> Prompt:
+        budget = self.budget.think_tokens
+        return thinking_prompt(self.bundle, self.messages, thinking, budget=budget)
+
+    @property
+    def is_silenced(self) -> bool:
+        """The conversation itself keeps the model from thinking, with a flag such as `/no_think` in
+        its system message: then `direct` is all there is.
+        """
+        silenced = self._rendered(True).thinking is False
+        if silenced:
+            self.silenced()
+        return silenced
 
     def think(self, *, then: Phase | None = None) -> Phase:
         """Think from the start of the conversation. Without `then`, the answer is owed by a later
-        phase.
+        phase. Where the conversation `is_silenced`, it is `then` alone that begins there.
         """
+        if self.is_silenced:
+            if then is None:
+                raise UsageError(
+                    "this conversation switches the model's thinking off",
+                    "ask `turn.is_silenced` before `turn.think()`",
+                )
+            return replace(then, fresh=self.prompt(thinking=False), force="")
         reasoning = self.bundle.reasoning
         return Phase(
             "think",
@@ -122,7 +144,7 @@ class Turn:
             open=reasoning.opens,
             shut=reasoning.shuts if reasoning.opens else (),
             close=reasoning.close if reasoning.opens else "",
-            stop=self.stop,
+            stop=(*self.stop, reasoning.answer_end) if reasoning.answer_end else self.stop,
             sampling=self.sampling,
         )
 
@@ -141,7 +163,7 @@ class Turn:
 
     @property
     def can_think(self) -> bool:
-        return self.budget.think_tokens != 0
+        return self.budget.think_tokens != 0 and not self.is_silenced
 
 
 @dataclass(frozen=True, slots=True)

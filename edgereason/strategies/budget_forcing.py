@@ -27,6 +27,9 @@ class Config:
 
 
 def run(turn: Turn, config: Config) -> Steps:
+    if turn.is_silenced:
+        done = yield turn.direct()
+        return Answer(done.text, confidence=done.confidence)
     answer = turn.answer()
     phase = turn.think()
     for _ in range(config.waits):

@@ -20,6 +20,9 @@ class Config:
 
 
 def run(turn: Turn, config: Config) -> Steps:
+    if turn.is_silenced:
+        done = yield turn.direct()
+        return Answer(done.text, confidence=done.confidence)
     phase = turn.think(then=turn.answer())
     budget = turn.budget.think_tokens
     if budget not in (UNLIMITED, 0):

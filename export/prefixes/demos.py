@@ -105,7 +105,7 @@ def _encode(
     bundle: Bundle, tokenizer: Tokenizer, demos: Sequence[Demo], thinking: bool
 ) -> Iterator[Example]:
     for number, demo in enumerate(demos, 1):
-        segments = thinking_prompt(bundle, demo.messages, thinking)
+        segments = thinking_prompt(bundle, demo.messages, thinking).segments
         text = "".join(segment.text for segment in segments)
         reply = demo.reply
         for mark in bundle.reasoning.opens:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgereason import errors
+from edgereason.cli._asking import parse_messages
 from edgereason.engines import scripted
 from support import gguf_files
 from support.cli_runner import QUESTION, Cli
@@ -88,6 +89,10 @@ def test_a_mistake_is_one_object_under_json(
         ('["hi"]', 'message 0 must be an object, got "hi"'),
         ('[{"role": "user"}]', "content must be given"),
         ('[{"role": "user", "content": 3}]', "message 0.content must be text, got 3"),
+        (
+            '[{"role": "user", "content": [{"type": "image_url"}]}]',
+            "message 0.content[0] must be a part of type text, got",
+        ),
         ('[{"role": "user", "contnt": "hi"}]', "did you mean 'content'?"),
         (
             '[{"role": "user", "content": "hi", "reasoning": "a", "reasoning_content": "b"}]',
@@ -104,6 +109,14 @@ def test_messages_are_checked(cli: Cli, stdin: str | bytes, message: str) -> Non
     ran = cli("run", "--messages", "-", stdin=stdin)
     assert ran.code == 2
     assert message in ran.err
+
+
+def test_content_may_be_parts_or_null() -> None:
+    parts = '[{"type": "text", "text": "What is "}, {"type": "text", "text": "17 * 3?"}]'
+    turns = parse_messages(
+        f'[{{"role": "user", "content": {parts}}}, {{"role": "assistant", "content": null}}]'
+    )
+    assert [turn.content for turn in turns] == ["What is 17 * 3?", ""]
 
 
 def test_stdin_closed(cli: Cli) -> None:

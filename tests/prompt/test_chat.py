@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from edgereason.errors import BundleError, UsageError
 from edgereason.models.bundle import guarded_texts
-from edgereason.prompt.chat import _any_of, render
+from edgereason.prompt.chat import render
+from edgereason.prompt.guards import _any_of
 from edgereason.records import Message, Segment
-from support.chat_templates import ALL, CHATML, GEMMA, GPT_OSS, NEMOTRON, QWEN3, R1, SMOLLM3, TOKENS
+from support.chat_templates import ALL, CHATML, GEMMA, GPT_OSS, NEMOTRON, QWEN3, TOKENS
 
 THINK = ("<think>", "</think>")
 Renderer = Callable[..., str]
@@ -279,113 +280,3 @@ def test_any_mixture_of_pieces(parts: list[str]) -> None:
     clean = render(NEMOTRON, [user(harmless(text))], **options)
     segments = render(NEMOTRON, [user(text)], **options)
     assert survivors(segments, tokens) == survivors(clean, tokens)
-
-
-# --- templates that are wrong, or mean harm -------------------------------------------------------
-
-
-def test_a_refusal_is_the_callers_error() -> None:
-    with pytest.raises(UsageError, match="refuses these messages: System role not supported"):
-        render(GEMMA, [Message("system", "x"), user("y")])
-    with pytest.raises(UsageError, match="roles must alternate"):
-        render(GEMMA, [user("x"), user("y")])
-    with pytest.raises(UsageError, match="no chat template"):
-        render("", [user("x")])
-    with pytest.raises(UsageError, match="takes JSON data, got object"):
-        render(CHATML, [user("x")], thing=object())
-
-
-@pytest.mark.parametrize(
-    ("template", "message"),
-    [
-        ("{% if %}", "has an error in line 1"),
-        ("\n\n{{ x", "has an error in line 3"),
-        ("{% include 'a' %}", "fails: "),
-        ("{{ messages[0].content + 1 }}", "fails: TypeError"),
-        ("{{ messages[9].content.x }}", "fails: UndefinedError"),
-        ("{{ ''.__class__.__mro__ }}", "tries what it must not"),
-        ("{{ messages.__class__.__base__.__subclasses__() }}", "tries what it must not"),
-        ("{{ raise_exception.__globals__.x }}", "tries what it must not"),
-        ("{{ '{0.__class__.__mro__}'.format(1) }}", "tries what it must not"),
-        ("{{ ('{0.__class__.__mro__}' | attr('format'))(1) }}", "tries what it must not"),
-        ("{% set n = namespace(__class__=1) %}", "tries what it must not"),
-        ("{% set n = namespace() %}{% set n.__dict__ = 1 %}", "tries what it must not"),
-        ("{{ messages.append(1) }}", "tries what it must not"),
-        ("{{ cycler.__init__.__globals__ }}", "tries what it must not"),
-        ("{{ self._TemplateReference__context.environment }}", "tries what it must not"),
-        ("{{ lipsum() }}", "fails: UndefinedError"),
-        ("{% for i in range(10**9) %}{% endfor %}", "fails: OverflowError: Range too big"),
-        ("{{ '{' * 300 + '}' * 300 }}" + "{{ (" * 500 + ")" * 500 + " }}", ""),
-        ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "does too much: RecursionError"),
-        ("{{ 'a' * 10**9 }}", "builds a value of length"),
-        ("{{ 10**9 * 'a' }}", "builds a value of length"),
-        ("{{ [1] * 10**9 }}", "builds a value of length"),
-        ("{{ 10**(10**10) }}", "very large numbers"),
-        ("{{ 2**5000 }}", "very large numbers"),
-        ("{{ '%999999999d' % 1 }}", "very wide field"),
-        ("{{ '%*d' % (999999999, 1) }}", "asks format for 999,999,999"),
-        ("{{ '{:999999999}'.format(1) }}", "very wide field"),
-        ("{{ '{:{}}'.format(1, 999999999) }}", "asks format for"),
-        ("{{ '%999999999d' | format(1) }}", "very wide field"),
-        ("{{ '%(a)999999999d' % {'a': 1} }}", "very wide field"),
-        ("{{ '{0:*<+9999999}'.format(1) }}", "very wide field"),
-        ("{{ ([{'a': 'b' * 4000000}] * 99) | join(attribute='a') }}", "builds a value of length"),
-        ("{{ 'a'.ljust(999999999) }}", "asks ljust for"),
-        ("{{ 'a' | center(999999999) }}", "asks center for"),
-        ("{{ [1] | tojson(indent=999999999) }}", "asks tojson for"),
-        ("{{ ('a' * 4000000).replace('a', 'b' * 4000000) }}", "builds a value of length"),
-        ("{{ ('a' * 4000000) | replace('a', 'b' * 4000000) }}", "builds a value of length"),
-        ("{{ ('a' * 4000000).join(['b'] * 4000000) }}", "builds a value of length"),
-        ("{{ range(100000) | join('b' * 4000000) }}", "builds a value of length"),
-        ("{{ ('%s' * 100000) % (('a' * 100000,) * 100000) }}", "builds a value of length"),
-        ("{% set a = 'a' * 4000000 %}{{ a + a }}", "builds a value of length"),
-        ("{% set a = 'a' * 4000000 %}{{ a ~ a }}", "builds a value of length"),
-        ("{% set a = 'a' * 4000000 %}{{ a }}{{ a }}", "output is longer"),
-        ("{% for i in range(99999) %}{{ 'a' * 99 }}{% endfor %}", "output is longer"),
-        ("{{ ([range(90000) | list] * 90000) | sum(start=[]) }}", "builds a value of length"),
-    ],
-)
-def test_harmful_templates(template: str, message: str) -> None:
-    start = time.monotonic()
-    with pytest.raises(BundleError, match="the model's chat template") as raised:
-        render(template, [user("x")])
-    assert message in raised.value.message
-    assert time.monotonic() - start < 8
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "{% for i in r %}{% for j in r %}{% for k in r %}{% endfor %}{% endfor %}{% endfor %}",
-        "{% for i in r if false %}{% endfor %}" * 3
-        + "{% for i in r %}{% for j in r %}{% set x = j %}{% endfor %}{% endfor %}",
-        "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}",
-        "{% for i in r %}{{ r | map('string') | map('length') | sum }}{% endfor %}",
-    ],
-)
-def test_endless_work_is_ended(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgereason.prompt.template.MAX_SECONDS", 0.5)
-    start = time.monotonic()
-    with pytest.raises(BundleError, match=r"runs longer than 0\.5 s"):
-        render("{% set r = range(100000) %}" + body, [user("x")])
-    assert time.monotonic() - start < 5
-
-
-def test_what_is_not_for_templates_is_empty() -> None:
-    """As under transformers: printing it shows nothing, using it is refused (above)."""
-    for expression in ("''.__class__", "raise_exception.__globals__", "'{0.__class__}'.format(1)"):
-        assert text_of(render("{{ " + expression + " }}", [user("x")])) == ""
-
-
-def test_limits_are_far_from_what_templates_do() -> None:
-    pieces = """{{ ['a' * 2000000, 1, 'b' * 1000] | join(', ') | length }},\
-{{ ''.join(['a' * 2000000] + ['b'] * 99) | length }},{{ '%d on 20250101' % 123456789 }},\
-{{ '{} on 20250101'.format(123456789) }},{{ ([[1, 2, 3]] * 2000) | sum(start=[]) | length }},\
-{{ nothing | default(123456789) }},{{ dict(a=123456789) | tojson }}"""
-    assert text_of(render(pieces, [user("x")])) == (
-        "2001005,2000099,123456789 on 20250101,123456789 on 20250101,6000,123456789,"
-        '{"a": 123456789}'
-    )
-    long = [user("word " * 20000), said("x", "y" * 100000), user("z")] * 20
-    for template in (CHATML, QWEN3, R1, SMOLLM3, GPT_OSS):
-        assert len(text_of(render(template, long, markers=THINK))) > 20 * 100000

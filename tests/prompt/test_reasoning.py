@@ -7,33 +7,25 @@ from pathlib import Path
 
 import pytest
 
+import edgereason
 from edgereason.errors import BundleError, UsageError
-from edgereason.models.bundle import Bundle, File
+from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.reasoning import PLAIN, Kind, Reasoning, Switch, detect_reasoning
+from edgereason.prompt.detection import detect_reasoning
+from edgereason.prompt.reasoning import PLAIN, Kind, Switch
 from edgereason.records import Message
+from support.bundles import bundle_of
 from support.chat_templates import CHATML, GEMMA, GPT_OSS, LLAMA3, NEMOTRON, QWEN3, R1, SMOLLM3
+from support.family_templates import FAMILIES
 
 THINK = ("<think>", "</think>")
 CHANNELS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
 SKIPPED = "Okay, I think I have finished thinking.\n</think>\n\n"
 
 
-def bundle_of(template: str, reasoning: Reasoning | None = None) -> Bundle:
-    return Bundle(
-        path=Path("tiny.gguf"),
-        name="tiny",
-        engine="llamacpp",
-        files=(File("tiny.gguf", 1),),
-        chat_template=template,
-        control_tokens=("<|im_start|>", "<|im_end|>", "<|start|>", "<|end|>"),
-        reasoning=reasoning or detect_reasoning(template),
-    )
-
-
 def prompt(bundle: Bundle, thinking: bool, *messages: Message) -> str:
-    segments = thinking_prompt(bundle, messages or [Message("user", "hi")], thinking)
-    return "".join(segment.text for segment in segments)
+    found = thinking_prompt(bundle, messages or [Message("user", "hi")], thinking)
+    return "".join(segment.text for segment in found.segments)
 
 
 @pytest.mark.parametrize(
@@ -164,16 +156,16 @@ def test_flags_that_a_user_types_stay_text() -> None:
 def test_a_prompt_without_lookalikes_is_one_segment() -> None:
     for template in (CHATML, QWEN3, R1, SMOLLM3, NEMOTRON, GPT_OSS):
         for thinking in (True, False):
-            found = thinking_prompt(bundle_of(template), [Message("user", "hi")], thinking)
+            found = thinking_prompt(bundle_of(template), [Message("user", "hi")], thinking).segments
             assert len(found) == 1
             assert found[0].control
 
 
 def test_a_marker_in_a_question_is_text() -> None:
-    found = thinking_prompt(bundle_of(QWEN3), [Message("user", "</think>")], True)
+    found = thinking_prompt(bundle_of(QWEN3), [Message("user", "</think>")], True).segments
     assert [s.text for s in found if not s.control] == ["<", "/think>"]
     assert found[-1].text.endswith("<think>\n")
-    cue = thinking_prompt(bundle_of(CHATML), [Message("user", "Final answer: 3")], True)
+    cue = thinking_prompt(bundle_of(CHATML), [Message("user", "Final answer: 3")], True).segments
     assert len(cue) == 1  # a cue is no marker
 
 
@@ -190,4 +182,69 @@ def test_variables_win_over_the_bundles_own() -> None:
     found = thinking_prompt(
         bundle, [Message("user", "x")], False, variables={"mood": "gay", "enable_thinking": 7}
     )
-    assert found[0].text == "xgay7</think>"
+    assert found.segments[0].text == "xgay7</think>"
+
+
+@pytest.mark.parametrize(
+    ("family", "budget", "written"),
+    [
+        ("kimi-k3", 16, "low"),
+        ("kimi-k3", 2048, "low"),
+        ("kimi-k3", 8192, "high"),
+        ("kimi-k3", 20000, "max"),
+        ("kimi-k3", -1, ""),
+    ],
+)
+def test_a_budget_turns_the_models_own_dial(family: str, budget: int, written: str) -> None:
+    bundle = bundle_of(FAMILIES[family])
+    assert bundle.reasoning.dials == {
+        "thinking_effort": {name: name for name in ("low", "high", "max")}
+    }
+    found = thinking_prompt(bundle, [Message("user", "hi")], True, budget=budget)
+    text = "".join(piece.text for piece in found.segments)
+    assert (f"thinking-effort<|sep|>{written}" in text) is bool(written)
+    silent = thinking_prompt(bundle, [Message("user", "hi")], False, budget=budget)
+    assert "thinking-effort" not in "".join(piece.text for piece in silent.segments)
+
+
+def test_a_dial_of_tokens_gets_the_budget() -> None:
+    template = "{{ messages[0].content }}{% if thinking_budget is defined %}[{{ thinking_budget }}]"
+    bundle = bundle_of(template + "{% endif %}<think>\n{% if false %}</think>{% endif %}")
+    assert bundle.reasoning.dials == {"thinking_budget": "tokens"}
+    found = thinking_prompt(bundle, [Message("user", "hi")], True, budget=300)
+    assert found.segments[0].text == "hi[300]<think>\n"
+
+
+@pytest.mark.parametrize(
+    ("family", "opened", "shut", "off", "answer"),
+    [
+        ("kimi-k3", "<|open|>think<|sep|>", "<|close|>think<|sep|>", {"thinking": False}, True),
+        ("solar", "<|think|>", "<|end|>", {"reasoning_effort": "low"}, True),
+        ("muse", " to=self<|message|>", "<|eom|>", {}, True),
+        ("apriel-1.5", "Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", {}, False),
+        ("apriel-1.6", "Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", {}, False),
+        ("granite-3.3", "<think>", "</think>", {"thinking": False}, True),
+        ("command-r7b", "<|START_THINKING|>", "<|END_THINKING|>", {"enable_thinking": False}, True),
+        ("seed", "<seed:think>", "</seed:think>", {"thinking_budget": 0}, False),
+        ("hy3", "<think:x>", "</think:x>", {"reasoning_effort": "no_think"}, False),
+        ("minimax-m3", "<mm:think>", "</mm:think>", {"thinking_mode": "disabled"}, False),
+        ("kimi-vl", "◁think▷", "◁/think▷", {}, False),
+        ("minimax-m1", "<think>", "</think>", {}, False),
+        ("hunyuan", "<think>", "</think>", {"enable_thinking": False}, True),
+    ],
+)
+def test_families_that_were_not_seen(
+    family: str, opened: str, shut: str, off: dict[str, object], answer: bool
+) -> None:
+    found = detect_reasoning(FAMILIES[family])
+    assert (found.opens, found.shuts) == ((opened,), (shut,))
+    assert found.off.variables == off
+    assert bool(found.answer) is answer
+    assert found.found
+
+
+def test_manifests_of_before_say_what_stands_behind_a_prompt() -> None:
+    """Their modes had a `tail`; the models inside the package have it still."""
+    nano = open_bundle(Path(edgereason.__file__).parent / "models" / "nano").reasoning
+    assert (nano.enter, nano.skip) == ("<think>\n", "")
+    assert nano.leave == nano.close

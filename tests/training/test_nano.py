@@ -23,7 +23,7 @@ import typer
 
 from edgereason.bench.tasks import chain, iterate, reach
 from edgereason.errors import BundleError, UsageError
-from edgereason.prompt.reasoning import detect_reasoning
+from edgereason.prompt.detection import detect_reasoning
 from edgereason.prompt.template import render_text
 from edgereason.training.nano import __main__ as commands
 from edgereason.training.nano import evaluate, examples, folder, muon, train
@@ -81,7 +81,7 @@ def test_the_template_writes_the_prompt_that_is_trained() -> None:
 def test_the_runtime_sees_how_the_family_thinks() -> None:
     found = detect_reasoning(vocabulary.TEMPLATE, vocabulary.CONTROL)
     assert found
-    assert (found.close, found.on.tail) == (examples.SHUT, examples.OPEN)
+    assert (found.close, found.enter) == (examples.SHUT, examples.OPEN)
 
 
 def written(mode: str, budget: int = 0, seed: int = 0) -> tuple[str, str, tuple[str, ...]]:

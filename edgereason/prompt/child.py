@@ -1,0 +1,151 @@
+"""The process that renders templates, seen from this side: started when first asked, kept, ended
+when it takes too long, started anew after that.
+
+One process serves all threads, one request at a time. Nothing that comes out of it is believed
+further than as JSON.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from edgereason.errors import EdgereasonError
+from edgereason.prompt import sandbox
+
+_MOST_BYTES: Final = 64 << 20  # of a reply: four million characters, all of them escaped
+# The child takes neither the current folder nor PYTHON* for its own; it finds Jinja where we did.
+_START: Final = (
+    "import runpy, sys; sys.path += sys.argv[2:]; runpy.run_path(sys.argv[1], run_name='__main__')"
+)
+
+
+class ChildError(Exception):
+    """It ended, or said something odd, instead of answering."""
+
+
+class TooSlowError(ChildError):
+    """It had to be ended."""
+
+
+class Child:
+    """Use from any thread."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        atexit.register(self.close)
+        os.register_at_fork(after_in_child=self._forget)
+
+    def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Sends a request and waits for the answer, but not longer than `seconds`."""
+        with self._lock:
+            try:
+                return self._ask({**request, "seconds": seconds}, seconds)
+            except BaseException:
+                self._end()  # also on Ctrl-C: the answer would be taken for the next one's
+                raise
+
+    @property
+    def pid(self) -> int:
+        """0 where none runs."""
+        return 0 if self._process is None or self._process.poll() is not None else self._process.pid
+
+    def close(self) -> None:
+        """Ends the process; the next request starts one again."""
+        with self._lock:
+            self._end()
+
+    def _ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        if self._process is None or self._process.poll() is not None:
+            self._end()
+            self._process = _started()
+        pipe_in, pipe_out = self._process.stdin, self._process.stdout
+        assert pipe_in is not None and pipe_out is not None  # noqa: PT018  # for the type checker
+        until = time.monotonic() + seconds
+        try:
+            _write(pipe_in.fileno(), sandbox.frame(request))
+            header = _read(pipe_out.fileno(), sandbox.HEADER_BYTES, until)
+            length = sandbox.frame_length(header)
+            if length > _MOST_BYTES:
+                raise ChildError("its text is too long")
+            reply = json.loads(_read(pipe_out.fileno(), length, until))
+        except (OSError, EOFError):
+            raise ChildError("it needs too much memory or time") from None
+        except ValueError:
+            raise ChildError("its renderer was broken") from None
+        if not isinstance(reply, dict) or not reply.keys() & {"ok", "error"}:
+            raise ChildError("its renderer was broken")
+        return reply
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # it was gone before it had read all
+                    pipe.close()
+        process.wait()
+
+    def _forget(self) -> None:
+        """After a fork: the process is the parent's, and so is the lock."""
+        process, self._process = self._process, None
+        self._lock = threading.Lock()
+        if process is not None:
+            os.close(process.stdin.fileno())  # type: ignore[union-attr]
+            os.close(process.stdout.fileno())  # type: ignore[union-attr]
+            process.returncode = 0
+
+
+def _started() -> subprocess.Popen[bytes]:
+    if not sys.executable:
+        raise EdgereasonError(
+            "chat templates are rendered in a process of their own, but there is no Python to run",
+            "set sys.executable to a Python interpreter",
+        )
+    import jinja2
+    import markupsafe
+
+    found = {str(Path(str(module.__file__)).parent.parent) for module in (jinja2, markupsafe)}
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", _START, sandbox.__file__, *sorted(found)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        bufsize=0,
+    )
+
+
+def _write(file: int, data: bytes) -> None:
+    """All of it: the other side reads a request to its end before it does anything."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _read(file: int, length: int, until: float) -> bytes:
+    ready = select.poll()
+    ready.register(file, select.POLLIN)
+    data = bytearray()
+    while len(data) < length:
+        left_ms = 1000 * (until - time.monotonic())
+        if left_ms <= 0 or not ready.poll(left_ms):
+            raise TooSlowError
+        piece = os.read(file, length - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return bytes(data)

@@ -1,0 +1,239 @@
+"""Renders one question and one answered question in several ways, and looks at what stands around
+them: which marks, which switch, which dials.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from edgereason.errors import BundleError, UsageError
+from edgereason.prompt.families import Family, families, variables
+from edgereason.prompt.reasoning import FINAL_CUE, PLAIN, Kind, Mode, Reasoning, Switch
+from edgereason.prompt.standing import Standing, standing
+from edgereason.prompt.template import literals_of, render_text, variables_of
+
+_QUESTION: Final = "Which number comes after one?"
+_THOUGHT: Final = "It follows at once"
+_ANSWER: Final = "Two does"
+_TAG: Final = r"(?:<[^<>\s/]{1,40}>|\[[A-Z_]{1,30}\]|◁[^▷\s/]{1,30}▷)"
+_END_TAG: Final = r"(?:<(?:/|\|)[^<>\s]{1,40}>|\[/[A-Z_]{1,30}\]|◁/[^▷\s]{1,30}▷)"
+_ABOUT_THOUGHTS: Final = re.compile("think|thought|reason", re.IGNORECASE)
+
+
+def detect_reasoning(
+    template: str,
+    tokens: Collection[str] | None = None,
+    *,
+    bos_token: str = "",
+    eos_token: str = "",
+) -> Reasoning:
+    """Finds the family of a template. `tokens`: the vocabulary's special texts; None when unknown.
+
+    A vocabulary alone proves nothing: Qwen3's instruct models have `<think>` and never use it.
+    """
+    return _Detection(template, tokens, bos_token, eos_token).reasoning() or PLAIN
+
+
+class _Detection:
+    """One look at one template."""
+
+    def __init__(
+        self, template: str, tokens: Collection[str] | None, bos_token: str, eos_token: str
+    ) -> None:
+        self.template, self.tokens = template, tokens
+        texts = (("bos_token", bos_token), ("eos_token", eos_token))
+        self.names = {name: text for name, text in texts if text}
+
+    def reasoning(self) -> Reasoning | None:
+        """None: a model that does not mark its thoughts, as far as can be seen."""
+        literals = literals_of(self.template)
+        for family in families():
+            if all(text in literals for text in family.tell):
+                found = self._evidence(family)
+                if found:
+                    return self._reasoning(family, found)
+        tags = self._tags() if literals else None
+        return self._reasoning(tags, "what the template writes") if tags else None
+
+    def _evidence(self, family: Family) -> str:
+        """Why this family is believed in; "" where it is not."""
+        if family.known:
+            return f"families.toml: {family.name} ({family.source})"
+        if self._writes(family.open):
+            return f"what the template writes: {family.name}"
+        if self.tokens is None or _begins(family.open, self.tokens):
+            return "unclear: the template only takes such marks out of earlier answers"
+        return ""
+
+    def _writes(self, mark: str) -> bool:
+        prompts = [self.render(Mode()), self.answered, *map(self.render, self._on_modes())]
+        return any(prompt is not None and mark in prompt for prompt in prompts)
+
+    # -- rendering ---------------------------------------------------------------------------------
+
+    def render(self, mode: Mode) -> str | None:
+        """The prompt of a plain question, or None when the template refuses."""
+        messages = [{"role": "user", "content": _QUESTION}]
+        if mode.system:
+            messages.insert(0, {"role": "system", "content": mode.system})
+        return self._render(messages, mode.variables, prompt=True)
+
+    @cached_property
+    def answered(self) -> str | None:
+        """A question, and an answer that came from a thought."""
+        said = {"role": "assistant", "content": _ANSWER}
+        thought = dict.fromkeys(("reasoning_content", "reasoning", "thinking"), _THOUGHT)
+        return self._render([{"role": "user", "content": _QUESTION}, said | thought], {}, False)
+
+    def _render(
+        self, messages: Sequence[Mapping[str, str]], given: Mapping[str, Any], prompt: bool
+    ) -> str | None:
+        data = {"messages": messages, "add_generation_prompt": prompt, **self.names, **given}
+        try:
+            return render_text(self.template, data)
+        except (UsageError, BundleError):
+            return None
+
+    # -- marks -------------------------------------------------------------------------------------
+
+    def _tags(self) -> Family | None:
+        """A pair of tags around the thought of an answer, or one at the end of a prompt."""
+        text = self.answered or ""
+        before, thought, after = text.partition(_THOUGHT)
+        opened = re.search(rf"({_TAG})(\s*)$", before)
+        shut = re.match(rf"\s*({_END_TAG})", after)
+        if thought and opened and shut and _ABOUT_THOUGHTS.search(opened[1]):
+            return _tagged(opened[1], shut[1], opened[2])
+        for mode in (Mode(), *self._on_modes()):
+            ended = re.search(rf"({_TAG})(\s*)$", self.render(mode) or "")
+            if ended and ended[1][1] != "|" and _ABOUT_THOUGHTS.search(ended[1]):
+                return _tagged(ended[1], f"{ended[1][0]}/{ended[1][1:]}", ended[2])
+        return None
+
+    def _wrapper(self, family: Family) -> tuple[str, str]:
+        """What stands around the answer itself: `<answer>` ... `</answer>`."""
+        if family.answer or family.answer_end:
+            return family.answer, family.answer_end
+        before, found, after = (self.answered or "").partition(_ANSWER)
+        opened = re.search(r"\s*<(answer|response)>\s*$", before.rpartition(family.shut)[2])
+        if found and opened and (ended := re.match(rf"\s*</{opened[1]}>", after)):
+            return opened[0], ended[0].strip()
+        return "", ""
+
+    def _reasoning(self, family: Family, found: str) -> Reasoning:
+        switch, on, off = self._switch(family)
+        answer, answer_end = self._wrapper(family)
+        thinking, silent = self.render(on) or "", self.render(off) or ""
+        enter = _lead(thinking, family) or family.enter
+        return Reasoning(
+            kind=Kind.MARKER,
+            switch=switch,
+            opens=(family.open,),
+            shuts=(family.shut,),
+            close=family.forced,
+            answer=answer,
+            answer_end=answer_end,
+            probe=f"{family.forced}{answer}{FINAL_CUE}",
+            on=on,
+            off=off,
+            enter=enter,
+            leave=family.leave,
+            skip="" if _stays_silent(switch, silent, family) else _skip(silent, enter, family),
+            dials=dict(self._dials(family, on)),
+            found=found,
+        )
+
+    # -- switches and dials ------------------------------------------------------------------------
+
+    def _on_modes(self) -> Iterator[Mode]:
+        read = variables_of(self.template)
+        for name, on, _ in variables().switches:
+            if name in read and on != "":
+                yield Mode({name: on})
+
+    def _switch(self, family: Family) -> tuple[Switch, Mode, Mode]:
+        """The first switch that changes where the prompt ends, or the prompt; a prefilled block
+        where none does.
+        """
+        read = variables_of(self.template)
+        for name, on, off in variables().switches:
+            if name in read:
+                modes = Mode({} if on == "" else {name: on}), Mode({name: off})
+                if self._switches(family, *modes, any_change=off is False):
+                    return Switch.KWARG, *modes
+        if family.flag and family.flag in self.template:
+            modes = Mode(), Mode(system=family.flag)
+            if self._switches(family, *modes, any_change=False):
+                return Switch.FLAG, *modes
+        if self.render(Mode()) is None:
+            raise BundleError("the model's chat template refuses a plain question")
+        return Switch.PREFILL, Mode(), Mode()
+
+    def _switches(self, family: Family, on: Mode, off: Mode, *, any_change: bool) -> bool:
+        """Some variables change a system message only: that counts where they are for nothing
+        else.
+        """
+        thinking, silent = self.render(on), self.render(off)
+        if thinking is None or silent is None or thinking == silent:
+            return False
+        moves = _stands(thinking, family) is not _stands(silent, family)
+        return any_change or (moves and _stands(silent, family) is Standing.BEHIND)
+
+    def _dials(self, family: Family, on: Mode) -> Iterator[tuple[str, Any]]:
+        """Those whose values the template takes, and writes differently."""
+        read = variables_of(self.template)
+        for name, values in variables().dials.items():
+            if name not in read:
+                continue
+            if values == "tokens":
+                texts = [self.render(Mode({**on.variables, name: num})) for num in (512, 4096)]
+                if None not in texts and texts[0] != texts[1]:
+                    yield name, values
+                continue
+            texts_of = {value: self.render(Mode({**on.variables, name: value})) for value in values}
+            taken = {
+                value: value
+                for value, text in texts_of.items()
+                if text is not None and _stands(text, family) is not Standing.BEHIND
+            }
+            if len({texts_of[value] for value in taken}) > 1:
+                yield name, taken
+
+
+def _begins(marker: str, tokens: Collection[str]) -> bool:
+    """A marker may be several tokens; its first one tells. One of two characters tells nothing."""
+    return any(marker.startswith(token) for token in tokens if len(token) > 2)
+
+
+def _tagged(opened: str, shut: str, lead: str) -> Family:
+    close = f"\n{shut}\n\n" if lead.startswith("\n") else shut
+    return Family(name="tags", open=opened, shut=shut, lead=lead, close=close)
+
+
+def _stands(prompt: str, family: Family) -> Standing:
+    return standing(prompt, (family.open,), (family.shut,), family.answer)
+
+
+def _stays_silent(switch: Switch, silent: str, family: Family) -> bool:
+    """Switched off, it answers by itself: the template writes nothing before the answer."""
+    return switch is not Switch.PREFILL and _stands(silent, family) is Standing.BEFORE
+
+
+def _skip(silent: str, enter: str, family: Family) -> str:
+    """As the template itself closes thinking, or else a block that says that it is over."""
+    if family.skip or _stands(silent, family) is not Standing.BEHIND:
+        return family.skip or enter + family.leave
+    end = silent.rpartition(_QUESTION)[2]
+    marks = (family.open, family.shut, family.answer)
+    starts = [at for mark in marks if mark and (at := end.find(mark)) >= 0]
+    return end[min(starts) :] if starts else enter + family.leave
+
+
+def _lead(prompt: str, family: Family) -> str:
+    """How the template itself opens a block."""
+    if _stands(prompt, family) is not Standing.INSIDE:
+        return ""
+    return prompt[prompt.rindex(family.open) :]

@@ -1,0 +1,70 @@
+"""The bench over a folder of chat templates."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgereason.bench.harness.runner import run
+from edgereason.bench.suites import templates
+from edgereason.bench.suites.templates import BENCH, CONVERSATIONS, attacks, inject, look_at
+from support.chat_templates import ALL, CHATML
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in ALL.items():
+        (tmp_path / f"{name}.jinja").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_nothing_is_wrong_in_the_templates_of_the_tests(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(BENCH, ["--templates", str(folder), "--texts", "300", "--quiet"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
+    assert figures["looked_at"] == figures["templates"] == len(ALL)
+    assert figures["wrong"] == []
+    assert figures["injection"]["tokens"] == figures["injection"]["guards"] == 0
+    assert figures["injection"]["rendered"] > 200
+
+
+def test_what_is_wrong_is_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt that is taken for one inside a thought, and is not."""
+    real = templates.thinking_prompt
+
+    def lies(*args: Any, **options: Any) -> Any:
+        from dataclasses import replace
+
+        found = real(*args, **options)
+        return replace(found, thinking=not found.thinking)
+
+    monkeypatch.setattr(templates, "thinking_prompt", lies)
+    look = look_at(folder / "qwen3.jinja")
+    assert look.num_wrong == len(CONVERSATIONS)
+
+
+def test_a_token_that_gets_through_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "chatml.jinja"
+    path.write_text(CHATML, encoding="utf-8")
+    look = look_at(path)
+    texts = list(itertools.islice(attacks(look.bundle.control_tokens, random.Random(1)), 50))
+    assert inject(look, texts)["tokens"] == 0
+    real = templates.render
+
+    def unguarded(*args: Any, control_tokens: Any = (), markers: Any = (), **options: Any) -> Any:
+        return real(*args, **options)
+
+    monkeypatch.setattr(templates, "render", unguarded)
+    assert inject(look, texts)["tokens"] > 0
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    assert run(BENCH, ["--templates", str(tmp_path), "--quiet"]) != 0

@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from edgereason import files
 from edgereason.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -115,9 +116,11 @@ def assignments(pairs: Sequence[str]) -> dict[str, str]:
 
 def load_toml(path: Path) -> dict[str, Any]:
     try:
-        return parse_toml(path.read_text(encoding="utf-8"), str(path))
+        return parse_toml(files.read_text(path), str(path))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

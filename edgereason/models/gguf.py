@@ -16,6 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.errors import BundleError, ModelNotFoundError
 
 Scalar = int | float | bool | str
@@ -297,12 +298,14 @@ class _mapped:
 
     def __enter__(self) -> mmap.mmap:
         try:
-            with self.path.open("rb") as file:
+            with files.reading(self.path) as file:
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
             raise ModelNotFoundError(f"no such file: {self.path}") from None
-        except (OSError, ValueError) as error:  # ValueError: the file is empty
-            raise BundleError(f"cannot read {self.path}: {error}") from None
+        except OSError as error:
+            raise BundleError(f"cannot read {self.path}: {error.strerror}") from None
+        except ValueError:
+            raise BundleError(f"cannot read {self.path}: it is empty") from None
         return self._data
 
     def __exit__(self, *_: object) -> None:

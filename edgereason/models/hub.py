@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from edgereason import files
 from edgereason.config import build, cache_dir, parse_toml, unknown
 from edgereason.errors import DownloadError, ModelNotFoundError
 from edgereason.models import fetch
@@ -184,7 +185,7 @@ def _unknown_model(name: str) -> ModelNotFoundError:
 def _locked(folder: Path) -> Iterator[None]:
     """One process at a time; the lock goes with the process that holds it, however that ends."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as file:
+    with files.locking(folder.parent / f".{folder.name}.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -193,7 +194,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _workshop(folder: Path) -> Iterator[Path]:
     """A hidden folder beside the final one, gone at the end. Needs the lock: its name is fixed."""
     workshop = folder.parent / f".{folder.name}.part"
-    shutil.rmtree(workshop, ignore_errors=True)  # of a process that was killed
+    files.remove(workshop)  # of a process that was killed, or a link that somebody planted
     made = workshop / "bundle"
     try:
         made.mkdir(parents=True)

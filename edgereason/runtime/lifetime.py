@@ -10,36 +10,29 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
-import threading
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from edgereason.runtime.driver import Driver
 
+# No lock, which a fork might find held: each use is one operation, and Python keeps sets whole.
 _open: Final[set[Driver]] = set()
-_lock = threading.Lock()
 
 
 def opened(driver: Driver) -> None:
-    with _lock:
-        _open.add(driver)
+    _open.add(driver)
 
 
 def ended(driver: Driver) -> None:
-    with _lock:
-        _open.discard(driver)
+    _open.discard(driver)
 
 
 def _close_all() -> None:
-    with _lock:
-        left = list(_open)
-    for driver in left:
+    for driver in tuple(_open):
         driver.close()
 
 
 def _in_child() -> None:
-    global _lock
-    _lock = threading.Lock()  # whoever held the old one stayed behind
     for driver in _open:
         driver.left_behind = True
         # To free it would wait for its threads, also at the end of the child.

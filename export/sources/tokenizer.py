@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.errors import BundleError, UnsupportedError
 
 from .base import Architecture
@@ -109,14 +110,11 @@ def _has_pieces(written: Mapping[str, Any]) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is no such file."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BundleError(f"cannot read {path}: {error}") from None
-    if not isinstance(data, dict):
-        raise BundleError(f"{path} must hold one JSON object")
-    return data
 
 
 # --- tokens ---------------------------------------------------------------------------------------
@@ -278,8 +276,11 @@ def _adds_bos(written: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
 
 def _template(folder: Path, settings: Mapping[str, Any]) -> str:
     beside = folder / "chat_template.jinja"
-    if beside.is_file():
-        return beside.read_text(encoding="utf-8")
+    if beside.exists():
+        try:
+            return files.read_text(beside)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"cannot read {beside}: {error}") from None
     found = settings.get("chat_template") or _read(folder / "chat_template.json").get(
         "chat_template"
     )

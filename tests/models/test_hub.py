@@ -36,7 +36,8 @@ ENTRY = hub.Entry(
     origin="https://example.org/tiny",
 )
 PIP = """#!/bin/sh
-# called as: python -m pip download OPTIONS... --dest FOLDER REQUIREMENT
+# called as: python -c BOOT PARENT pip download OPTIONS... --dest FOLDER REQUIREMENT
+shift 3
 echo "$@" >> {log}
 for argument; do dest=$previous; previous=$argument; done
 {body}
@@ -93,7 +94,7 @@ def test_pull_makes_a_bundle(pip: Pip, cache: Path) -> None:
     assert calls[-1] == (len(WEIGHTS), len(WEIGHTS))
     assert hub.cached() == {"tiny": folder}
     arguments = log.read_text()
-    assert arguments.startswith("-m pip download --no-deps --only-binary=:all: ")
+    assert arguments.startswith("pip download --no-deps --only-binary=:all: ")
     assert arguments.endswith("tiny-model==1.0\n")
     assert sorted(os.listdir(cache)) == [".tiny.lock", "tiny"]
     assert sorted(os.listdir(folder)) == [MANIFEST, "tiny.Q4_1.gguf"]

@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
+from edgereason import Reasoner
 from edgereason.errors import EngineError
 from edgereason.records import Chunk
-from edgereason import Reasoner
 from support.places import SCRIPTED
 
 QUESTION = "What is 17 * 3?"

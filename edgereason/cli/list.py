@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 from edgereason.cli._options import Debug, Json
-from edgereason.cli._screen import console, mib
+from edgereason.cli._screen import console, json_object, mib
 from edgereason.errors import EdgereasonError
 
 
@@ -18,7 +17,7 @@ def command(as_json: Json = False, debug: Debug = False) -> None:
     here = cached()
     found = [_listed(name, here.get(name)) for name in sorted({*catalog(), *here})]
     if as_json:
-        print(json.dumps({"models": found}))
+        json_object.say({"models": found})
         return
     from rich.table import Table
 

@@ -239,7 +239,7 @@ def _read_manifest(manifest: Path) -> dict[str, Any]:
     except OSError as error:
         raise BundleError(f"cannot read {manifest}: {error.strerror}") from None
     except ValueError as error:
-        raise BundleError(f"{manifest} is damaged: {error}") from None
+        raise BundleError(f"cannot read {manifest}: {error}") from None
 
 
 def _inside(folder: Path, relative: str) -> Path:

@@ -91,12 +91,12 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     """
     key = _canonical(name)
     folder = _folder(key)
-    if folder.parent == EMBEDDED:
+    if (folder / MANIFEST).is_file():  # also in a cache that may only be read
         return folder
     if key not in catalog() and not _HF.fullmatch(key):
         raise _unknown_model(name)
     with _disk_errors(), _locked(folder):
-        # There already: pulled before, or by another process while this one waited.
+        # There by now: pulled by another process while this one waited.
         if not (folder / MANIFEST).is_file():
             with _workshop(folder) as made:
                 bundle = _fetch(key, made, progress or (lambda done, total: None))

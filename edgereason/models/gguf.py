@@ -398,4 +398,9 @@ def _placed(cursor: _Cursor, table: list[Tensor], alignment: int) -> tuple[Tenso
         placed.append(
             Tensor(tensor.name, tensor.shape, tensor.type, start + tensor.offset, tensor.num_bytes)
         )
+    end, before = 0, ""
+    for tensor in sorted(placed, key=lambda tensor: (tensor.offset, tensor.num_bytes)):
+        if tensor.offset < end:
+            raise cursor.fail(f"tensor {tensor.name} lies over {before},")
+        end, before = tensor.offset + tensor.num_bytes, tensor.name
     return tuple(placed)

@@ -81,7 +81,13 @@ def read_file(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     told = header.pop("__metadata__", None) or {}
     if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
         raise _damaged(path, "its metadata are not texts")
-    return {name: _stored(path, name, entry, start, size) for name, entry in header.items()}, told
+    found = {name: _stored(path, name, entry, start, size) for name, entry in header.items()}
+    end, before = 0, ""
+    for name, stored in sorted(found.items(), key=lambda pair: (pair[1].offset, pair[1].num_bytes)):
+        if stored.offset < end:
+            raise _damaged(path, f"tensor {name} lies over {before}")
+        end, before = stored.offset + stored.num_bytes, name
+    return found, told
 
 
 def write_file(

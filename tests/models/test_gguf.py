@@ -166,3 +166,13 @@ def test_any_bytes_are_survived(tmp_path_factory: pytest.TempPathFactory, raw: b
     path.write_bytes(b"GGUF\3\0\0\0" + raw)
     with contextlib.suppress(BundleError):
         use(gguf.read(path))
+
+
+def test_tensors_that_lie_over_each_other(tmp_path: Path) -> None:
+    raw = gguf_bytes()
+    second = raw.index(string("b")) + len(string("b")) + 4 + 8 + 4  # dimensions, a width, the type
+    assert struct.unpack_from("<Q", raw, second) == (512,)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(raw[:second] + struct.pack("<Q", 480) + raw[second + 8 :])
+    with pytest.raises(BundleError, match="tensor b lies over w"):
+        gguf.read(path)

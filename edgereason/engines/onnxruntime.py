@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
+from edgereason.engines.base import ALL_CAPS, MOST, require_file, require_ranges
 from edgereason.engines.graph.exported import (
     Sizes,
     check_memory,
@@ -75,6 +75,7 @@ def open(bundle: Bundle, config: Config) -> Engine:
     from edgereason.planning.device import memory_now
 
     path = model_file(bundle)
+    require_file(bundle, path, ".onnx", engine="onnxruntime", target="onnx")
     vocabulary(bundle)
     free_gib = memory_now().available_gib
     limit_gib = min(config.memory_gib or free_gib, free_gib)
@@ -114,7 +115,13 @@ def open_session(path: Path, config: Config) -> InferenceSession:
         )
     providers = [wanted] if wanted else [p for p in _PROVIDERS.values() if p in there]
     try:
-        session = ort.InferenceSession(str(path), options, providers=providers)
+        session = ort.InferenceSession(
+            # To fall back would print on stdout, and then fail the same way again.
+            str(path),
+            options,
+            providers=providers,
+            enable_fallback=0,
+        )
     except Exception as error:  # its own classes differ between versions
         raise BundleError(
             f"onnxruntime cannot open {path}: {str(error).splitlines()[0][:300]}",

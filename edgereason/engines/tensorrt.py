@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from edgereason import files
-from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
+from edgereason.engines.base import ALL_CAPS, MOST, require_file, require_ranges
 from edgereason.engines.graph.exported import (
     GraphInfo,
     Port,
@@ -86,6 +86,7 @@ def open(bundle: Bundle, config: Config) -> Engine:
     from edgereason.models.bundle import model_file
 
     path = model_file(bundle)
+    require_file(bundle, path, _ENGINE, ".onnx", engine="tensorrt", target="tensorrt")
     vocabulary(bundle)
     facts = read_facts(bundle.path / FACTS, path)
     require_gpu("the engine tensorrt")

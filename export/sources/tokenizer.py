@@ -67,23 +67,22 @@ def read_vocabulary(folder: Path, config: Mapping[str, Any], arch: Architecture)
         **_read(folder / "tokenizer_config.json"),
     }
     generation = _read(folder / "generation_config.json")
-    has_pieces = _has_pieces(written)
     try:
+        has_pieces = _has_pieces(written)
         tokens, types = _tokens(written, settings, arch.num_vocab)
         data = _pieces(written, tokens) if has_pieces else _byte_level(written)
         data["tokenizer.ggml.tokens"] = tokens
         data["tokenizer.ggml.token_type"] = types
         data |= _ids(tokens, settings, {**config, **generation})
         data["tokenizer.ggml.add_bos_token"] = _adds_bos(written, settings)
-    except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
+        if template := _template(folder, settings):
+            data["tokenizer.chat_template"] = template
+        return data | _sampling(generation)
+    except (TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
         raise BundleError(
             f"tokenizer.json is not what it should be: {type(error).__name__} {error}",
             "fetch it again",
         ) from None
-    template = _template(folder, settings)
-    if template:
-        data["tokenizer.chat_template"] = template
-    return data | _sampling(generation)
 
 
 def _sampling(generation: Mapping[str, Any]) -> dict[str, Any]:

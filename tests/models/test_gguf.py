@@ -170,7 +170,7 @@ def test_any_bytes_are_survived(tmp_path_factory: pytest.TempPathFactory, raw: b
 
 def test_tensors_that_lie_over_each_other(tmp_path: Path) -> None:
     raw = gguf_bytes()
-    second = raw.index(string("b")) + len(string("b")) + 4 + 8 + 4  # dimensions, a width, the type
+    second = raw.rindex(string("b")) + len(string("b")) + 4 + 8 + 4  # dimensions, a width, the type
     assert struct.unpack_from("<Q", raw, second) == (512,)
     path = tmp_path / "model.gguf"
     path.write_bytes(raw[:second] + struct.pack("<Q", 480) + raw[second + 8 :])

@@ -2,10 +2,12 @@
 # demo-smollm2: a larger model thinks, is stopped by tokens and by the clock, and answers each time
 # test: all tests          lint: formatters, types, layers     docs: what the pages and examples say is run
 # bench: the bars          debug: C++ tests under sanitizers, SANITIZE=thread for the other one
+# fuzz: damaged files of every kind for FUZZ_SECONDS; what should not have happened is told at the end
 # bench-variants: the nano family, half an hour; needs the extra `recipes`
 PYTHON ?= python3
 SANITIZE ?= address,undefined
 MODEL := smollm2-135m
+FUZZ_SECONDS ?= 600
 QUESTION := Tom has 3 boxes with 4 apples each. He eats 2 apples. How many apples are left?
 
 NANO := python -m edgereason.training.nano
@@ -18,7 +20,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find native -type f)
 CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(BIN)/python
 FIND := from edgereason.models import bundle as b, hub; print(b.model_file(b.open_bundle(hub.resolve('$(MODEL)'))))
 
-.PHONY: demo demo-smollm2 test lint bench bench-variants docs debug
+.PHONY: demo demo-smollm2 test lint bench bench-variants docs debug fuzz
 
 demo: .venv/app
 	python examples/nano_family.py
@@ -61,6 +63,9 @@ build/nano-lora: | .venv/dev
 
 docs: .venv/dev
 	pytest tests/test_docs.py tests/test_examples.py
+
+fuzz: .venv/dev
+	PYTHONPATH=tests python -m fuzz --seconds $(FUZZ_SECONDS)
 
 debug: .venv/dev
 	$(CONFIGURE) -B build/debug -DCMAKE_BUILD_TYPE=Debug -DEDGEREASON_SANITIZE=$(SANITIZE)

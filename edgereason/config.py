@@ -9,16 +9,19 @@ module that reads the environment.
 from __future__ import annotations
 
 import difflib
+import numbers
 import os
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from edgereason import files
 from edgereason.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -91,6 +94,49 @@ def build(
     return config(**given)
 
 
+_MOST_SHOWN: Final = 200  # characters of a wrong value
+_INT32: Final = (-(2**31), 2**31 - 1)
+
+
+def check_types(record: Any, *, wide: Sequence[str] = ()) -> None:
+    """Raises `UsageError` where a dataclass holds what its fields are not declared as, or a whole
+    number that the core's 32 bits cannot; those of `wide` may be larger."""
+    for name, kind in _hints(type(record)).items():
+        value = getattr(record, name)
+        if not _is_a(value, kind):
+            raise _wrong(value, kind, name)
+        if kind is int and name not in wide and not _INT32[0] <= value <= _INT32[1]:
+            raise UsageError(f"{name} must fit 32 bits, got {value}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:  # noqa: PLR0911  # one return a kind
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_a(value, arg) for arg in args)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is_a(item, args[0]) for item in value)
+    if origin is not None:
+        pairs = value.items() if isinstance(value, Mapping) else [(None, None)]
+        return all(_is_a(key, args[0]) and _is_a(item, args[1]) for key, item in pairs)
+    if kind is float:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if kind is str:
+        return isinstance(value, str) and _is_text(value)
+    return isinstance(value, kind)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not one of `known`: it names the nearest, and all."""
     known = sorted(known)
@@ -115,9 +161,11 @@ def assignments(pairs: Sequence[str]) -> dict[str, str]:
 
 def load_toml(path: Path) -> dict[str, Any]:
     try:
-        return parse_toml(path.read_text(encoding="utf-8"), str(path))
+        return parse_toml(files.read_text(path), str(path))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
@@ -185,8 +233,7 @@ def measured_dir() -> Path:
 # --- values to types ------------------------------------------------------------------------------
 
 
-def _hints(config: type) -> dict[str, Any]:
-    return typing.get_type_hints(config)
+_hints: Callable[[Any], dict[str, Any]] = lru_cache(maxsize=256)(typing.get_type_hints)
 
 
 def _default(item: Any) -> Any:
@@ -287,7 +334,12 @@ def _as_mapping(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _wrong(value: Any, kind: Any, where: str) -> UsageError:
-    return UsageError(f"{where} must be {_ARTICLES.get(kind, _type_name(kind))}, got {value!r}")
+    shown = repr(value)
+    shown = shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
+    named = _ARTICLES.get(kind) or _type_name(kind)
+    if typing.get_origin(kind) is tuple:
+        named = f"a list of {_type_name(typing.get_args(kind)[0])}"
+    return UsageError(f"{where} must be {named}, got {shown}")
 
 
 _ARTICLES: Final[Mapping[Any, str]] = {

@@ -84,8 +84,8 @@ def request_of(prompt: Prompt, **keywords: Unpack[Keywords]) -> Request:
             raise unknown("unknown option", name, known)
     given: dict[str, Any] = dict(keywords)
     budget = {field: given.pop(name) for name, field in _BUDGET.items() if name in given}
-    if "options" in given:
-        given["options"] = dict(given["options"] or {})
-    if "stop" in given:
+    if given.get("options", {}) is None:
+        given["options"] = {}
+    if isinstance(given.get("stop"), list):
         given["stop"] = tuple(given["stop"])
     return Request(messages_of(prompt), budget=Budget(**budget), **given)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum, Flag
 from typing import Any
 
+from edgereason.config import check_types
 from edgereason.errors import UsageError
 
 UNLIMITED = -1
@@ -89,6 +90,9 @@ class Message:
     content: str
     reasoning: str | None = None
 
+    def __post_init__(self) -> None:
+        check_types(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -110,6 +114,7 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, wide=("seed",))
         _require(
             math.isfinite(self.temperature) and self.temperature >= 0,
             f"temperature must be 0 or more, got {self.temperature}",
@@ -152,6 +157,7 @@ class Budget:
     soft: float = 0.8
 
     def __post_init__(self) -> None:
+        check_types(self)
         _require(
             self.think_tokens >= UNLIMITED,
             f"think budget must be -1 or more, got {self.think_tokens}",
@@ -456,10 +462,8 @@ class Request:
     prefix: str | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         _require(bool(self.messages), "a request needs at least one message")
-        _require(
-            -(2**31) <= self.priority < 2**31, f"priority must fit 32 bits, got {self.priority}"
-        )
         _require(
             self.probe_every >= 0, f"probe_every must be 0 (off) or more, got {self.probe_every}"
         )
@@ -467,4 +471,6 @@ class Request:
 
 def messages_of(prompt: str | Sequence[Message]) -> tuple[Message, ...]:
     """A prompt as messages: a string is one user message."""
+    if not isinstance(prompt, (str, Sequence)):
+        raise UsageError(f"a prompt is a text or a list of messages, got {prompt!r}")
     return (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)

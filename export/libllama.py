@@ -3,22 +3,21 @@
     python -m edgereason.export.libllama quantize IN OUT FILE_TYPE THREADS [IMATRIX]
     python -m edgereason.export.libllama tokenize GGUF < texts.json
 
-The child ends with its parent, however that ends: it holds the other end of a pipe.
+Paths are absolute: the child works in a folder of its own (`edgereason.child`).
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
-import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
+from edgereason import child as children
 from edgereason.errors import EngineError, UsageError
 
 from .offline import Progress
@@ -44,8 +43,9 @@ def quantize(
     progress: Progress,
 ) -> None:
     """Writes `out`. Raises `EngineError` with libllama's reason."""
-    arguments = ["quantize", str(given), str(out), str(file_type), str(threads)]
-    child = _start([*arguments, str(imatrix)] if imatrix else arguments)
+    paths = [str(given.absolute()), str(out.absolute())]
+    matrix = [str(imatrix.absolute())] if imatrix else []
+    child = _start(["quantize", *paths, str(file_type), str(threads), *matrix])
     complaint = ""
     try:
         assert child.stderr is not None
@@ -70,10 +70,9 @@ def quantize(
 
 def tokenize(model: Path, texts: Sequence[str]) -> list[list[int]]:
     """Tokens of each text, special ones recognised, none added."""
-    child = _start(["tokenize", str(model)])
+    child = _start(["tokenize", str(model.absolute())])
     try:
         assert child.stdin is not None
-        # The pipe stays open: its end would end the child.
         child.stdin.write(json.dumps(list(texts)) + "\n")
         child.stdin.flush()
         assert child.stdout is not None
@@ -87,10 +86,10 @@ def tokenize(model: Path, texts: Sequence[str]) -> list[list[int]]:
 
 
 def _start(arguments: Sequence[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "edgereason.export.libllama", *arguments]
     logged = subprocess.PIPE if arguments[0] == "quantize" else subprocess.DEVNULL
     return subprocess.Popen(
-        command,
+        children.command("edgereason.export.libllama", *arguments),
+        cwd=children.NOWHERE,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=logged,
@@ -109,14 +108,6 @@ def _end(child: subprocess.Popen[str]) -> None:
 
 
 # --- the child's side -----------------------------------------------------------------------------
-
-
-def _die_with_parent(pipe: IO[Any]) -> None:
-    def watch() -> None:
-        pipe.read()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _quantize(given: str, out: str, file_type: str, threads: str, imatrix: str = "") -> int:
@@ -172,6 +163,5 @@ def _tokenize(model: str) -> int:
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "quantize":
-        _die_with_parent(sys.stdin)
         sys.exit(_quantize(*rest))
     sys.exit(_tokenize(*rest))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from edgereason import files
 from edgereason.errors import UsageError
 
 
@@ -40,6 +41,7 @@ def needs_extra(doing: str = "exporting", extras: str = "export") -> Iterator[No
 def whole(path: Path) -> Iterator[Path]:
     """Where to write what becomes `path` once it is whole: a stage that is found done is done."""
     unfinished = path.with_name(f".{path.name}.part")
+    files.remove(unfinished)  # a link there would lead whoever writes elsewhere
     yield unfinished
     with unfinished.open("rb") as file:
         os.fsync(file.fileno())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgereason import files
 from edgereason.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ STEP: Final = 64  # tokens of a step; each has output, so engines are opened for
 
 def read_text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read_text(path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:

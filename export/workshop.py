@@ -7,6 +7,7 @@ Knows no target and no source: a job is told apart by a text, its identity.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -16,10 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from edgereason import files
 from edgereason.errors import DiskError, UsageError
 from edgereason.models.bundle import Bundle, write_bundle
 
 _JOB: Final = ".job.json"
+_AT_FDCWD: Final = -100
+_RENAME_EXCHANGE: Final = 2
 
 
 def finished_bytes(out: Path, identity: str) -> int:
@@ -34,12 +38,14 @@ def finished_bytes(out: Path, identity: str) -> int:
 def workshop(out: Path, identity: str) -> Iterator[Path]:
     """The hidden folder, held by this process alone, with what is finished of this very job."""
     part = _part(out)
+    _check_own(part)
     with _disk_errors(out):
         part.mkdir(parents=True, exist_ok=True)
         with _alone(part):
             if not _is_same(part, identity):
                 _clear(part)
-                (part / _JOB).write_text(identity, encoding="utf-8")
+                with files.writing(part / _JOB) as job:
+                    job.write(identity.encode())
             _clear(part, unfinished_only=True)
             try:
                 yield part
@@ -64,18 +70,44 @@ def publish(part: Path, out: Path, bundle: Bundle) -> Bundle:
     written = write_bundle(bundle, part)
     _sync(part)
     at = out.absolute()
-    old = at.with_name(f".{at.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if at.is_dir():
-        os.replace(at, old)
-    os.replace(part, at)
+    if at.is_dir() and any(at.iterdir()):
+        _exchange(part, at)
+        shutil.rmtree(part)  # what was there before
+    else:
+        os.replace(part, at)
     (at / _JOB).unlink(missing_ok=True)
-    shutil.rmtree(old, ignore_errors=True)
     return replace(written, path=out)
+
+
+def _exchange(part: Path, at: Path) -> None:
+    """Each of two folders gets the other's name. In one step where the system can: Linux, on most
+    disks. Else there is a moment without a folder, and a killed run leaves the old one beside it,
+    as `.NAME.old`.
+    """
+    swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = (_AT_FDCWD, os.fsencode(part), _AT_FDCWD, os.fsencode(at))
+    if swap is not None and swap(*names, _RENAME_EXCHANGE) == 0:
+        return
+    old = at.with_name(f".{at.name}.old")
+    files.remove(old)
+    os.replace(at, old)
+    os.replace(part, at)
+    os.replace(old, part)
 
 
 def _part(out: Path) -> Path:
     return out.absolute().parent / f".{out.absolute().name}.part"
+
+
+def _check_own(part: Path) -> None:
+    """What is in it is thrown away or taken for our own work, so it must be ours."""
+    if part.is_symlink() or (part.exists() and not part.is_dir()):
+        raise UsageError(
+            f"{part} is a link or a file, and exports make a folder of that name",
+            "look at it and remove it, or give another --out",
+        )
+    if part.exists() and part.stat().st_uid != os.geteuid():
+        raise UsageError(f"{part} belongs to somebody else", "give another --out")
 
 
 @contextlib.contextmanager
@@ -96,8 +128,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _is_same(part: Path, identity: str) -> bool:
     try:
-        return (part / _JOB).read_text(encoding="utf-8") == identity
-    except OSError:
+        return files.read_text(part / _JOB) == identity
+    except (OSError, UnicodeDecodeError):
         return False
 
 

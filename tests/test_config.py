@@ -8,10 +8,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 from edgereason import config
 from edgereason.errors import UsageError
+from edgereason.keywords import request_of
+from edgereason.records import Message, Sampling
 
 
 class Color(Enum):
@@ -184,3 +187,49 @@ def test_toml(tmp_path: Path) -> None:
         config.load_toml(path)
     with pytest.raises(UsageError, match=r"cannot read .*b.toml: No such file"):
         config.load_toml(tmp_path / "b.toml")
+
+
+# --- values of the API ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"answer_budget": 2**31}, "answer_tokens must fit 32 bits, got 2147483648"),
+        ({"think_budget": 10**30}, "think_tokens must fit 32 bits"),
+        ({"probe_every": 2**40}, "probe_every must fit 32 bits"),
+        ({"answer_budget": "8"}, "answer_tokens must be a whole number, got '8'"),
+        ({"answer_budget": 8.0}, "answer_tokens must be a whole number"),
+        ({"answer_budget": True}, "answer_tokens must be a whole number"),
+        ({"deadline_ms": "soon"}, "deadline_ms must be float or none"),
+        ({"soft": None}, "soft must be a number, got None"),
+        ({"strategy": 3}, "strategy must be text, got 3"),
+        ({"stop": "end"}, "stop must be a list of str, got 'end'"),
+        ({"stop": (3,)}, "stop must be a list"),
+        ({"options": [1]}, "options must be Mapping"),
+        ({"sampling": {"temperature": 1}}, "sampling must be Sampling or none"),
+        ({"prefix": b"x"}, "prefix must be str or none"),
+    ],
+)
+def test_what_a_request_is_given_is_of_its_type(keywords: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        request_of("Hi", **keywords)
+
+
+def test_texts_that_are_none() -> None:
+    with pytest.raises(UsageError, match="content must be text"):
+        Message("user", "\ud800")
+    with pytest.raises(UsageError, match="a prompt is a text or a list of messages, got 3"):
+        request_of(3)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(UsageError, match="messages must be a list"):
+        request_of([3])  # type: ignore[list-item]  # on purpose
+    long = "x" * 10_000
+    with pytest.raises(UsageError) as raised:
+        request_of("Hi", priority=long)  # type: ignore[arg-type]  # on purpose
+    assert len(str(raised.value)) < 400
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    request = request_of("Hi", answer_budget=np.int64(5), soft=np.float32(0.5))  # type: ignore[arg-type]  # nearly
+    assert request.budget.answer_tokens == 5
+    assert Sampling(seed=2**63).seed == 2**63

@@ -22,7 +22,7 @@ PACKAGE = Path(edgereason.__file__).parent
 EXPORT = ROOT / "export"
 MAPPED = ("bench", "export", "training")
 # Suites that all pass, the native core, tools.
-TESTS_ONLY = {"contract", "core", "reference", "support"}
+TESTS_ONLY = {"contract", "core", "fuzz", "reference", "support"}
 OFFLINE = ("edgereason.export", "edgereason.training", "edgereason.bench")
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgereason import engines
+from edgereason import child, engines
 from edgereason.errors import EngineError
 from edgereason.registry import load
 
@@ -53,7 +53,7 @@ _PEAK_UNITS: Final = 2**20 if sys.platform == "darwin" else 2**10  # in a MiB
 
 def edgereason(*args: str | Path) -> Ran:
     """Runs `edgereason ...` in a process of its own. Raises `EngineError` where that fails."""
-    command = [sys.executable, "-m", "edgereason", *map(str, args)]
+    command = child.command("edgereason", *args, outlives=True)
     with tempfile.TemporaryDirectory() as folder:
         out, err, peak = (Path(folder, name) for name in ("out", "err", "peak"))
         begin = time.monotonic()
@@ -67,7 +67,9 @@ def edgereason(*args: str | Path) -> Ran:
         seconds = time.monotonic() - begin
         if code:
             why = err.read_text(errors="replace").strip().splitlines()
-            raise EngineError(f"{' '.join(command[1:])} failed: {why[-1] if why else 'silently'}")
+            raise EngineError(
+                f"edgereason {' '.join(map(str, args))} failed: {why[-1] if why else 'silently'}"
+            )
         return Ran(out.read_text(), seconds, int(peak.read_text()) / _PEAK_UNITS)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+from edgereason import child
 from edgereason.errors import EngineError
 from edgereason.records import Chunk
 
@@ -107,23 +108,21 @@ def stream(
     depth: int = 0,
 ) -> Stream:
     """The parent's side: runs the child, and `meanwhile` once it has begun to decode."""
-    command = [
-        sys.executable,
-        "-m",
+    command = child.command(
         "edgereason.bench.harness.stream",
         options.model,
         f"--threads={threads}",
         f"--seconds={seconds}",
         f"--context={options.context}",
         f"--depth={depth}",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        if child.stdout.readline().strip() == "started" and meanwhile is not None:
+    )
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        if process.stdout.readline().strip() == "started" and meanwhile is not None:
             meanwhile()
-        lines = child.stdout.read().splitlines()
-    if child.returncode != 0 or not lines:
-        raise EngineError(f"decoding in a process of its own failed with {child.returncode}")
+        lines = process.stdout.read().splitlines()
+    if process.returncode != 0 or not lines:
+        raise EngineError(f"decoding in a process of its own failed with {process.returncode}")
     data = json.loads(lines[-1])
     return Stream(data["times"], [(at, num) for at, num in data["threads"]])
 

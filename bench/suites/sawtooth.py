@@ -86,8 +86,10 @@ def ways(options: argparse.Namespace, all_cells: int) -> list[tuple[Way, int]]:
 
 
 def problems(num: int, times: int, seed: int) -> list[Problem]:
-    """Test problems, the same for every way."""
+    """Test problems, the same for every way, of the next count that cannot be misread."""
     generator = random.Random(f"sawtooth:{seed}:{times}")
+    while not iterate.countable(times):
+        times += 1
     return [iterate.generate(generator, "test", (times, times)) for _ in range(num)]
 
 

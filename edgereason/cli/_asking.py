@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgereason import files
 from edgereason.cli._options import Asking
 from edgereason.config import assignments, build
 from edgereason.errors import UsageError
@@ -62,12 +63,14 @@ def _read_prompt(prompt: str | None) -> str:
 def _read(name: str) -> str:
     try:
         if name != "-":
-            return Path(name).read_text(encoding="utf-8")
+            return files.read_text(Path(name))
         if sys.stdin is None:
             raise UsageError("stdin is closed", 'edgereason run "your question", or pipe it in')
         return sys.stdin.buffer.read().decode("utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read {name}: {error.strerror}") from None
+        raise UsageError(
+            f"cannot read {name}: {error.strerror}", "give a file, or - and pipe it in"
+        ) from None
     except UnicodeDecodeError:
         what = "stdin" if name == "-" else name
         raise UsageError(f"{what} is not UTF-8") from None

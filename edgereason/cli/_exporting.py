@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from edgereason.cli._options import flag
-from edgereason.cli._screen import console, mib
+from edgereason.cli._screen import console, json_object, mib, say
 from edgereason.cli._stages import stages
 from edgereason.config import assignments, unknown
 from edgereason.errors import UsageError
@@ -55,7 +54,7 @@ def export(
             _tell_plan(source, planned.plan, as_json=as_json)
             return
         for note in planned.plan.notes if not as_json else ():
-            print(f"note: {note}", file=sys.stderr)
+            say(f"note: {note}", error=True)
         started = time.monotonic()
         with stages() as progress:
             result = run(planned, progress)
@@ -81,7 +80,7 @@ def export_via(
     size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
     seconds = time.monotonic() - started
     if as_json:
-        print(json.dumps({"path": str(made), "size_bytes": size, "seconds": round(seconds, 2)}))
+        json_object.say({"path": str(made), "size_bytes": size, "seconds": round(seconds, 2)})
     else:
         print(f"{made}: written by optimum, {mib(size)}, {seconds:.1f} s")
 
@@ -98,12 +97,12 @@ def _tell_plan(source: Source, planned: Plan, *, as_json: bool) -> None:
             "seconds": round(planned.seconds, 1),
             "notes": list(planned.notes),
         }
-        print(json.dumps(plan))
+        json_object.say(plan)
         return
     arch, weights = source.architecture, source.num_parameters / 1e6
-    print(f"{source.name}: {arch.name}, {weights:,.1f} M weights in {source.quantization}")
+    say(f"{source.name}: {arch.name}, {weights:,.1f} M weights in {source.quantization}")
     for line in _plan_lines(planned):
-        print(f"  {line}")
+        say(f"  {line}")
 
 
 def _plan_lines(planned: Plan) -> Iterator[str]:
@@ -138,7 +137,7 @@ def _tell_result(result: Result, planned: Plan, seconds: float, *, as_json: bool
             else {"texts": tokens.num_texts, "same": tokens.num_same},
             "notes": list(planned.notes),
         }
-        print(json.dumps(told))
+        json_object.say(told)
         return
     screen = console(sys.stderr)
     if result.resumed:
@@ -147,7 +146,7 @@ def _tell_result(result: Result, planned: Plan, seconds: float, *, as_json: bool
         screen.print(f"tokens agree with the source's on {tokens.num_same} of {tokens.num_texts}")
         if tokens.first_different:
             screen.print(f"  not on {tokens.first_different!r}")
-    print(
+    say(
         f"{bundle.path}: {bundle.quantization}, {mib(size)}, {seconds:.1f} s, "
         f"{mib(max(own, children))} of memory at most"
     )

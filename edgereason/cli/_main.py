@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import json
 import os
 import sys
 import traceback
@@ -17,6 +16,7 @@ from typer.core import TyperGroup
 
 from edgereason import __version__
 from edgereason.cli._interrupt import EXIT_INTERRUPTED
+from edgereason.cli._screen import json_object, say
 from edgereason.config import env
 from edgereason.errors import EdgereasonError, UsageError
 from edgereason.registry import groups, load, names
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not so where tests replace them
             stream.reconfigure(errors="replace")
+    json_object.said = False
     try:
         code = _run(args)
         for stream in (sys.stdout, sys.stderr):
@@ -156,13 +157,15 @@ def _internal_error(error: Exception) -> _InternalError:
 
 
 def _complain(args: Sequence[str], error: EdgereasonError) -> int:
-    """One line on stderr or one object on stdout; with --debug the traceback, too."""
+    """One line on stderr or one object on stdout; with --debug the traceback, too. A line, too,
+    where the object of this command is there already."""
     if _wants("debug", args):
-        traceback.print_exc()
-    if _wants("json", args):
-        print(json.dumps(error.to_dict(), ensure_ascii=False))
-    elif sys.stderr is not None:  # print would take stdout instead
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        for line in traceback.format_exc().splitlines():
+            say(line, error=True)
+    if _wants("json", args) and not json_object.said:
+        json_object.say(error.to_dict())
+    else:
+        say("error: " + " ".join(str(error).split()), error=True)
     return error.exit_code
 
 

@@ -5,31 +5,67 @@ Text only, written as it comes and never redrawn: whatever interrupts us leaves 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, TextIO
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from edgereason.records import Answer, Channel, Chunk, Role, StopReason
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 # What a model writes must not drive the terminal: no control characters but line breaks and tabs.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Nor what is said about it on one line, which must not turn around what follows, either.
+_NOT_OF_A_LINE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _DIM: Final = ("\x1b[2m", "\x1b[0m")
 _PIPE_WIDTH: Final = 160
 
 
+def printable(text: str) -> str:
+    """A name, a licence, an error, ... as part of one line, whatever somebody wrote into it."""
+    return _NOT_OF_A_LINE.sub("\ufffd", text)
+
+
+def say(line: str, *, error: bool = False) -> None:
+    """Prints a line on stdout, or on stderr, where that is open."""
+    stream = sys.stderr if error else sys.stdout
+    if stream is not None:  # print would take stdout instead
+        print(printable(line), file=stream, flush=True)
+
+
+class OneObject:
+    """The object of `--json`: one at most, whatever happens after it was printed."""
+
+    said = False
+
+    def say(self, data: Mapping[str, Any]) -> None:
+        self.said = True  # first: Ctrl-C may come while it is written
+        text = json.dumps(data, ensure_ascii=False)
+        print(_NOT_OF_A_LINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
+
+
+json_object: Final = OneObject()
+
+
 def console(stream: TextIO | None) -> Console:
-    """A console that is plain where the stream is no terminal, or NO_COLOR is set."""
+    """A console that is plain where the stream is no terminal, or NO_COLOR is set. Texts are shown
+    as they are: square brackets are no markup."""
     from rich.console import Console
+
+    class Plain(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(printable(text), **options)
 
     stream = stream or _closed()
     width = None if stream.isatty() else _PIPE_WIDTH
-    plain = Console(file=stream, color_system=None, highlight=False, width=width)
-    return plain if plain.no_color or not stream.isatty() else Console(file=stream, highlight=False)
+    texts: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+    plain = Plain(file=stream, color_system=None, width=width, **texts)
+    return plain if plain.no_color or not stream.isatty() else Plain(file=stream, **texts)
 
 
 def mib(num_bytes: float) -> str:
@@ -87,7 +123,7 @@ class Screen:
 
     def note(self, text: str) -> None:
         """One line on stderr."""
-        self._write(Channel.REASONING, text + "\n")
+        self._write(Channel.REASONING, printable(text) + "\n")
 
     def _break_line(self) -> None:
         """Between the two kinds of text; an answer that goes into a pipe is not broken."""

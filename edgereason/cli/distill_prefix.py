@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from edgereason.cli._options import Debug, Json, flag
+from edgereason.cli._screen import json_object, say
 from edgereason.cli._stages import stages
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def _tell(made: Prefix, out: Path, *, as_json: bool) -> None:
         **made.training,
     }
     if as_json:
-        print(json.dumps(told))
+        json_object.say(told)
     else:
-        print(
+        say(
             f"{out}: {made.num_positions} slots, loss {told['loss_begin']} -> {told['loss']} in "
             f"{told['steps']} steps, {told['seconds']} s"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Final
 
 from edgereason import __version__
 from edgereason.cli._options import DEFAULT_MODEL, Debug, Json
+from edgereason.cli._screen import json_object, say
 from edgereason.errors import EdgereasonError
 from edgereason.planning.device import calm_threads
 
@@ -38,9 +38,9 @@ def command(as_json: Json = False, debug: Debug = False) -> None:
     for check in _checks():
         found.append(check)
         if not as_json:
-            print(check.line, flush=True)
+            say(check.line)
     if as_json:
-        print(json.dumps({"checks": [asdict(check) for check in found]}))
+        json_object.say({"checks": [asdict(check) for check in found]})
 
 
 def _checks() -> Iterator[Check]:

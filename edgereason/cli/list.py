@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 from edgereason.cli._options import Debug, Json, flag
-from edgereason.cli._screen import console, mib
+from edgereason.cli._screen import console, json_object, mib
 from edgereason.errors import EdgereasonError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def command(
     ours = [_listed(name, here.get(name)) for name in sorted({*catalog(), *here})]
     found = ours + ([_elsewhere(each) for each in find_all()] if all_of_them else [])
     if as_json:
-        print(json.dumps({"models": found}))
+        json_object.say({"models": found})
         return
     from rich.table import Table
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated
 
 import typer
 
 from edgereason.cli._options import Debug, Json
-from edgereason.cli._screen import console, mib
+from edgereason.cli._screen import console, json_object, mib, say
 
 
 def command(
@@ -40,15 +39,13 @@ def command(
     bundle = open_bundle(path)
     size = sum(file.size_bytes for file in bundle.files)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "name": bundle.name,
-                    "path": str(path),
-                    "size_bytes": size,
-                    "licence": bundle.licence,
-                }
-            )
+        json_object.say(
+            {
+                "name": bundle.name,
+                "path": str(path),
+                "size_bytes": size,
+                "licence": bundle.licence,
+            }
         )
     else:
-        print(f"{bundle.name}: {mib(size)}, {bundle.licence or 'licence unknown'}, in {path}")
+        say(f"{bundle.name}: {mib(size)}, {bundle.licence or 'licence unknown'}, in {path}")

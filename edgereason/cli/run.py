@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,7 @@ from edgereason.cli import _asking
 from edgereason.cli._interrupt import EXIT_INTERRUPTED, Interrupt
 from edgereason.cli._opening import open_reasoner
 from edgereason.cli._options import Asking, Debug, Json, Opening, flag, with_options
-from edgereason.cli._screen import Screen, summary
+from edgereason.cli._screen import Screen, json_object, summary
 
 if TYPE_CHECKING:
     from edgereason.records import Request
@@ -54,7 +53,7 @@ def command(
 def _print_json(reasoner: Reasoner, request: Request, interrupt: Interrupt) -> None:
     handle = reasoner.submit(request)
     interrupt.cancels(handle)
-    print(json.dumps(handle.result().to_dict(), ensure_ascii=False))
+    json_object.say(handle.result().to_dict())
 
 
 def _show(reasoner: Reasoner, request: Request, interrupt: Interrupt, *, quiet: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag
-from edgereason.cli._screen import mib
+from edgereason.cli._screen import json_object, mib, say
 from edgereason.config import env_name
 from edgereason.planning import effort
 from edgereason.prompt.families import variables
@@ -59,7 +58,7 @@ def command(
             "verified": verify,
             "prefixes": list(bundled(bundle.path)),
         }
-        print(json.dumps(bundles.to_dict(bundle) | more, ensure_ascii=False))
+        json_object.say(bundles.to_dict(bundle) | more)
         return
     rows = {name: value for name, value in _rows(bundle, family) if value}
     if prefixes := bundled(bundle.path):
@@ -68,7 +67,7 @@ def command(
         rows["verified"] = "all files are what the bundle promises"
     width = max(map(len, rows))
     for name, value in rows.items():
-        print(f"{name:<{width}}  {value}")
+        say(f"{name:<{width}}  {value}")
 
 
 def template_family(template: str) -> str:

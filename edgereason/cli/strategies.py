@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from edgereason import strategies
 from edgereason.cli._options import Debug, Json
+from edgereason.cli._screen import json_object, say
 from edgereason.config import REQUIRED, Option, fields_of
 from edgereason.registry import names
 
@@ -15,13 +15,13 @@ def command(as_json: Json = False, debug: Debug = False) -> None:
     """List the ways of thinking, and their options for --set."""
     found = [_described(name) for name in names(strategies.__name__)]
     if as_json:
-        print(json.dumps({"strategies": found}))
+        json_object.say({"strategies": found})
         return
     for strategy in found:
-        print(f"{strategy['name']}: {strategy['about']}")
+        say(f"{strategy['name']}: {strategy['about']}")
         for option in strategy["options"]:
             assignment = f"{option['name']}={option['default']}"
-            print(f"    --set {assignment}  {option['help']} ({option['type']})")
+            say(f"    --set {assignment}  {option['help']} ({option['type']})")
 
 
 def _described(name: str) -> dict[str, Any]:

@@ -51,12 +51,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from edgereason.errors import UsageError
+from edgereason.errors import UnsupportedError, UsageError
 from edgereason.records import Capability
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgereason.models.bundle import Bundle
 
 
 class HostModel(Protocol):
@@ -128,3 +132,12 @@ def require_ranges(config: object, **ranges: tuple[float, float]) -> None:
         if not low <= value <= high:
             wanted = f"{low} or more" if high >= MOST and value < low else f"in [{low}, {high}]"
             raise UsageError(f"{name} must be {wanted}, got {value}")
+
+
+def require_file(bundle: Bundle, path: Path, *suffixes: str, engine: str, target: str) -> None:
+    """The bundle's model is a file of the kind that the engine opens."""
+    if path.suffix not in suffixes:
+        raise UnsupportedError(
+            f"engine {engine} opens {suffixes[0]} files, and {bundle.name} holds {path.name}",
+            f"leave --engine out, or make such a file with: edgereason export --to {target}",
+        )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
+from edgereason.engines.base import ALL_CAPS, MOST, require_file, require_ranges
 from edgereason.engines.graph.exported import (
     Sizes,
     check_memory,
@@ -77,6 +77,7 @@ def open(bundle: Bundle, config: Config) -> Engine:
     from edgereason.planning.device import memory_now
 
     path = model_file(bundle)
+    require_file(bundle, path, ".onnx", engine="onnxruntime", target="onnx")
     is_ours = (bundle.path / MANIFEST).is_file()
     if is_ours:
         vocabulary(bundle)
@@ -162,7 +163,13 @@ def open_session(path: Path, config: Config) -> InferenceSession:
         )
     providers = [wanted] if wanted else [p for p in _PROVIDERS.values() if p in there]
     try:
-        session = ort.InferenceSession(str(path), options, providers=providers)
+        session = ort.InferenceSession(
+            # To fall back would print on stdout, and then fail the same way again.
+            str(path),
+            options,
+            providers=providers,
+            enable_fallback=0,
+        )
     except Exception as error:  # its own classes differ between versions
         raise BundleError(
             f"onnxruntime cannot open {path}: {str(error).splitlines()[0][:300]}",

@@ -8,14 +8,14 @@ yet.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
+from edgereason import files
+from edgereason.engines.base import ALL_CAPS, MOST, require_file, require_ranges
 from edgereason.engines.graph.exported import (
     GraphInfo,
     Port,
@@ -86,6 +86,7 @@ def open(bundle: Bundle, config: Config) -> Engine:
     from edgereason.models.bundle import model_file
 
     path = model_file(bundle)
+    require_file(bundle, path, _ENGINE, ".onnx", engine="tensorrt", target="tensorrt")
     vocabulary(bundle)
     facts = read_facts(bundle.path / FACTS, path)
     require_gpu("the engine tensorrt")
@@ -110,7 +111,7 @@ def open(bundle: Bundle, config: Config) -> Engine:
 def read_facts(path: Path, model: Path) -> Facts:
     """Raises `UnsupportedError` where the bundle holds a graph that nobody has built yet."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = files.read_json(path)
         facts = Facts(
             builder=str(data["builder"]),
             version=str(data.get("version", "")),

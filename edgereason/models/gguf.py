@@ -16,6 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.errors import BundleError, ModelNotFoundError
 
 Scalar = int | float | bool | str
@@ -299,12 +300,14 @@ class _mapped:
 
     def __enter__(self) -> mmap.mmap:
         try:
-            with self.path.open("rb") as file:
+            with files.reading(self.path) as file:
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
             raise ModelNotFoundError(f"no such file: {self.path}") from None
-        except (OSError, ValueError) as error:  # ValueError: the file is empty
-            raise BundleError(f"cannot read {self.path}: {error}") from None
+        except OSError as error:
+            raise BundleError(f"cannot read {self.path}: {error.strerror}") from None
+        except ValueError:
+            raise BundleError(f"cannot read {self.path}: it is empty") from None
         return self._data
 
     def __exit__(self, *_: object) -> None:
@@ -409,4 +412,9 @@ def _placed(cursor: _Cursor, table: list[Tensor], alignment: int) -> tuple[Tenso
         placed.append(
             Tensor(tensor.name, tensor.shape, tensor.type, start + tensor.offset, tensor.num_bytes)
         )
+    end, before = 0, ""
+    for tensor in sorted(placed, key=lambda tensor: (tensor.offset, tensor.num_bytes)):
+        if tensor.offset < end:
+            raise cursor.fail(f"tensor {tensor.name} lies over {before},")
+        end, before = tensor.offset + tensor.num_bytes, tensor.name
     return tuple(placed)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.errors import BundleError, UnsupportedError
 
 _NORMAL, _UNKNOWN, _CONTROL, _DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
@@ -64,23 +65,22 @@ def read_vocabulary(folder: Path, config: Mapping[str, Any], num_vocab: int) -> 
         **_read(folder / "tokenizer_config.json"),
     }
     generation = _read(folder / "generation_config.json")
-    has_pieces = _has_pieces(written)
     try:
+        has_pieces = _has_pieces(written)
         tokens, types = _tokens(written, settings, num_vocab)
         data = _pieces(written, tokens) if has_pieces else _byte_level(written)
         data["tokenizer.ggml.tokens"] = tokens
         data["tokenizer.ggml.token_type"] = types
         data |= _ids(tokens, settings, {**config, **generation})
         data["tokenizer.ggml.add_bos_token"] = _adds_bos(written, settings)
-    except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
+        if template := _template(folder, settings):
+            data["tokenizer.chat_template"] = template
+        return data | _sampling(generation)
+    except (TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
         raise BundleError(
             f"tokenizer.json is not what it should be: {type(error).__name__} {error}",
             "fetch it again",
         ) from None
-    template = _template(folder, settings)
-    if template:
-        data["tokenizer.chat_template"] = template
-    return data | _sampling(generation)
 
 
 def _sampling(generation: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,14 +107,11 @@ def _has_pieces(written: Mapping[str, Any]) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is no such file."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BundleError(f"cannot read {path}: {error}") from None
-    if not isinstance(data, dict):
-        raise BundleError(f"{path} must hold one JSON object")
-    return data
 
 
 # --- tokens ---------------------------------------------------------------------------------------
@@ -276,8 +273,11 @@ def _adds_bos(written: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
 
 def _template(folder: Path, settings: Mapping[str, Any]) -> str:
     beside = folder / "chat_template.jinja"
-    if beside.is_file():
-        return beside.read_text(encoding="utf-8")
+    if beside.exists():
+        try:
+            return files.read_text(beside)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"cannot read {beside}: {error}") from None
     found = settings.get("chat_template") or _read(folder / "chat_template.json").get(
         "chat_template"
     )

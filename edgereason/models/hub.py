@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from edgereason import files
 from edgereason.config import build, cache_dir, parse_toml, unknown
 from edgereason.errors import DownloadError, ModelNotFoundError
 from edgereason.models import fetch, onnx_folder
@@ -97,12 +98,12 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     """
     key = _canonical(name)
     folder = _folder(key)
-    if folder.parent == EMBEDDED:
+    if (folder / MANIFEST).is_file():  # also in a cache that may only be read
         return folder
     if key not in catalog() and not _HF.fullmatch(key):
         raise _unknown_model(name)
     with _disk_errors(), _locked(folder):
-        # There already: pulled before, or by another process while this one waited.
+        # There by now: pulled by another process while this one waited.
         if not (folder / MANIFEST).is_file():
             with _workshop(folder) as made:
                 bundle = _fetch(key, made, progress or (lambda done, total: None))
@@ -197,7 +198,7 @@ def _unknown_model(name: str) -> ModelNotFoundError:
 def _locked(folder: Path) -> Iterator[None]:
     """One process at a time; the lock goes with the process that holds it, however that ends."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as file:
+    with files.locking(folder.parent / f".{folder.name}.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -206,7 +207,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _workshop(folder: Path) -> Iterator[Path]:
     """A hidden folder beside the final one, gone at the end. Needs the lock: its name is fixed."""
     workshop = folder.parent / f".{folder.name}.part"
-    shutil.rmtree(workshop, ignore_errors=True)  # of a process that was killed
+    files.remove(workshop)  # of a process that was killed, or a link that somebody planted
     made = workshop / "bundle"
     try:
         made.mkdir(parents=True)

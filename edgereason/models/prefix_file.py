@@ -4,11 +4,13 @@ cache (paper: 2602.02366). It takes the first `num_positions` positions of every
 The file is safetensors: `layers.{i}.key` and `layers.{i}.value`, each [kv_heads, num_positions,
 head_dim], keys as a Hugging Face cache holds them (rotated to their positions, halves and not
 pairs). Its metadata name the base model by the hash of its weights, and the number of positions
-under `slots`, which is what users call them. Knows no engine.
+under `slots`, which is what users call them; `sha256` is that of all the file holds beside it, and
+missing in files of early versions. Knows no engine.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -120,6 +122,7 @@ def read_prefix(path: Path) -> Prefix:
         raise BundleError(
             f"{path.name} has {prefix.num_positions} slots and promises {told.get('slots')}"
         )
+    _check_digest(path, table, told)
     return prefix
 
 
@@ -142,7 +145,28 @@ def write_prefix(prefix: Prefix, path: Path) -> None:
         "task": prefix.task,
         "training": json.dumps(dict(prefix.training)),
     }
+    told["sha256"] = _digest({name: each.tobytes() for name, each in tensors.items()}, told)
     write_file(path, tensors, told)
+
+
+def _check_digest(path: Path, table: Mapping[str, Stored], told: Mapping[str, str]) -> None:
+    if "sha256" not in told:
+        return
+    rest = {key: text for key, text in told.items() if key != "sha256"}
+    found = _digest({name: stored.raw() for name, stored in table.items()}, rest)
+    if found != told["sha256"]:
+        raise BundleError(
+            f"{path.name} is damaged: its sha256 is {found}, it promises {told['sha256']}",
+            "fetch it again",
+        )
+
+
+def _digest(tensors: Mapping[str, bytes], told: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(told), sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {len(tensors[name])}\n".encode())
+        digest.update(tensors[name])
+    return digest.hexdigest()
 
 
 def _check_table(path: Path, table: Mapping[str, Stored]) -> None:

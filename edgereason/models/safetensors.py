@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgereason import files
 from edgereason.errors import BundleError, UnsupportedError
 
 _MAX_HEADER: Final = 100 << 20  # the format's own limit
@@ -53,7 +54,7 @@ class Stored:
 
     def raw(self) -> bytes:
         """The numbers as they are stored."""
-        with self.path.open("rb") as file:
+        with files.reading(self.path) as file:
             file.seek(self.offset)
             raw = file.read(self.num_bytes)
         if len(raw) != self.num_bytes:
@@ -80,7 +81,13 @@ def read_file(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     told = header.pop("__metadata__", None) or {}
     if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
         raise _damaged(path, "its metadata are not texts")
-    return {name: _stored(path, name, entry, start, size) for name, entry in header.items()}, told
+    found = {name: _stored(path, name, entry, start, size) for name, entry in header.items()}
+    end, before = 0, ""
+    for name, stored in sorted(found.items(), key=lambda pair: (pair[1].offset, pair[1].num_bytes)):
+        if stored.offset < end:
+            raise _damaged(path, f"tensor {name} lies over {before}")
+        end, before = stored.offset + stored.num_bytes, name
+    return found, told
 
 
 def write_file(
@@ -96,7 +103,7 @@ def write_file(
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("wb") as file:
+    with files.writing(unfinished) as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for tensor in tensors.values():
             file.write(np.ascontiguousarray(tensor, np.float16).tobytes())
@@ -108,8 +115,8 @@ def write_file(
 def _header(path: Path) -> tuple[dict[str, Any], int, int]:
     """The JSON at the start, where the numbers begin, and the size of the file."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with files.reading(path) as file:
+            size = os.fstat(file.fileno()).st_size
             head = file.read(8)
             length = struct.unpack("<Q", head)[0] if len(head) == 8 else _MAX_HEADER + 1
             if length > min(_MAX_HEADER, size - 8):
@@ -118,13 +125,11 @@ def _header(path: Path) -> tuple[dict[str, Any], int, int]:
                     f"its header claims {length:,}",
                     "fetch the file again",
                 )
-            header = json.loads(file.read(length))
+            header = files.parse_json(file.read(length))
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _damaged(path, f"its header is not JSON: {error}") from None
-    if not isinstance(header, dict):
-        raise _damaged(path, "its header is no JSON object")
     return header, 8 + length, size
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import psutil
@@ -173,21 +174,42 @@ def memory_now(root: Path = Path("/")) -> Memory:
     """Memory at this moment: the machine's, or the container's where that has less."""
     host = psutil.virtual_memory()
     total, available = host.total, host.available
-    limit = _number(root / "sys/fs/cgroup/memory.max")
-    if limit is not None:
-        total = min(total, limit)
-        available = min(available, max(limit - _container_use(root), 0))
+    for group in _groups(root, "memory"):
+        limit = _number(group / "memory.max") or _number(group / "memory.limit_in_bytes")
+        if limit is not None:
+            total = min(total, limit)
+            available = min(available, max(limit - _used(group), 0))
     resident = psutil.Process().memory_info().rss
     return Memory(total / _GIB, available / _GIB, resident / _GIB)
 
 
-def _container_use(root: Path) -> int:
-    """Bytes a container holds, less the file cache that the kernel gives back when asked."""
-    held = _number(root / "sys/fs/cgroup/memory.current") or 0
-    for line in _text(root / "sys/fs/cgroup/memory.stat").splitlines():
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """The control groups this process is in, and those above them: each may have a limit. Version 2
+    has one tree, version 1 (JetPack 5) one for each controller. In a container the folders of the
+    path may not be there; its own limits are in the topmost.
+    """
+    top = root / "sys/fs/cgroup"
+    places = {top: "/", top / controller: "/"}
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers == "" or controller in controllers.split(","):
+            places[top / controller if controllers else top] = path
+    for place, path in places.items():
+        inside = PurePosixPath("/" + path.strip("/"))
+        if ".." not in inside.parts:
+            yield from (place / str(part).lstrip("/") for part in (inside, *inside.parents))
+
+
+def _used(group: Path) -> int:
+    """Bytes a group holds, less the file cache that the kernel gives back when asked."""
+    held = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes") or 0
+    for line in _text(group / "memory.stat").splitlines():
         key, _, value = line.partition(" ")
-        if key == "inactive_file" and value.isdigit():
-            held -= int(value)
+        # Version 1 counts those below under a name of their own.
+        if key in ("inactive_file", "total_inactive_file") and value.isdigit():
+            cached = int(value)
+            if key == "total_inactive_file" or (group / "memory.current").exists():
+                held -= cached
     return max(held, 0)
 
 
@@ -197,9 +219,12 @@ def num_cores(root: Path = Path("/")) -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    quota, _, period = _text(root / "sys/fs/cgroup/cpu.max").partition(" ")
-    if quota.isdigit() and period.isdigit() and int(period):
-        cores = min(cores, math.ceil(int(quota) / int(period)))
+    for group in _groups(root, "cpu"):
+        quota, _, period = _text(group / "cpu.max").partition(" ")
+        if not quota:
+            quota, period = (_text(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+        if quota.isdigit() and period.isdigit() and int(period):  # "max" or -1: no limit
+            cores = min(cores, math.ceil(int(quota) / int(period)))
     return max(cores, 1)
 
 

@@ -1,6 +1,6 @@
 """Drives the requests of an open model: hands their phases to the core, and the results back.
 
-    driver = Driver(core, tokenizer, sink)
+    driver = Driver(core, tokenizer, sink, owner=reasoner)
     ticket = driver.ticket(request, ...)
     driver.start(ticket, begin)     # `begin` makes the strategy's generator; raises what it raises
     ticket.outbox.future.result()
@@ -17,11 +17,15 @@ The way of a request:
 
 What is not ours (strategies, templates, sinks, callbacks) never runs on the driver's thread, and
 never while a lock is held. What it raises ends its own request.
+
+A driver ends when it is closed, or when its owner is gone and the last request has ended, or with
+the program (`lifetime.py`).
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,6 +33,8 @@ from typing import TYPE_CHECKING, Any
 from edgereason.errors import EdgereasonError, EngineError, MemoryLimitError
 from edgereason.prompt.lowering import Tokenizer
 from edgereason.records import Channel, Phase, PhaseResult, Request, StopReason
+from edgereason.runtime import lifetime
+from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Line, Ticket, Tree
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
 from edgereason.runtime.trace import Sink, Tracer
@@ -48,19 +54,26 @@ class Driver:
         self,
         core: Scheduler,
         tokenizer: Tokenizer,
-        kind_of: Callable[[str, str], int],
+        lengths: AnswerLengths,
         sink: Sink | None = None,
+        *,
+        owner: object,
     ) -> None:
         self._core = core
+        self._owner = weakref.ref(owner)
+        self.left_behind = False  # this is the child of a fork, and the threads are in the parent
         self._sink = sink
+        self._lengths = lengths
         self._workers = Workers("edgereason-worker")
         self._lines: dict[int, Line] = {}  # those that the core knows; one key at a time is touched
-        self._tree = Tree(core, tokenizer, kind_of, self._lines, self._settle)
+        self._tree = Tree(core, tokenizer, lengths.kind, self._lines, self._settle)
         self._lock = threading.Lock()
+        self._ending = threading.Lock()  # one thread stops the core, others wait for that
         self._tickets: set[Ticket] = set()
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="edgereason-driver", daemon=True)
         self._thread.start()
+        lifetime.opened(self)
 
     # -- any thread --------------------------------------------------------------------------------
 
@@ -110,32 +123,50 @@ class Driver:
         self._on_lane(ticket, lambda: self._tree.begin(ticket, begin()))
 
     def cancel(self, ticket: Ticket) -> None:
+        self.check_here()
         with ticket.lock:
             ticket.cancelled = True
             for line in ticket.open_lines:
                 self._core.cancel(line.id)
 
     def stop_thinking(self, ticket: Ticket) -> None:
+        self.check_here()
         with ticket.lock:
             ticket.interrupted = True
             for line in ticket.open_lines:
                 self._core.stop_thinking(line.id)
 
     def close(self) -> None:
-        """Ends what runs, with an error, and the thread. The core is stopped by the caller."""
+        """Ends what runs, with an error, the thread and the core."""
+        if self.left_behind:
+            return
         with self._lock:
+            tickets = [] if self._closed else list(self._tickets)
             self._closed = True
-            tickets = list(self._tickets)
         for ticket in tickets:
             error = EngineError("the model was closed while this request ran")
             if self._settle(ticket):
                 # A strategy or a callback may take long, or hang: nobody waits for that.
                 ticket.lane.add(partial(self._clean_up, ticket, error))
                 self._workers.run(partial(ticket.outbox.abort, error))
-        self._thread.join()
-        self._workers.close()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        with self._ending:
+            self._workers.close()
+            self._core.stop()
+            self._lengths.save()
+        lifetime.ended(self)
+
+    def check_here(self) -> None:
+        """Raises where nobody would ever answer."""
+        if self.left_behind:
+            raise EngineError(
+                "this model was opened before the process was forked, and runs in the parent only",
+                "open it in the child, or start children with multiprocessing's `spawn`",
+            )
 
     def _admit(self, ticket: Ticket) -> None:
+        self.check_here()
         with self._lock:
             if self._closed:
                 raise EngineError("this model is closed", "open it again with Reasoner.open")
@@ -145,10 +176,15 @@ class Driver:
 
     def _loop(self) -> None:
         while not self._closed:
-            for id_, kind, detail, value in self._core.take(_TAKE_MS):
-                line = self._lines.get(id_)
-                if line is not None:
-                    contained(self._handle, line, kind, detail, value)
+            self._take()
+            if self._owner() is None and not self._tickets:
+                self.close()  # nobody is left who could ask
+
+    def _take(self) -> None:
+        for id_, kind, detail, value in self._core.take(_TAKE_MS):
+            line = self._lines.get(id_)
+            if line is not None:
+                contained(self._handle, line, kind, detail, value)
 
     def _handle(self, line: Line, kind: str, detail: Any, value: Any) -> None:
         try:

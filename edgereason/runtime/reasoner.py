@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Handle:
-    """A request that is on its way."""
+    """A request that is on its way. It goes on when this is let go."""
 
     def __init__(self, driver: Driver, ticket: Ticket) -> None:
         self._driver = driver
@@ -48,6 +48,7 @@ class Handle:
     @property
     def future(self) -> Future[Answer]:
         """For whoever waits in another way: callbacks, asyncio, `concurrent.futures.wait`."""
+        self._driver.check_here()
         return self._ticket.outbox.future
 
     @property
@@ -73,6 +74,7 @@ class Handle:
     @property
     def readable(self) -> Outbox:
         """The outbox of a request whose text is to be read from here."""
+        self._driver.check_here()
         outbox = self._ticket.outbox
         if not outbox.streams:
             raise UsageError("this request does not stream", "submit it with stream=True")
@@ -82,7 +84,11 @@ class Handle:
 
 
 class Reasoner:
-    """An open model. Safe to use from several threads: requests run side by side."""
+    """An open model. Safe to use from several threads: requests run side by side.
+
+    One that is let go without `close` is closed once its requests have ended, or with the program.
+    The child of a fork cannot use it: there it raises.
+    """
 
     def __init__(
         self,
@@ -100,11 +106,10 @@ class Reasoner:
         self.engine = engine
         self._switches: Mapping[Capability, str] = {}  # of the engine's module
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
-        self._lengths = AnswerLengths(bundle, self._core)
+        lengths = AnswerLengths(bundle, self._core)
         self._core.start()
-        self._driver = Driver(self._core, engine, self._lengths.kind, trace)
+        self._driver = Driver(self._core, engine, lengths, trace, owner=self)
         self._prefixes = Prefixes(bundle, self._core)
-        self._closed = False
 
     @classmethod
     def open(
@@ -235,6 +240,7 @@ class Reasoner:
         num_prefix = ticket.prefix.num_positions if ticket.prefix else 0
         strategy = choose(request.strategy, request.options, self.bundle)
         self._check_needs(strategy.needs, request)
+        engine = self.engine  # a request that runs does not hold the reasoner
         turn = Turn(
             bundle=self.bundle,
             messages=request.messages,
@@ -243,7 +249,7 @@ class Reasoner:
             stop=request.stop,
             probe_every=request.probe_every,
             context=self._context - num_prefix,
-            count=lambda segments: len(prompt_tokens(segments, self.engine)),
+            count=lambda segments: len(prompt_tokens(segments, engine)),
             silenced=ticket.silence,
         )
         return strategy.run(turn)
@@ -274,6 +280,7 @@ class Reasoner:
 
     def stats(self) -> dict[str, Any]:
         """Counters of the scheduler; see `SchedulerStats` in `scheduler.h`."""
+        self._driver.check_here()
         return self._core.stats()
 
     def wait_idle(self, timeout: float = 10.0) -> bool:
@@ -287,11 +294,7 @@ class Reasoner:
 
     def close(self) -> None:
         """Ends what runs, with an error for those who wait, and frees the model."""
-        if not self._closed:
-            self._closed = True
-            self._driver.close()
-            self._core.stop()
-            self._lengths.save()
+        self._driver.close()
 
     def __enter__(self) -> Reasoner:
         return self

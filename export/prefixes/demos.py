@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.config import build
 from edgereason.errors import BundleError, UsageError
 from edgereason.models.bundle import Bundle, open_bundle
@@ -45,7 +46,7 @@ class Example:
 def read_demos(path: Path) -> tuple[list[Demo], str]:
     """The demonstrations of a file, and the file's sha256."""
     try:
-        raw = path.read_bytes()
+        raw = files.read_bytes(path)
         lines = raw.decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", _HINT) from None

@@ -6,11 +6,11 @@ into the cache: of each layer the keys, then the values. Pickles are not opened.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError, UsageError
 from edgereason.models.prefix_file import MAX_POSITIONS, Prefix, read_prefix, write_prefix
 from edgereason.models.safetensors import read_table
@@ -53,16 +53,13 @@ def convert(folder: Path, source: Source, out: Path, *, force: bool) -> Prefix:
 
 def _config(folder: Path) -> Mapping[str, Any]:
     try:
-        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        return files.read_json(folder / _CONFIG)
     except (FileNotFoundError, NotADirectoryError):
         raise ModelNotFoundError(
             f"{folder} is no adapter: it has no {_CONFIG}", "give a folder that PEFT saved"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BundleError(f"cannot read {folder / _CONFIG}: {error}") from None
-    if not isinstance(config, dict):
-        raise BundleError(f"{folder / _CONFIG} must hold one JSON object")
-    return config
 
 
 def _rows(folder: Path, config: Mapping[str, Any], width: int, source: Source) -> Any:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgereason import files
 from edgereason.errors import BundleError, UnsupportedError
 from edgereason.models import gguf
 from edgereason.models.bundle import sha256_of, variant_of
@@ -45,7 +46,7 @@ class GgufSource(Source):
         self._tensors = {tensor.name: tensor for tensor in header.tensors}
         if "token_embd.weight" not in self._tensors:
             raise BundleError(f"{path.name} holds no weights", "give a whole model")
-        with path.open("rb") as file:
+        with files.reading(path) as file:
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.path = path
         self.name = header.name

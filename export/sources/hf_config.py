@@ -32,6 +32,16 @@ _UNKNOWN_PARTS: Final = (
 
 def architecture_of(config: Mapping[str, Any], tied: bool) -> Architecture:
     """`tied`: the language head is the embedding."""
+    try:
+        return _architecture(config, tied)
+    except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise BundleError(
+            f"config.json is not what it should be: {type(error).__name__} {error}",
+            "fetch it again",
+        ) from None
+
+
+def _architecture(config: Mapping[str, Any], tied: bool) -> Architecture:
     name = _name(str(config.get("model_type", "")))
     _refuse_unknown_parts(config, name)
     if name == "gpt2":

@@ -6,7 +6,6 @@ Read without torch and transformers; nothing in the folder is run, and pickles a
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgereason import files
 from edgereason.errors import (
     BundleError,
     DownloadError,
@@ -173,17 +173,14 @@ def fetch(repo: str) -> Path:
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path)
     except FileNotFoundError:
         raise ModelNotFoundError(
             f"{path.parent} is no model: it has no {path.name}",
             "give a folder with config.json and safetensors, a bundle, or a .gguf",
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BundleError(f"cannot read {path}: {error}") from None
-    if not isinstance(data, dict):
-        raise BundleError(f"{path} must hold one JSON object")
-    return data
 
 
 def stored_tensors(folder: Path) -> dict[str, Stored]:
@@ -257,7 +254,7 @@ def _by_our_names(
 def _about(readme: Path) -> dict[str, str]:
     """Plain values at the head of a model card."""
     try:
-        text = readme.read_text(encoding="utf-8", errors="replace")
+        text = files.read_bytes(readme).decode("utf-8", errors="replace")
     except OSError:
         return {}
     head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import child
 from edgereason.engines.graph.trt_library import FULL
 from edgereason.errors import EngineError, MemoryLimitError
 
@@ -75,16 +75,21 @@ def build(request: Request) -> Report:
     """Raises `EngineError` with all that TensorRT had to say, and a way out."""
     with tempfile.TemporaryDirectory() as folder:
         order, answer = Path(folder, "request.json"), Path(folder, "answer.json")
-        order.write_text(json.dumps(asdict(request), default=str))
-        command = [sys.executable, "-m", f"{__package__}.child", str(order), str(answer)]
+        order.write_text(json.dumps(asdict(request), default=_absolute))
+        command = child.command(f"{__package__}.child", order, answer)
         # It prints on its own; all that matters comes back in the answer.
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if not answer.is_file():
             raise _crashed(request, ended.returncode, ended.stderr)
         said = json.loads(answer.read_text())
     if "errors" in said:
         raise _refused(request, said["version"], said["errors"])
     return Report(**said)
+
+
+def _absolute(path: Path) -> str:
+    """The child works in a folder of its own."""
+    return str(path.absolute())
 
 
 def supported(capability: str) -> str:

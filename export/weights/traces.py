@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edgereason import files
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.models.bundle import Bundle, model_file
 from edgereason.records import Budget, Request, Role, Sampling, StopReason, messages_of
@@ -46,7 +47,7 @@ class Wanted:
 def read_questions(path: Path) -> list[str]:
     """One question a line; of `.jsonl` files the key `question` of each line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = files.read_text(path).splitlines()
     except OSError as error:
         raise UsageError(f"cannot read questions from {path}: {error.strerror}") from None
     except UnicodeDecodeError:

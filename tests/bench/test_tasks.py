@@ -170,3 +170,22 @@ def test_prosqa_itself_passes_the_check_and_is_worded_alike() -> None:
         wrong = next(c for c in choices.groups() if f" {c}." not in p["answer"])
         assert not reach.check(problem, f"# {p['answer'].split()[0]} is a {wrong}.")
         assert len(graph(problem.question)) == len(p["edges"])
+
+
+def test_no_count_that_lost_digits_has_the_same_answer() -> None:
+    """106 is 96 + 10, and all orders divide 96: a model that read a 10 was right."""
+    assert iterate.misread(106) == {10, 16, 6, 1, 0}
+    assert not iterate.countable(106)
+    with pytest.raises(ValueError, match="106 to 106 applications can be shortened"):
+        iterate.generate(random.Random(0), "test", (106, 106))
+    for times in (21, 42, 107, 211, 422):
+        assert iterate.countable(times)
+        for seed in range(20):
+            problem = iterate.generate(random.Random(seed), "test", (times, times))
+            x, factor, term, _, _ = map(int, re.findall(r"\d+", problem.question))
+            assert len(problem.steps) == times
+            for short in iterate.misread(times):
+                value = x
+                for _ in range(short):
+                    value = (value * factor + term) % iterate.MODULUS
+                assert str(value) != problem.answer

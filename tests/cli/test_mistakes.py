@@ -180,3 +180,11 @@ def test_a_bug_is_one_line_and_a_traceback_only_with_debug(
     ran = cli("list", "--debug")
     assert ran.err.startswith("Traceback")
     assert cli("list", "--json").json["error"]["code"] == "internal"
+
+
+@pytest.mark.parametrize(("engine", "kind"), [("tensorrt", ".engine"), ("onnxruntime", ".onnx")])
+def test_an_engine_for_another_kind_of_file(engine: str, kind: str, cli: Cli) -> None:
+    ran = cli("run", "-m", "nano", "--engine", engine, QUESTION)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"engine {engine} opens {kind} files, and nano holds model.gguf" in ran.err
+    assert "edgereason export --to" in ran.err

@@ -308,3 +308,12 @@ def test_the_command_line(cli: Cli, original: Path) -> None:
     ran = cli("show", str(original))
     assert ran.code == 0
     assert "onnxruntime" in ran.out
+
+
+def test_a_damaged_graph_prints_nothing(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """onnxruntime tells its "EP Error" on stdout, where `--json` has its object."""
+    path = bundle / "model.onnx"
+    path.write_bytes(path.read_bytes().replace(b"past_lengths", b"past_l\xff\xfeths"))
+    _promise(bundle)
+    assert "cannot open" in refusal(bundle).message
+    assert capfd.readouterr() == ("", "")

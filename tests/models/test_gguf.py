@@ -180,3 +180,13 @@ def test_files_for_others(tmp_path: Path, version: int, message: str, hint: str)
     with pytest.raises(BundleError, match=message) as raised:
         read_bytes(tmp_path, gguf_bytes(version=version))
     assert hint in raised.value.hint
+
+
+def test_tensors_that_lie_over_each_other(tmp_path: Path) -> None:
+    raw = gguf_bytes()
+    second = raw.rindex(string("b")) + len(string("b")) + 4 + 8 + 4  # dimensions, a width, the type
+    assert struct.unpack_from("<Q", raw, second) == (512,)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(raw[:second] + struct.pack("<Q", 480) + raw[second + 8 :])
+    with pytest.raises(BundleError, match="tensor b lies over w"):
+        gguf.read(path)

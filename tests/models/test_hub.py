@@ -36,7 +36,8 @@ ENTRY = hub.Entry(
     origin="https://example.org/tiny",
 )
 PIP = """#!/bin/sh
-# called as: python -m pip download OPTIONS... --dest FOLDER REQUIREMENT
+# called as: python -c BOOT PARENT pip download OPTIONS... --dest FOLDER REQUIREMENT
+shift 3
 echo "$@" >> {log}
 for argument; do dest=$previous; previous=$argument; done
 {body}
@@ -93,7 +94,7 @@ def test_pull_makes_a_bundle(pip: Pip, cache: Path) -> None:
     assert calls[-1] == (len(WEIGHTS), len(WEIGHTS))
     assert hub.cached() == {"tiny": folder}
     arguments = log.read_text()
-    assert arguments.startswith("-m pip download --no-deps --only-binary=:all: ")
+    assert arguments.startswith("pip download --no-deps --only-binary=:all: ")
     assert arguments.endswith("tiny-model==1.0\n")
     assert sorted(os.listdir(cache)) == [".tiny.lock", "tiny"]
     assert sorted(os.listdir(folder)) == [MANIFEST, "tiny.Q4_1.gguf"]
@@ -292,3 +293,52 @@ def test_the_catalog_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(entry.sha256) == 64
         assert entry.origin.startswith("https://")
         assert entry.size_bytes > 2**20
+
+
+# --- downloads that are not what they say ---------------------------------------------------------
+
+
+def test_a_wheel_unpacks_to_no_more_than_was_promised(
+    pip: Pip, wheel: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 256 MiB of zeros, which a wheel holds in 256 KiB, not more than a piece is unpacked."""
+    with (
+        zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as packed,
+        packed.open(ENTRY.file, "w") as to,
+    ):
+        for _ in range(256):
+            to.write(bytes(1 << 20))
+    assert wheel.stat().st_size < 1 << 19
+    most = 0
+    write = fetch.shutil.rmtree
+
+    def weigh(folder: Path, **options: object) -> None:
+        nonlocal most
+        most = max(most, sum(p.stat().st_size for p in Path(folder).rglob("*.gguf")))
+        write(folder, **options)
+
+    monkeypatch.setattr(hub.shutil, "rmtree", weigh)
+    pip(COPY)
+    with pytest.raises(DownloadError, match="unpacks to 268,435,456 bytes"):
+        hub.pull("tiny")
+    assert most <= 1 << 20
+    assert not (cache / "tiny").exists()
+
+
+def test_a_download_that_does_not_end_is_ended(pip: Pip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_SPARE_BYTES", 1 << 20)
+    pip('exec head -c 1000000000000 /dev/zero > "$dest/big"')
+    with pytest.raises(DownloadError, match="sends more than the 0 MiB"):
+        hub.pull("tiny")
+
+
+def test_a_pulled_model_is_opened_from_a_cache_that_may_only_be_read(
+    pip: Pip, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pip(COPY)
+    hub.pull("tiny")
+    lock = cache / ".tiny.lock"
+    lock.unlink()
+    monkeypatch.setattr(hub, "_locked", lambda folder: pytest.fail("it needs no lock"))
+    assert hub.pull("tiny") == hub.resolve("tiny") == cache / "tiny"
+    assert open_bundle(cache / "tiny").name == "tiny"

@@ -12,6 +12,7 @@ import pytest
 from edgereason.errors import BundleError, ModelNotFoundError
 from edgereason.models.bundle import open_bundle, sha256_of
 from edgereason.models.prefix_file import Prefix, base_hash, check_base, read_prefix, write_prefix
+from edgereason.models.safetensors import read_file, write_file
 from support.gguf_files import write_gguf
 
 BASE = "ab" * 32
@@ -111,3 +112,35 @@ def test_a_foreign_gguf_is_named_by_its_sum_and_another_base_is_refused(tmp_path
     with pytest.raises(BundleError, match=f"weights {BASE[:12]}, m has {found[:12]}"):
         check_base(prefix(), found, "m")
     check_base(prefix(), BASE, "m")
+
+
+def test_changed_numbers_are_noticed(path: Path) -> None:
+    """Each bit of the numbers, and what is told beside them."""
+    raw = path.read_bytes()
+    for at in range(len(raw) - 48 * 2, len(raw)):
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
+        with pytest.raises(BundleError, match=r"its sha256 is|not finite"):
+            read_prefix(path)
+    path.write_bytes(raw)
+    rewrite(path, task="another")
+    with pytest.raises(BundleError, match="its sha256 is"):
+        read_prefix(path)
+
+
+def test_a_prefix_of_an_early_version_has_no_sum(path: Path) -> None:
+    table, told = read_file(path)
+    del told["sha256"]
+    numbers = {name: stored.read().astype(np.float16) for name, stored in table.items()}
+    write_file(path, numbers, told)
+    assert read_prefix(path).num_positions == 3
+
+
+def test_tensors_that_lie_over_each_other(path: Path) -> None:
+    raw = path.read_bytes()
+    length = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8 : 8 + length])
+    header["layers.1.key"]["data_offsets"] = header["layers.0.key"]["data_offsets"]
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length :])
+    with pytest.raises(BundleError, match=r"tensor layers.\d.key lies over layers.\d.key"):
+        read_prefix(path)

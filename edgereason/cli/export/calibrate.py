@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgereason.cli._options import Debug, Json, flag
+from edgereason.cli._screen import json_object, say
 from edgereason.cli._stages import stages
 
 
@@ -41,6 +41,6 @@ def command(
     num_tokens = max(int(counts.max()) for counts in made.counts.values())
     if as_json:
         found = {"path": str(out), "weights": len(made.sums), "tokens": num_tokens}
-        print(json.dumps(found | {"datasets": list(made.datasets)}))
+        json_object.say(found | {"datasets": list(made.datasets)})
     else:
-        print(f"{out}: {len(made.sums)} weights, {num_tokens:,} tokens")
+        say(f"{out}: {len(made.sums)} weights, {num_tokens:,} tokens")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgereason.cli._options import Debug, Json, flag
-from edgereason.cli._screen import console
+from edgereason.cli._screen import console, json_object
 from edgereason.cli._stages import stages
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def command(
     with stages() as progress:
         mine, theirs = compare(opened, windows_of(opened[0], words, tokens), progress)
     if as_json:
-        print(json.dumps(asdict(theirs) | {"first_perplexity": mine.perplexity}))
+        json_object.say(asdict(theirs) | {"first_perplexity": mine.perplexity})
     else:
         _show(mine, theirs)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edgereason.cli._options import Debug, Json
-from edgereason.cli._screen import console, mib
+from edgereason.cli._screen import console, json_object, mib, say
 
 
 def command(
@@ -31,7 +30,7 @@ def command(
             {"name": t.name, "type": t.type, "shape": list(t.shape), "bytes": t.num_bytes}
             for t in found
         ]
-        print(json.dumps({"path": str(path), "tensors": tensors}))
+        json_object.say({"path": str(path), "tensors": tensors})
         return
     from rich.table import Table
 
@@ -45,4 +44,4 @@ def command(
     for tensor in found:
         kinds[tensor.type] = kinds.get(tensor.type, 0) + tensor.num_bytes
     parts = ", ".join(f"{kind} {mib(size)}" for kind, size in sorted(kinds.items()))
-    print(f"{len(found)} tensors, {mib(total)}: {parts}")
+    say(f"{len(found)} tensors, {mib(total)}: {parts}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgereason.cli._options import Debug, Json, flag
+from edgereason.cli._screen import json_object, say
 
 
 def command(
@@ -29,6 +29,6 @@ def command(
         made = convert(adapter, source, out, force=force)
     if as_json:
         told = {"path": str(out), "name": made.name, "base": made.base, "slots": made.num_positions}
-        print(json.dumps(told))
+        json_object.say(told)
     else:
-        print(f"{out}: {made.num_positions} slots for weights {made.base[:12]}")
+        say(f"{out}: {made.num_positions} slots for weights {made.base[:12]}")

@@ -29,13 +29,14 @@ _WAYS: Final = ("think", "no-think", "bare", "brief", "program", "auto", "budget
 _COLUMNS: Final = ("way", "right", "of", "interval", "tokens", "seconds", "share of time")
 
 
+Key = tuple[str, str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One question, one way. `seconds`: its share of the time that its batch took."""
 
-    model: str
-    batch: int
-    budget: int
+    asked: str  # model, budgets, batch: rows of one table have the same
     way: str
     question: str
     right: bool
@@ -45,8 +46,15 @@ class Row:
     note: str = ""
 
     @property
-    def key(self) -> tuple[str, int, int, str, str]:
-        return self.model, self.batch, self.budget, self.way, self.question
+    def key(self) -> Key:
+        return self.asked, self.way, self.question
+
+
+def _asked(options: argparse.Namespace) -> str:
+    return (
+        f"{options.model}, thinking {options.think_budget}, answer {options.answer_budget}, "
+        f"{options.batch} side by side"
+    )
 
 
 def measure(options: argparse.Namespace, say: Say) -> Findings:
@@ -64,10 +72,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     own = [
         row
         for row in rows.values()
-        if (row.model, row.batch, row.budget)
-        == (options.model, options.batch, options.think_budget)
-        and row.question in wanted
-        and row.way in ways
+        if row.asked == _asked(options) and row.question in wanted and row.way in ways
     ]
     return findings(own, ways)
 
@@ -87,13 +92,9 @@ def _ask(
     options: argparse.Namespace,
     way: str,
     block: Sequence[Question],
-    rows: dict[tuple[str, int, int, str, str], Row],
+    rows: dict[Key, Row],
 ) -> None:
-    missing = [
-        one
-        for one in block
-        if (options.model, options.batch, options.think_budget, way, one.text) not in rows
-    ]
+    missing = [one for one in block if (_asked(options), way, one.text) not in rows]
     if not missing:
         return
     begin = time.monotonic()
@@ -111,9 +112,7 @@ def _ask(
     seconds = (time.monotonic() - begin) / len(missing)
     for one, answer in zip(missing, answers, strict=True):
         row = Row(
-            options.model,
-            options.batch,
-            options.think_budget,
+            _asked(options),
             way,
             one.text,
             normalize(extract_answer(answer.answer, numeric=True)) == normalize(one.gold),
@@ -128,17 +127,18 @@ def _ask(
                 file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
 
 
-def _recorded(path: Path | None) -> dict[tuple[str, int, int, str, str], Row]:
+def _recorded(path: Path | None) -> dict[Key, Row]:
     if path is None or not path.exists():
         return {}
     rows = {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):  # the run was cut while it was written
+        path.write_text("".join(lines[:-1]), encoding="utf-8")
+        lines.pop()
     for number, line in enumerate(lines, 1):
         try:
             row = Row(**json.loads(line))
         except (ValueError, TypeError):
-            if number == len(lines):
-                continue  # the run was cut while it was written
             raise UsageError(f"{path}, line {number}: not a line of this bench") from None
         rows[row.key] = row
     return rows

@@ -35,8 +35,9 @@ def run(turn: Turn, config: Config) -> Steps:
     budget = turn.budget.think_tokens
     tokens = config.tokens if budget == UNLIMITED else min(budget, config.tokens)
     turn = replace(turn, budget=replace(turn.budget, think_tokens=tokens))
-    asked = turn.told(f"Keep each step of your reasoning to at most {config.words} words.")
-    thought = yield asked.think()
+    asked = turn.told(f"Think in short notes: a step a line, at most {config.words} words each.")
+    # The first number is forced: told to be short, an instruct model answers without any step.
+    thought = yield replace(asked.think(), force="1. ")
     done = yield asked.answer()
     # After thoughts an answer is always sure: the doubt is in the thoughts.
     sure = min(thought.confidence, done.confidence) if thought.tokens else done.confidence

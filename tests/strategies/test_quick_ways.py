@@ -89,7 +89,7 @@ def test_bare_forces_the_cue_and_ends_with_the_line() -> None:
 
 
 def test_brief_asks_for_short_steps_within_its_budget() -> None:
-    asked = "at most 3 words.<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    asked = "at most 3 words each.<|im_end|>\n<|im_start|>assistant\n<think>\n1. "
     notes = "abcdefghijklmnopqrstuvwxyz"
     with model((asked, notes), (notes[:20] + "\n</think>", "\n\nNo.")) as one:
         answer = one.ask("Why?", strategy="brief", options={"words": 3, "tokens": 20})

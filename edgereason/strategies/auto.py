@@ -39,7 +39,10 @@ class Config:
         },
     )
     threshold: float | None = field(
-        default=None, metadata={"help": "confidence from which a direct answer is kept"}
+        default=None,
+        metadata={
+            "help": "confidence from which a direct answer is kept, where steps are not given"
+        },
     )
     draft_tokens: int = field(default=32, metadata={"help": "longest answer of a draft"})
     beside: bool = field(
@@ -49,8 +52,6 @@ class Config:
     def __post_init__(self) -> None:
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(f"threshold must be in [0, 1], got {self.threshold}")
-        if self.threshold is not None and self.steps is not None:
-            raise UsageError("threshold and steps exclude each other", "write it into steps")
         if self.draft_tokens < 1:
             raise UsageError(f"draft_tokens must be 1 or more, got {self.draft_tokens}")
         for text in self.steps or ():
@@ -92,15 +93,20 @@ class Step:
 
 
 def planned(turn: Turn, config: Config) -> tuple[tuple[Step, ...], str]:
-    """The drafts, and where they are from."""
+    """The drafts, and where they are from: what was asked for goes before what was measured here,
+    and that before what the bundle recommends.
+    """
     if config.steps is not None:
         steps = tuple(step for text in config.steps if (step := Step.parse(text)))
         return steps, ""
-    if config.threshold is not None:
+    recommended = turn.bundle.recommended.get("auto", {}).get("threshold")
+    if config.threshold is not None and config.threshold != recommended:
         return (Step("no-think", config.threshold),), ""
     if turn.calibration is None:
-        note = f"uncalibrated, kept from a confidence of {THRESHOLD}: see `edgereason calibrate`"
-        return (Step("no-think", THRESHOLD),), note
+        threshold = THRESHOLD if config.threshold is None else config.threshold
+        who = "uncalibrated" if recommended is None else f"as {turn.bundle.name} recommends"
+        note = f"{who}, kept from a confidence of {threshold}: see `edgereason calibrate`"
+        return (Step("no-think", threshold),), note
     steps = tuple(Step(way, threshold) for way, threshold in turn.calibration.steps)
     told = ", ".join(map(str, steps)) or "no draft, this model cannot tell when it is right"
     on = f"{turn.calibration.num} questions of {turn.calibration.questions}"

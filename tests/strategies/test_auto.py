@@ -9,9 +9,10 @@ import pytest
 
 from edgereason.errors import UsageError
 from edgereason.planning.calibration import Calibration, Scores
-from edgereason.records import Answer, Channel, Phase, Role, Sampling, StopReason
+from edgereason.records import Answer, Candidate, Channel, Phase, Role, Sampling, StopReason
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.runtime.stream import Outbox, Shaper
+from edgereason.strategies.auto import _best
 from support.places import SCRIPTED
 
 QUESTION = "What is 17 * 3?"  # the draft is "Not sure yet.", the thought answer "51"
@@ -134,7 +135,6 @@ def test_what_is_streamed_is_the_answer_when_both_end_at_once() -> None:
         ({"steps": "no-think"}, "'no-think' needs a confidence"),
         ({"steps": "no-think/1.5"}, "needs a confidence in"),
         ({"steps": "no-thnk/0.5"}, "did you mean 'no-think'"),
-        ({"steps": "no-think/0.5", "threshold": 0.5}, "exclude each other"),
         ({"threshold": -1}, "threshold must be in"),
         ({"draft_tokens": 0}, "draft_tokens must be 1 or more"),
     ],
@@ -158,7 +158,36 @@ def test_it_says_what_it_went_by() -> None:
         assert answer.answer == "Not sure yet."
         assert "calibrated on 99 questions of sums.jsonl by its answers: no-think" in answer.note
         assert answer.confidence == known.ways["no-think"].chance(score).value != score
+        reasoner.bundle = replace(reasoner.bundle, recommended={"auto": {"threshold": 0.9}})
+        assert "calibrated on 99" in ask(reasoner).note  # measured here goes before recommended
+        assert ask(reasoner, threshold=0.95).note == ""
+        reasoner._calibration = None
+        assert "as scripted recommends, kept from a confidence of 0.9" in ask(reasoner).note
         reasoner._calibration = replace(known, steps=())
         thought = ask(reasoner)
         assert thought.answer == "51"
         assert "cannot tell when it is right" in thought.note
+
+
+def test_a_thought_that_came_to_no_answer_leaves_the_draft_and_says_why_it_ended() -> None:
+    draft = Answer("12", confidence=0.4)
+    said = [Candidate("12", confidence=0.4)]
+    cut = _best(draft, Answer("", finish=StopReason.DEADLINE), said)
+    assert (cut.answer, cut.finish, cut.candidates) == ("12", StopReason.DEADLINE, tuple(said))
+    thought = _best(draft, Answer("13", confidence=0.9), said)
+    assert [each.answer for each in thought.candidates] == ["12", "13"]
+    assert _best(None, None, []).answer == ""
+
+
+@pytest.mark.parametrize("question", ["What is 3 + 4?", "What is 17 + 25?"])
+def test_on_a_real_model_too_no_draft_is_plain_thinking(question: str) -> None:
+    def thought(strategy: str, **options: Any) -> tuple[tuple[int, ...], ...]:
+        handle = nano.submit(question, strategy=strategy, options=options, think_budget=64)
+        handle.result()
+        chain = next(c for c in handle.chains if any(r.name == "think" for r in c))
+        return tuple(result.tokens for result in chain if result.role is not Role.PREFILL)
+
+    with Reasoner.open("nano", threads=1) as nano:
+        plain = thought("think")
+        assert thought("auto", steps="think") == plain
+        assert thought("auto", steps="no-think/1") == plain

@@ -416,6 +416,7 @@ class Answer:
     confidence: float | None = None
     candidates: tuple[Candidate, ...] = ()
     phases: tuple[PhaseReport, ...] = ()
+    note: str = ""  # what the strategy has to say of how it decided
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)

@@ -114,8 +114,15 @@ def test_the_program_about_reasoning_runs_and_its_levels_are_those_that_hold() -
     assert {name: int(num) for name, num in levels.items()} == variables().levels
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", page("README.md"), re.DOTALL))
-def test_the_programs_of_the_readme_run(block: str) -> None:
+PROGRAMS = [
+    block
+    for name in ("README.md", "docs/ways.md")
+    for block in re.findall(r"```python\n(.*?)```", page(name), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize("block", PROGRAMS)
+def test_the_programs_of_the_pages_run(block: str) -> None:
     scripted = block.replace('"smollm2-135m"', repr(str(ROOT / "examples" / "scripted")))
     assert scripted != block
     done = subprocess.run(

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from edgereason.records import Answer
 from edgereason.runtime.reasoner import Reasoner
+from edgereason.strategies.auto import THRESHOLD
 from edgereason.strategies.base import choose
 from edgereason.values import extract_answer, normalize
 
@@ -47,7 +48,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             figures[name] = {"questions": [asdict(one) for one in sums], "thresholds": rows}
             tables.append(Table(f"{len(sums)} {name}", _COLUMNS, rows))
         own = choose("auto", bundle=reasoner.bundle).config.threshold
-        remark = f"The model's own threshold is {own}."
+        remark = f"Recommended for the model: {own}. Uncalibrated, auto takes {THRESHOLD}."
     return Findings(figures, tuple(tables), (remark,))
 
 

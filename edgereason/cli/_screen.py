@@ -164,6 +164,8 @@ def _parts(answer: Answer) -> Iterator[str]:
             if deadline.late_ms
             else f"in time for {deadline.asked:g} ms"
         )
+    if answer.note:
+        yield answer.note
 
 
 def _cut(answer: Answer) -> str:

@@ -48,6 +48,37 @@ def prompt_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> tuple[in
     return tuple(tokens)
 
 
+class Vocabulary(Protocol):
+    """What an open engine tells of its tokens."""
+
+    @property
+    def info(self) -> dict[str, int]: ...
+
+    def piece(self, token: int) -> bytes: ...
+
+
+class Words:
+    """Finds tokens by the word that they are. The vocabulary is read when it is first asked."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._found: dict[tuple[str, ...], tuple[int, ...]] = {}
+
+    def __call__(self, words: Sequence[str]) -> tuple[int, ...]:
+        """Whole words only, in any case, with or without a blank before: "now" finds " Now" and
+        not "know".
+        """
+        wanted = tuple(sorted({word.casefold() for word in words}))
+        if wanted not in self._found:
+            bare = {word.encode() for word in wanted}
+            num_vocab = self._vocabulary.info["num_vocab"]
+            pieces = map(self._vocabulary.piece, range(num_vocab))
+            self._found[wanted] = tuple(
+                token for token, piece in enumerate(pieces) if piece.strip().lower() in bare
+            )
+        return self._found[wanted]
+
+
 def chain_of(phase: Phase) -> list[Phase]:
     """The phase and those that follow it by themselves."""
     chain = [phase]

@@ -204,7 +204,7 @@ class Driver:
     def _on_phase(self, line: Line, *, last: bool, fields: dict[str, Any]) -> None:
         ticket = line.ticket
         phase = line.chain.pop(0)
-        if line.parent is None:  # a request streams its own line alone
+        if line.streams:  # of all lines of a request one at most
             # Text that was held back, or found the ring full, is shown when its phase ends.
             own, other = fields["text"], fields["reasoning"]
             thoughts, answer = (own, b"") if phase.channel is Channel.REASONING else (other, own)

@@ -22,10 +22,11 @@ from edgereason.prompt.lowering import CorePhase, Tokenizer, chain_of, lower
 from edgereason.records import Answer, Channel, Phase, PhaseResult, Request, StopReason
 from edgereason.runtime.prefixes import LoadedPrefix
 from edgereason.runtime.report import best_so_far, final_answer, line_answer
+from edgereason.runtime.sandbox import run_program
 from edgereason.runtime.stream import Outbox, Shaper
 from edgereason.runtime.trace import Tracer
 from edgereason.runtime.workers import Lane
-from edgereason.strategies.base import Fork, Steps
+from edgereason.strategies.base import Call, Fork, Returned, Steps
 
 if TYPE_CHECKING:
     from edgereason._core import Scheduler
@@ -48,6 +49,7 @@ class Line:
     fork: Fork | None = None
     answers: list[Answer | None] = field(default_factory=list)
     done: bool = False  # its strategy is over
+    streams: bool = False  # its text is the request's, shown as it appears
     busy: bool = False  # the core runs a chain of it, or the lane has yet to hear how that ended
     shown: dict[Channel, int] = field(default_factory=dict)  # bytes of the running phase shown
 
@@ -146,7 +148,10 @@ class Tree:
     def _open(
         self, ticket: Ticket, steps: Steps, parent: Line | None = None, index: int = 0
     ) -> Line:
-        line = Line(ticket, steps, parent=parent, index=index)
+        is_shown = parent is None or (
+            parent.streams and parent.fork is not None and parent.fork.shown == index
+        )
+        line = Line(ticket, steps, parent=parent, index=index, streams=is_shown)
         with ticket.lock:
             if ticket.ended:
                 raise EngineError("the model was closed while this request began")
@@ -155,7 +160,7 @@ class Tree:
                 arrival_ms=ticket.arrival_ms,
                 deadline_ms=float("inf") if ticket.due_ms is None else ticket.due_ms,
                 think_budget=ticket.request.budget.think_tokens,
-                stream=ticket.outbox.streams and parent is None,
+                stream=ticket.outbox.streams and line.streams,
                 prefix=ticket.prefix.id if ticket.prefix else 0,
             )
             self._lines[line.id] = line
@@ -168,6 +173,8 @@ class Tree:
         """Sends `value` into the strategy and prepares what it yields."""
         try:
             step = line.steps.send(value)
+            while isinstance(step, Call):
+                step = line.steps.send(self._called(line.ticket, step))
         except StopIteration as stop:
             self._return(line, stop.value)
             return
@@ -179,6 +186,15 @@ class Tree:
             line.ticket.starting.append((line, phases))
         else:
             self._fork(line, step)
+
+    def _called(self, ticket: Ticket, call: Call) -> Returned:
+        """Waits for a program: the lane is the request's own, and what the core runs goes on."""
+        seconds = call.seconds
+        if ticket.due_ms is not None:
+            seconds = min(seconds, (ticket.due_ms - self._core.now_ms()) / 2000)
+        return run_program(
+            replace(call, seconds=seconds), stopped=lambda: ticket.cancelled or ticket.ended
+        )
 
     def _start(self, ticket: Ticket) -> None:
         """Hands over what was prepared, at once: children of a fork start in the same step."""
@@ -239,7 +255,7 @@ class Tree:
     def _child_returned(self, parent: Line, fork: Fork) -> None:
         cancelled = parent.ticket.cancelled
         over = all(child.done for child in parent.children)
-        if not over and not cancelled and fork.enough(tuple(parent.answers)):
+        if not over and not cancelled and self._has_enough(parent, fork):
             over = True
             for child in parent.children:
                 if not child.done:
@@ -254,6 +270,15 @@ class Tree:
             self._return(parent, next((a for a in parent.answers if a is not None), Answer("")))
         else:
             self._advance(parent, tuple(parent.answers))
+
+    @staticmethod
+    def _has_enough(parent: Line, fork: Fork) -> bool:
+        """Also sees to it that a child which is shown and given up shows no answer any more."""
+        if not fork.enough(tuple(parent.answers)):
+            return False
+        if fork.shown is None or not parent.streams or parent.children[fork.shown].done:
+            return True
+        return parent.ticket.shaper.hush()
 
     def _abandon(self, line: Line) -> None:
         """Cancels a child whose answer is no longer needed; its figures are still counted."""

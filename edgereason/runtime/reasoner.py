@@ -19,8 +19,9 @@ from edgereason.errors import UnsupportedError, UsageError
 from edgereason.keywords import Keywords, Prompt, request_of, spelled_out
 from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.models.hub import resolve
+from edgereason.planning import calibration
 from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.lowering import prompt_tokens
+from edgereason.prompt.lowering import Words, prompt_tokens
 from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
 from edgereason.registry import load
 from edgereason.runtime.driver import Driver
@@ -110,6 +111,8 @@ class Reasoner:
         self._core.start()
         self._driver = Driver(self._core, engine, lengths, trace, owner=self)
         self._prefixes = Prefixes(bundle, self._core)
+        self._calibration = calibration.load(bundle)
+        self._words = Words(engine)
 
     @classmethod
     def open(
@@ -251,6 +254,8 @@ class Reasoner:
             context=self._context - num_prefix,
             count=lambda segments: len(prompt_tokens(segments, engine)),
             silenced=ticket.silence,
+            calibration=self._calibration,
+            words=self._words,
         )
         return strategy.run(turn)
 

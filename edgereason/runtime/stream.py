@@ -188,7 +188,9 @@ class Shaper:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
+        self._lock = threading.Lock()  # of the next two, which the lane changes as well
         self.has_answered = False  # a piece of the answer was streamed
+        self._hushed = False  # what is still being written will not be the answer
         self._thinking: Phase | None = None  # whose thoughts were streamed last
         self._last = b""  # their last byte
 
@@ -197,16 +199,28 @@ class Shaper:
             return
         if channel is Channel.ANSWER and not self.has_answered:
             text = text.lstrip()  # what an answer begins with, or a turn that became a summary
-        if not text:
+        if not text or not self._may_show(channel):
             return
-        if channel is Channel.ANSWER:
-            self.has_answered = True
-        else:
+        if channel is Channel.REASONING:
             is_next = self._thinking is not None and self._thinking is not phase
             if is_next and b"\n" not in self._last + text[:1]:
                 text = b"\n" + text
             self._thinking, self._last = phase, text[-1:]
         self._outbox.put(channel, text.decode(errors="replace"))
+
+    def _may_show(self, channel: Channel) -> bool:
+        with self._lock:
+            if not self._hushed and channel is Channel.ANSWER:
+                self.has_answered = True
+            return not self._hushed
+
+    def hush(self) -> bool:
+        """Shows nothing more of what is being written; another answer comes in one piece. False:
+        the answer has begun to appear, and goes on.
+        """
+        with self._lock:
+            self._hushed = not self.has_answered
+            return self._hushed
 
     def put_answer(self, answer: str) -> None:
         """What was not streamed comes in one piece: a draft that was kept, the winner of a vote."""

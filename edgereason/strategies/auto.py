@@ -1,49 +1,185 @@
-"""Answer at once where the model is sure, think where it is not; the first draft stays a candidate.
+"""Quick ways and thinking side by side: the first quick answer that is sure ends the thinking.
 
-prompt -> draft -> sure? that is the answer : think -> answer
+prompt -> (draft -> sure? that is the answer) beside (think -> answer)
+
+Which ways are tried, and from which confidence their answer is kept, is measured for a model with
+`edgereason calibrate`. Without that a direct answer is kept from a confidence of 0.8, and the
+answer's note says that nobody measured whether this model can tell.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
+from edgereason import strategies
 from edgereason.errors import UsageError
-from edgereason.records import Answer, Candidate, Capability, Role, StopReason
-from edgereason.strategies.base import Steps, Turn
+from edgereason.records import Answer, Candidate, Capability, StopReason
+from edgereason.registry import load
+from edgereason.strategies.base import Fork, Steps, Turn, choose
 
 needs = Capability.LOGITS
+
+THRESHOLD: Final = 0.8
+"""Of an uncalibrated model."""
+
+DRAFTS: Final = {"no-think": {}, "bare": {}, "brief": {}, "program": {"rescue": False}}
+"""Ways that may be a draft, with the options that make them one."""
+
+_THINK: Final = "think"
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    threshold: float = field(
-        default=0.8, metadata={"help": "confidence from which the draft is kept"}
+    steps: tuple[str, ...] | None = field(
+        default=None,
+        metadata={
+            "help": "drafts in order, as way/confidence, such as bare/0.9,program/0.3; `think` "
+            "alone is no draft; default: as calibrated, else no-think/0.8"
+        },
     )
-    draft_tokens: int = field(default=32, metadata={"help": "longest draft"})
+    threshold: float | None = field(
+        default=None,
+        metadata={
+            "help": "confidence from which a direct answer is kept, where steps are not given"
+        },
+    )
+    draft_tokens: int = field(default=32, metadata={"help": "longest answer of a draft"})
+    beside: bool = field(
+        default=True, metadata={"help": "think beside the drafts; false: only after them"}
+    )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(f"threshold must be in [0, 1], got {self.threshold}")
         if self.draft_tokens < 1:
             raise UsageError(f"draft_tokens must be 1 or more, got {self.draft_tokens}")
+        for text in self.steps or ():
+            Step.parse(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One draft: a way, and the confidence from which its answer is kept."""
+
+    way: str
+    threshold: float
+
+    @classmethod
+    def parse(cls, text: str) -> Step | None:
+        """None: the word that stands for no draft."""
+        way, _, number = text.partition("/")
+        way = way.strip().replace("_", "-")
+        if way == _THINK and not number:
+            return None
+        load(strategies, way)  # a wrong name is told its neighbours
+        if way not in DRAFTS:
+            raise UsageError(f"{way} cannot be a draft", f"these can: {', '.join(DRAFTS)}")
+        try:
+            threshold = float(number)
+        except ValueError:
+            threshold = -1.0
+        if not 0 <= threshold <= 1:
+            raise UsageError(
+                f"step {text!r} needs a confidence in [0, 1]", f"such as {way}/{THRESHOLD}"
+            )
+        return cls(way, threshold)
+
+    def run(self, turn: Turn) -> Steps:
+        return choose(self.way, DRAFTS[self.way], turn.bundle).run(turn)
+
+    def __str__(self) -> str:
+        return f"{self.way} from {self.threshold:.3g}"
+
+
+def planned(turn: Turn, config: Config) -> tuple[tuple[Step, ...], str]:
+    """The drafts, and where they are from: what was asked for goes before what was measured here,
+    and that before what the bundle recommends.
+    """
+    if config.steps is not None:
+        steps = tuple(step for text in config.steps if (step := Step.parse(text)))
+        return steps, ""
+    recommended = turn.bundle.recommended.get("auto", {}).get("threshold")
+    if config.threshold is not None and config.threshold != recommended:
+        return (Step("no-think", config.threshold),), ""
+    if turn.calibration is None:
+        threshold = THRESHOLD if config.threshold is None else config.threshold
+        who = "uncalibrated" if recommended is None else f"as {turn.bundle.name} recommends"
+        note = f"{who}, kept from a confidence of {threshold}: see `edgereason calibrate`"
+        return (Step("no-think", threshold),), note
+    steps = tuple(Step(way, threshold) for way, threshold in turn.calibration.steps)
+    told = ", ".join(map(str, steps)) or "no draft, this model cannot tell when it is right"
+    on = f"{turn.calibration.num} questions of {turn.calibration.questions}"
+    return steps, f"calibrated on {on} by its {turn.calibration.labels}: {told}"
+
+
+@dataclass(slots=True)
+class _Drafts:
+    """What the drafts came to; changed by their line, read by the one that thinks."""
+
+    turn: Turn
+    steps: tuple[Step, ...]
+    sure: bool = False
+    candidates: list[Candidate] = field(default_factory=list)
+
+    def run(self, tokens: int) -> Steps:
+        length = min(tokens, self.turn.budget.answer_tokens)
+        is_whole = length == self.turn.budget.answer_tokens  # what is cut would be cut anyway
+        turn = replace(self.turn, budget=replace(self.turn.budget, answer_tokens=length))
+        best = Answer("", confidence=0.0)
+        for step in self.steps:
+            answer: Answer
+            (answer,) = yield Fork((step.run(turn),))  # a line of its own: it says how it ended
+            score = answer.confidence or 0.0
+            complete = answer.finish is StopReason.STOP or is_whole
+            answer = replace(answer, confidence=self._chance(step, score))
+            if answer.answer:
+                said = Candidate(answer.answer, votes=1, confidence=answer.confidence)
+                self.candidates.append(said)
+                best = max(best, answer, key=lambda each: (bool(each.answer), each.confidence))
+            if answer.answer and complete and score >= step.threshold:
+                self.sure = True
+                return answer
+            if answer.finish in (StopReason.CANCELLED, StopReason.DEADLINE):
+                break
+        return best
+
+    def _chance(self, step: Step, score: float) -> float:
+        """How likely such an answer is right, where that was measured; else the score itself."""
+        known = self.turn.calibration.ways.get(step.way) if self.turn.calibration else None
+        return known.chance(score).value if known else score
 
 
 def run(turn: Turn, config: Config) -> Steps:
     if not turn.can_think:
         done = yield turn.direct()
         return Answer(done.text, confidence=done.confidence)
-    direct = turn.direct()
-    length = min(config.draft_tokens, turn.budget.answer_tokens)
-    # Should the clock run out after the draft, an answer is still owed: the draft itself.
-    draft = yield replace(direct, name="draft", role=Role.DRAFT, budget=length)
-    first = Candidate(draft.text.strip(), votes=1, confidence=draft.confidence)
-    complete = draft.reason is StopReason.STOP or length == turn.budget.answer_tokens
-    if draft.reason in (StopReason.CANCELLED, StopReason.DEADLINE):
-        return Answer(draft.text, confidence=draft.confidence, candidates=(first,))
-    if complete and draft.confidence >= config.threshold:
-        return Answer(draft.text, confidence=draft.confidence, candidates=(first,))
-    done = yield turn.think(then=turn.answer())
-    if not done.text.strip():
-        return Answer(draft.text, confidence=draft.confidence, candidates=(first,))
-    second = Candidate(done.text.strip(), votes=1, confidence=done.confidence)
-    return Answer(done.text, confidence=done.confidence, candidates=(first, second))
+    steps, note = planned(turn, config)
+    think = choose(_THINK, bundle=turn.bundle)
+    if not steps:
+        answer = yield from think.run(turn)
+        return replace(answer, note=note)
+    drafts = _Drafts(turn, steps)
+    yield turn.prefill(thinking=True)
+    if config.beside:
+        draft, thought = yield Fork(
+            (drafts.run(config.draft_tokens), think.run(turn)),
+            enough=lambda answers: drafts.sure or bool(answers[1] and answers[1].answer),
+            shown=1,
+        )
+    else:
+        (draft,) = yield Fork((drafts.run(config.draft_tokens),))
+        (thought,) = (None,) if drafts.sure else (yield Fork((think.run(turn),), shown=0))
+    return replace(_best(draft, thought, drafts.candidates), note=note)
+
+
+def _best(draft: Answer | None, thought: Answer | None, drafts: list[Candidate]) -> Answer:
+    """The thought, unless it was given up for a draft that is sure, or had no time to answer."""
+    if thought is None:
+        return replace(draft or Answer(""), candidates=tuple(drafts))
+    if not thought.answer:
+        best = draft or Answer("")
+        finish = best.finish if thought.finish is StopReason.STOP else thought.finish
+        return replace(best, candidates=tuple(drafts), finish=finish)
+    said = Candidate(thought.answer, votes=1, confidence=thought.confidence)
+    return replace(thought, candidates=(*drafts, said))

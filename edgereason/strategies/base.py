@@ -14,8 +14,8 @@ A strategy is a module with three names:
         return Answer(thought.text)
 
 `run` is called once per request, before its first token. It yields a `Phase` and is sent the
-`PhaseResult` of the last phase of that chain, or yields a `Fork` and is sent the children's
-answers. It never sees a token or a clock.
+`PhaseResult` of the last phase of that chain, a `Fork` and is sent the children's answers, or a
+`Call` and is sent what a program `Returned`. It never sees a token or a clock.
 
 One more name where it holds, and one name of an option that has a meaning:
 
@@ -38,6 +38,7 @@ from edgereason import strategies
 from edgereason.config import build
 from edgereason.errors import BundleError, UsageError
 from edgereason.models.bundle import Bundle
+from edgereason.planning.calibration import Calibration
 from edgereason.prompt.chat import Prompt, thinking_prompt
 from edgereason.records import (
     Answer,
@@ -62,13 +63,43 @@ class Fork:
         children: one generator for each line of thought, as `run` of a strategy returns it.
         enough: asked after each child that finishes, with the answers so far, by child (None: not
             finished). True cancels the rest, whose answers stay None.
+        shown: the child whose text is streamed as if it were the request's own. Once its answer has
+            begun to appear, nothing is `enough` any more: what was shown cannot be taken back.
     """
 
     children: tuple[Steps, ...]
     enough: Callable[[Sequence[Answer | None]], bool] = field(default=lambda answers: False)
+    shown: int | None = None
 
 
-Steps = Generator["Phase | Fork", Any, Answer]
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Run a short Python program in a child process with limits; the strategy is sent a `Returned`.
+
+    What the child can and cannot do is told in `runtime/sandbox.py`.
+
+    Attributes:
+        source: the program.
+        function: the function in it that gives the answer; it takes no arguments.
+        seconds: at most, of a deadline at most half of what is left of it.
+        memory_mib: address space of the child.
+    """
+
+    source: str
+    function: str = "solution"
+    seconds: float = 2.0
+    memory_mib: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What became of a `Call`: the value as text, or why there is none."""
+
+    value: str = ""
+    error: str = ""
+
+
+Steps = Generator["Phase | Fork | Call", Any, Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +116,9 @@ class Turn:
     context: int = 0  # tokens that one line of thought may hold, behind any prefix
     count: Callable[[Sequence[Segment]], int] = field(default=lambda segments: 0)  # their tokens
     silenced: Callable[[], None] = field(default=lambda: None)  # called when `is_silenced` is true
+    calibration: Calibration | None = None  # what was measured of this model's confidence
+    # The tokens that are one of these words and nothing else.
+    words: Callable[[Sequence[str]], tuple[int, ...]] = field(default=lambda words: ())
 
     def prompt(self, *, thinking: bool | None) -> tuple[Segment, ...]:
         """The rendered conversation up to where the model goes on; None: as the template has it."""
@@ -161,6 +195,16 @@ class Turn:
         seed = (self.sampling.seed + index) % 2**64
         return replace(self, sampling=replace(self.sampling, seed=seed))
 
+    def told(self, instruction: str) -> Turn:
+        """The same question with something more said to the model, where the user's part ends."""
+        messages = list(self.messages)
+        last = max((i for i, each in enumerate(messages) if each.role == "user"), default=None)
+        if last is None:
+            raise UsageError("the conversation has no message of the user's to answer")
+        content = f"{messages[last].content}\n\n{instruction}"
+        messages[last] = replace(messages[last], content=content)
+        return replace(self, messages=tuple(messages))
+
     @property
     def can_think(self) -> bool:
         return self.budget.think_tokens != 0 and not self.is_silenced
@@ -215,4 +259,4 @@ def choose(
         raise BundleError(f"{where} recommends: {error.message}", error.hint) from None
 
 
-__all__ = ["Chosen", "Fork", "Steps", "Turn", "choose"]
+__all__ = ["Call", "Chosen", "Fork", "Returned", "Steps", "Turn", "choose"]

@@ -38,7 +38,7 @@ def test_a_vote_needs_what_its_samples_need() -> None:
 
 def test_what_is_asked_for_lies_over_what_the_bundle_recommends() -> None:
     bundle = recommends(threshold=0.25, draft_tokens=4)
-    assert choose("auto").config.threshold == 0.8
+    assert choose("auto").config.threshold is None
     assert choose("auto", bundle=bundle).config.threshold == 0.25
     config = choose("auto", {"draft-tokens": 9}, bundle).config
     assert (config.threshold, config.draft_tokens) == (0.25, 9)

@@ -12,7 +12,7 @@ from edgereason.errors import UnsupportedError, UsageError
 from edgereason.records import Answer, Capability, Sampling
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.strategies import think
-from edgereason.strategies.vote import Tally, settled
+from edgereason.strategies.vote import Tally, agreed, settled
 from support.places import SCRIPTED
 
 texts = st.sampled_from(["4", "$4.00", "5", "it has 5 legs", "I see 5 legs", "none", ""])
@@ -132,3 +132,90 @@ def test_a_vote_needs_what_its_samples_need(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Reasoner, "caps", Capability.LOGITS | Capability.FORK)
     with Reasoner.open(SCRIPTED) as reasoner, pytest.raises(UnsupportedError, match="needs steer"):
         reasoner.ask("What is 17 * 3?", strategy="vote")
+
+
+def votes(*counts: int) -> list[Answer | None]:
+    return [Answer(str(value)) for value, num in enumerate(counts) for _ in range(num)]
+
+
+@pytest.mark.parametrize(("needed", "against"), [(4, 0), (6, 1), (8, 2), (9, 3), (11, 4)])
+def test_consensus_is_the_table_of_adaptive_consistency(needed: int, against: int) -> None:
+    assert agreed(votes(needed, against), 0.95)
+    assert not agreed(votes(needed - 1, against), 0.95)
+
+
+def test_votes_may_weigh_as_much_as_they_are_sure() -> None:
+    answers = [Answer("4", confidence=0.9), *[Answer("5", confidence=0.3)] * 2]
+    assert Tally.of(answers).ranked()[0][1][0].answer == "5"
+    assert Tally.of(answers, weigh=True).ranked()[0][1][0].answer == "4"
+    assert settled([*answers, None]) is False
+    sure: list[Answer | None] = [Answer("4", confidence=0.9)] * 3
+    assert settled([*sure, Answer("5", confidence=0.5), None], weigh=True) is True
+    assert settled([*sure[:2], Answer("5", confidence=0.5), None, None], weigh=True) is False
+
+
+def chains(**options: Any) -> list[list[tuple[str, tuple[int, ...]]]]:
+    """By sample: its thoughts as one text, and its answer."""
+    with Reasoner.open(SCRIPTED) as reasoner:
+        handle = reasoner.submit(
+            "What is 17 * 3?",
+            strategy="vote",
+            options={"samples": 5, "early_stop": False, **options},
+            sampling=Sampling(temperature=0.8, seed=2),
+            answer_budget=12,
+        )
+        handle.result()
+        told = []
+        for chain in handle.chains[1:]:
+            thoughts = sum((r.tokens for r in chain if r.name == "think"), ())
+            told.append([("think", thoughts), ("answer", chain[-1].tokens)])
+        return told
+
+
+@pytest.mark.parametrize("window", [1, 7, 1000])
+def test_judged_stretches_are_plain_thinking_token_for_token(window: int) -> None:
+    assert chains(weigh=True, window=window) == chains()
+
+
+def test_samples_less_sure_than_the_first_are_given_up() -> None:
+    with Reasoner.open(SCRIPTED) as reasoner:
+        options = {"samples": 12, "early_stop": False, "drop": 0.9, "window": 4}
+        handle = reasoner.submit(
+            "Say anything.",
+            strategy="vote",
+            options=options,
+            think_budget=64,
+            answer_budget=8,
+            sampling=Sampling(temperature=1.2, seed=1),
+        )
+        answer = handle.result()
+        first, later = handle.chains[1:5], handle.chains[5:]
+        assert all(chain[-1].name == "answer" for chain in first)
+        given_up = [chain for chain in later if chain[-1].name != "answer"]
+        assert given_up
+        bar = max(min(r.confidence for r in chain if r.name == "think") for chain in first)
+        for chain in given_up:
+            assert min(r.confidence for r in chain) < bar + 1e-3
+        assert sum(each.votes for each in answer.candidates) <= 12 - len(given_up)
+
+
+def test_an_early_consensus_never_begins_the_rest() -> None:
+    with Reasoner.open(SCRIPTED) as reasoner:
+        options = {"samples": 12, "drop": 0.1, "consensus": 0.9, "temperature": 0.01}
+        handle = reasoner.submit("What is 17 * 3?", strategy="vote", options=options)
+        assert handle.result().answer == "51"
+        assert len(handle.chains) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"consensus": 0.3}, r"consensus must be 0 \(off\) or in \[0.5, 1\), got 0.3"),
+        ({"drop": 1}, r"drop must be in \[0, 1\), got 1"),
+        ({"window": 0}, "window must be 1 or more, got 0"),
+        ({"weigh": True, "of": "no-think"}, "not of no-think"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], error: str) -> None:
+    with Reasoner.open(SCRIPTED) as reasoner, pytest.raises(UsageError, match=error):
+        reasoner.ask("What is 17 * 3?", strategy="vote", options=options)

@@ -1,0 +1,217 @@
+"""Every way of answering on the same questions: right answers, tokens, seconds, and what differs.
+
+Questions go to each way alone or `--batch` at a time, the ways in turns block by block. With
+`--record FILE` each answer is kept at once as one JSON line, and a run that was cut goes on where
+it stopped: figures of another model or way are never mixed in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any, Final
+
+from edgereason.errors import UsageError
+from edgereason.runtime.reasoner import Reasoner
+from edgereason.values import extract_answer, normalize
+
+from ..harness.questions import Question, easy_sum, gsm8k, read_questions
+from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, wilson
+from ..harness.ways import parse
+
+_WAYS: Final = ("think", "no-think", "bare", "brief", "program", "auto", "budget-forcing")
+_COLUMNS: Final = ("way", "right", "of", "interval", "tokens", "seconds", "share of time")
+
+
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One question, one way. `seconds`: its share of the time that its batch took."""
+
+    asked: str  # model, budgets, batch: rows of one table have the same
+    way: str
+    question: str
+    right: bool
+    tokens: int
+    seconds: float
+    answer: str
+    note: str = ""
+
+    @property
+    def key(self) -> Key:
+        return self.asked, self.way, self.question
+
+
+def _asked(options: argparse.Namespace) -> str:
+    return (
+        f"{options.model}, thinking {options.think_budget}, answer {options.answer_budget}, "
+        f"{options.batch} side by side"
+    )
+
+
+def measure(options: argparse.Namespace, say: Say) -> Findings:
+    questions = _questions(options)
+    ways = options.ways.split(",") if options.ways else list(_WAYS)
+    rows = _recorded(options.record)
+    with open_reasoner(options, threads=options.threads) as reasoner:
+        blocks = range(0, len(questions), options.batch)
+        for number, begin in enumerate(blocks):
+            block = questions[begin : begin + options.batch]
+            for way in ways if number % 2 == 0 else reversed(ways):
+                _ask(reasoner, options, way, block, rows)
+            say(f"{min(begin + options.batch, len(questions))} of {len(questions)} questions")
+    wanted = {question.text for question in questions}
+    own = [
+        row
+        for row in rows.values()
+        if row.asked == _asked(options) and row.question in wanted and row.way in ways
+    ]
+    return findings(own, ways)
+
+
+def _questions(options: argparse.Namespace) -> list[Question]:
+    """The first rows behind `--skip`, and as many sums for each as `--sums` says."""
+    found = read_questions(options.questions or gsm8k(), options.skip + options.num)[options.skip :]
+    if not found:
+        raise UsageError(f"--skip {options.skip} leaves no question")
+    drawn = random.Random(options.seed)
+    sums = [easy_sum(drawn) for _ in range(options.sums)]
+    return found + sorted(set(sums), key=lambda question: question.text)
+
+
+def _ask(
+    reasoner: Reasoner,
+    options: argparse.Namespace,
+    way: str,
+    block: Sequence[Question],
+    rows: dict[Key, Row],
+) -> None:
+    missing = [one for one in block if (_asked(options), way, one.text) not in rows]
+    if not missing:
+        return
+    begin = time.monotonic()
+    handles = [
+        reasoner.submit(
+            one.text,
+            strategy=parse(way).strategy,
+            options=parse(way).options,
+            think_budget=options.think_budget,
+            answer_budget=options.answer_budget,
+        )
+        for one in missing
+    ]
+    answers = [handle.result() for handle in handles]
+    seconds = (time.monotonic() - begin) / len(missing)
+    for one, answer in zip(missing, answers, strict=True):
+        row = Row(
+            _asked(options),
+            way,
+            one.text,
+            normalize(extract_answer(answer.answer, numeric=True)) == normalize(one.gold),
+            answer.usage.reasoning_tokens + answer.usage.answer_tokens,
+            seconds,
+            answer.answer[:200],
+            answer.note,
+        )
+        rows[row.key] = row
+        if options.record:
+            with options.record.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+
+
+def _recorded(path: Path | None) -> dict[Key, Row]:
+    if path is None or not path.exists():
+        return {}
+    rows = {}
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):  # the run was cut while it was written
+        path.write_text("".join(lines[:-1]), encoding="utf-8")
+        lines.pop()
+    for number, line in enumerate(lines, 1):
+        try:
+            row = Row(**json.loads(line))
+        except (ValueError, TypeError):
+            raise UsageError(f"{path}, line {number}: not a line of this bench") from None
+        rows[row.key] = row
+    return rows
+
+
+def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
+    """A table of the ways, and one of their differences to the first, question by question."""
+    by_way = {way: {row.question: row for row in rows if row.way == way} for way in ways}
+    first = by_way[ways[0]]
+    base = mean(row.seconds for row in first.values())
+    table = []
+    figures: dict[str, Any] = {}
+    for way, own in by_way.items():
+        right, num = sum(row.right for row in own.values()), len(own)
+        low, high = wilson(right, num)
+        tokens = mean(row.tokens for row in own.values())
+        seconds = mean(row.seconds for row in own.values())
+        interval = f"{100 * low:.1f} to {100 * high:.1f} %"
+        table.append((way, right, num, interval, tokens, seconds, seconds / base))
+        figures[way] = {
+            "right": right,
+            "num": num,
+            "interval": [low, high],
+            "tokens": tokens,
+            "seconds": seconds,
+            "difference": _difference(first, own),
+        }
+    pairs = [
+        (way, *figures[way]["difference"].values(), _told(figures[way]["difference"]))
+        for way in ways[1:]
+    ]
+    columns = ("way", "only it right", f"only {ways[0]} right", "points", "low", "high", "so")
+    tables = [Table(f"{len(first)} questions", _COLUMNS, table)]
+    if pairs:
+        tables.append(Table(f"Paired with {ways[0]}", columns, pairs))
+    return Findings(figures, tuple(tables), ())
+
+
+def _difference(first: Mapping[str, Row], own: Mapping[str, Row]) -> dict[str, float]:
+    """In points of accuracy, with the 95 % interval of paired shares (Wald, Agresti-Min: +0.5)."""
+    both = first.keys() & own.keys()
+    gained = sum(own[q].right and not first[q].right for q in both)
+    lost = sum(first[q].right and not own[q].right for q in both)
+    num = len(both) + 2
+    more, less = gained + 0.5, lost + 0.5
+    middle = (more - less) / num
+    half = 1.96 * ((more + less) - (more - less) ** 2 / num) ** 0.5 / num
+    return {
+        "gained": gained,
+        "lost": lost,
+        "points": 100 * (gained - lost) / max(1, len(both)),
+        "low": 100 * (middle - half),
+        "high": 100 * (middle + half),
+    }
+
+
+def _told(difference: Mapping[str, float]) -> str:
+    if difference["low"] > 0:
+        return "better"
+    return "worse" if difference["high"] < 0 else "not told apart"
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ways", default="", help=f"with commas; default {','.join(_WAYS)}")
+    parser.add_argument("--questions", type=Path, help="JSON lines; default GSM8K's test rows")
+    parser.add_argument("--num", type=int, default=100, help="questions of the file")
+    parser.add_argument("--skip", type=int, default=0, help="questions of the file left out first")
+    parser.add_argument("--sums", type=int, default=0, help="easy sums besides")
+    parser.add_argument("--batch", type=int, default=1, help="questions side by side")
+    parser.add_argument("--think-budget", type=int, default=400)
+    parser.add_argument("--answer-budget", type=int, default=400)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--record", type=Path, help="JSON lines to keep, and to go on from")
+
+
+BENCH = Bench("ways", __doc__.splitlines()[0], _add_options, measure)

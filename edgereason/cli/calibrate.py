@@ -1,0 +1,85 @@
+"""`edgereason calibrate`: measure when a model knows that it is right, for `auto`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from edgereason.cli._opening import open_reasoner
+from edgereason.cli._options import Debug, Json, Opening, flag, with_options
+from edgereason.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgereason.planning.calibration import Calibration
+
+
+@with_options
+def command(
+    *,
+    opening: Opening,
+    questions: Annotated[
+        Path, flag("--questions", 'File with one {"question": ..., "answer": ...} a line.')
+    ],
+    answers: Annotated[
+        bool,
+        flag("--answers", "Go by the answers in the file, not by the model's majority."),
+    ] = False,
+    num: Annotated[int, flag("--num", "Only so many questions; 0 is all.")] = 0,
+    ways: Annotated[
+        str, flag("--ways", "Drafts to try, with commas [no-think,bare,brief,program]")
+    ] = "no-think,bare,brief,program",
+    think_tokens: Annotated[int, flag("--think-tokens", "Thinking tokens of a question.")] = 400,
+    parallel: Annotated[int, flag("--parallel", "Questions asked side by side.")] = 4,
+    dry_run: Annotated[bool, flag("--dry-run", "Measure and print, write nothing.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure when a model knows that it is right, and let `auto` go by it.
+
+    Every question is asked each way, so it takes a while: a hundred questions with a model of 0.5B
+    some half an hour on two cores. What comes out is kept in the cache beside the models.
+    """
+    from edgereason.planning.calibration import save
+    from edgereason.runtime import calibrate
+
+    for name, value in (("--num", num), ("--parallel", parallel - 1)):
+        if value < 0:
+            least = 0 if name == "--num" else 1
+            raise UsageError(f"{name} must be {least} or more, got {value + least}")
+    asked = calibrate.read(questions, num, answers=answers)
+
+    def say(text: str) -> None:
+        if not as_json:
+            print(text, file=sys.stderr)
+
+    with open_reasoner(opening) as reasoner:
+        found = calibrate.calibrate(
+            reasoner,
+            asked,
+            questions.name,
+            ways=tuple(filter(None, (way.strip() for way in ways.split(",")))),
+            think_budget=think_tokens,
+            parallel=parallel,
+            say=say,
+        )
+        path = "" if dry_run else str(save(reasoner.bundle, found))
+    if as_json:
+        print(json.dumps(asdict(found) | {"path": path}, ensure_ascii=False))
+        return
+    _show(found)
+    print(f"kept in {path}" if path else "not kept (--dry-run)")
+
+
+def _show(found: Calibration) -> None:
+    from edgereason.planning.cascade import auc
+
+    print(f"{'way':<10} {'right':>5} {'tokens':>6}  {'tells right from wrong (0.5: not at all)'}")
+    for way, scores in found.ways.items():
+        right = sum(is_right for _, is_right in scores.points)
+        print(f"{way:<10} {right:>5} {scores.mean_tokens:>6.0f}  {auc(scores.points):.2f}")
+    steps = ", ".join(f"{way} from {threshold:.3g}" for way, threshold in found.steps)
+    print(f"auto: {steps or 'no draft pays here, it thinks'}")
+    print(found.about)

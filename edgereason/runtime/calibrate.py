@@ -1,0 +1,187 @@
+"""Measures how well a model knows when it is right: every way asked the same questions.
+
+    asked = read(path)
+    calibration = calibrate(reasoner, asked, "train.jsonl")
+
+Labels are right answers where the file has them, else the majority of the model's own thoughts:
+then it is measured which quick answers agree with long thinking, not which are true.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any, Final
+
+from edgereason.errors import UsageError
+from edgereason.planning import cascade
+from edgereason.planning.calibration import Calibration, Scores
+from edgereason.planning.cascade import Outcome
+from edgereason.records import Answer, Sampling, StopReason
+from edgereason.runtime.reasoner import Reasoner
+from edgereason.strategies import auto
+from edgereason.values import Kind, Value, extract_answer, normalize
+
+Say = Callable[[str], None]
+
+_VOTERS: Final = 5
+_LEAST: Final = 10  # questions, below which nothing can be said
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and the right answer where it is known."""
+
+    question: str
+    gold: Value | None = None
+
+
+def read(path: Path, num: int = 0, *, answers: bool = True) -> list[Asked]:
+    """The first `num` (0: all) of a file with `{"question": ..., "answer": ...}` a line. A gold
+    answer may follow `####`. Without `answers` those in the file are not looked at.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"cannot read questions from {path}: {error.strerror}") from None
+    asked = []
+    for number, line in enumerate(filter(str.strip, lines), 1):
+        if num and number > num:
+            break
+        try:
+            record = json.loads(line)
+            gold = str(record["answer"]) if answers else None
+            value = None if gold is None else normalize(extract_answer(gold, numeric=True))
+            asked.append(Asked(str(record["question"]), value))
+        except (ValueError, KeyError, TypeError):
+            wanted = '{"question": ..., "answer": ...}' if answers else '{"question": ...}'
+            raise UsageError(
+                f"{path}, line {number}: expected {wanted}",
+                "without answers the model's own majority can serve: leave --answers out",
+            ) from None
+    if len(asked) < _LEAST:
+        raise UsageError(f"{path} has {len(asked)} questions", f"give it {_LEAST} or more")
+    return asked
+
+
+def calibrate(
+    reasoner: Reasoner,
+    asked: Sequence[Asked],
+    name: str,
+    *,
+    ways: Sequence[str] = tuple(auto.DRAFTS),
+    think_budget: int = 400,
+    draft_tokens: int = 32,
+    parallel: int = 4,
+    say: Say = lambda text: None,
+) -> Calibration:
+    """Asks all questions every way, and chooses the drafts. `name` of the questions, for people."""
+    for way in ways:
+        auto.Step.parse(f"{way}/1")  # raises where that is no draft
+    ask = _Asker(reasoner, asked, think_budget, parallel, say)
+    labels = "answers" if asked[0].gold is not None else "majority"
+    golds = [one.gold for one in asked] if labels == "answers" else ask.majorities()
+    known = [index for index, gold in enumerate(golds) if gold is not None]
+    if len(known) < _LEAST:
+        raise UsageError(
+            f"only {len(known)} of {len(asked)} questions have a majority answer",
+            f"give more questions, or right answers with --answers; {_LEAST} are needed",
+        )
+
+    def outcomes(way: str, options: Mapping[str, Any], **keywords: Any) -> list[Outcome]:
+        answers = ask.all(way, options, **keywords)
+        return [_outcome(answers[i], golds[i]) for i in known]
+
+    think = outcomes("think", {})
+    drafts = {way: outcomes(way, auto.DRAFTS[way], answer_budget=draft_tokens) for way in ways}
+    choice = cascade.choose(drafts, think)
+    scores = {
+        way: Scores(
+            tuple((round(one.score, 4), one.right) for one in all_),
+            mean(one.tokens for one in all_),
+        )
+        for way, all_ in {**drafts, "think": think}.items()
+    }
+    return Calibration(
+        model=reasoner.bundle.name,
+        questions=name,
+        num=len(known),
+        labels=labels,
+        steps=tuple((way, round(threshold, 4)) for way, threshold in choice.steps),
+        ways=scores,
+        about=_about(choice),
+    )
+
+
+def _about(choice: cascade.Choice) -> str:
+    def told(bill: cascade.Bill) -> str:
+        return f"{bill.right} right at {bill.tokens / choice.num:.0f} tokens"
+
+    return (
+        f"of {choice.num}: thinking {told(choice.thinking)}; these drafts "
+        f"{told(choice.chosen_on)}; drafts chosen so on other questions {told(choice.held_out)}"
+    )
+
+
+class _Asker:
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        asked: Sequence[Asked],
+        think_budget: int,
+        parallel: int,
+        say: Say,
+    ) -> None:
+        self._reasoner, self._asked, self._say = reasoner, asked, say
+        self._think_budget, self._parallel = think_budget, parallel
+
+    def all(self, way: str, options: Mapping[str, Any], **keywords: Any) -> list[Answer]:
+        """Every question this way, `parallel` at a time."""
+        answers: list[Answer] = []
+        for begin in range(0, len(self._asked), self._parallel):
+            handles = [
+                self._reasoner.submit(
+                    one.question,
+                    strategy=way,
+                    options=options,
+                    think_budget=self._think_budget,
+                    **keywords,
+                )
+                for one in self._asked[begin : begin + self._parallel]
+            ]
+            answers += [handle.result() for handle in handles]
+            self._say(f"{way}: {len(answers)} of {len(self._asked)}")
+        return answers
+
+    def majorities(self) -> list[Value | None]:
+        """What the model's own thoughts mostly come to; None where no two agree."""
+        votes = self.all(
+            "vote",
+            {"samples": _VOTERS, "early_stop": False},
+            sampling=Sampling(temperature=0.6, top_p=0.95, seed=1),
+        )
+        return [
+            _value(vote.answer) if vote.candidates and vote.candidates[0].votes > 1 else None
+            for vote in votes
+        ]
+
+
+def _value(text: str) -> Value:
+    value = normalize(extract_answer(text))
+    # A sentence is read for its number where it has one.
+    return value if value.kind is not Kind.TEXT else normalize(extract_answer(text, numeric=True))
+
+
+def _outcome(answer: Answer, gold: Value | None) -> Outcome:
+    whole = answer.answer and answer.finish is StopReason.STOP
+    return Outcome(
+        score=(answer.confidence or 0.0) if whole else 0.0,
+        right=bool(answer.answer) and _value(answer.answer) == gold,
+        tokens=answer.usage.reasoning_tokens + answer.usage.answer_tokens,
+    )
+
+
+__all__ = ["Asked", "calibrate", "read"]

@@ -1,0 +1,44 @@
+"""Think in notes of a few words a step, then answer (chain of draft).
+
+Paper: https://arxiv.org/abs/2502.18600
+prompt "at most five words a step" -> think -> answer
+
+The paper gains on large models; on a 0.5B it costs accuracy, see docs/ways.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from edgereason.errors import UsageError
+from edgereason.records import UNLIMITED, Answer, Capability
+from edgereason.strategies.base import Steps, Turn
+
+needs = Capability.LOGITS
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    words: int = field(default=5, metadata={"help": "words a step at most; a wish, not a limit"})
+    tokens: int = field(default=128, metadata={"help": "thinking tokens at most"})
+
+    def __post_init__(self) -> None:
+        for name in ("words", "tokens"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+
+
+def run(turn: Turn, config: Config) -> Steps:
+    if not turn.can_think:
+        done = yield turn.direct()
+        return Answer(done.text, confidence=done.confidence)
+    budget = turn.budget.think_tokens
+    tokens = config.tokens if budget == UNLIMITED else min(budget, config.tokens)
+    turn = replace(turn, budget=replace(turn.budget, think_tokens=tokens))
+    asked = turn.told(f"Think in short notes: a step a line, at most {config.words} words each.")
+    # The first number is forced: told to be short, an instruct model answers without any step.
+    thought = yield replace(asked.think(), force="1. ")
+    done = yield asked.answer()
+    # After thoughts an answer is always sure: the doubt is in the thoughts.
+    sure = min(thought.confidence, done.confidence) if thought.tokens else done.confidence
+    return Answer(done.text, confidence=sure)

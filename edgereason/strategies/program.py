@@ -1,0 +1,112 @@
+"""Write a short Python function and run it: what it returns is the answer.
+
+Papers: https://arxiv.org/abs/2211.10435 (PAL), https://arxiv.org/abs/2211.12588 (PoT)
+prompt with three examples -> program -> run it -> [think -> answer, where it does not run]
+
+For questions whose answer is a number. The program runs in a child process with limits: see
+`runtime/sandbox.py` for what that keeps out and what not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from edgereason.errors import UsageError
+from edgereason.records import UNLIMITED, Answer, Capability, Message, Phase, Role, StopReason
+from edgereason.strategies.base import Call, Returned, Steps, Turn, choose
+
+needs = Capability.LOGITS
+
+_FUNCTION: Final = "solution"
+_OPENING: Final = f"```python\ndef {_FUNCTION}():\n"
+_TOLD: Final = f"Write a short Python function {_FUNCTION}() that returns the answer."
+_EXAMPLES: Final = (
+    (
+        "Ann has 3 boxes of 12 pens. She gives 5 pens away. How many are left?",
+        "    pens = 3 * 12\n    left = pens - 5\n    return left",
+    ),
+    (
+        "A shirt costs $20 and is 25% off. How much do two of them cost?",
+        "    price = 20 * (1 - 0.25)\n    total = 2 * price\n    return total",
+    ),
+    (
+        "Tom is twice as old as Eva. In 4 years Eva will be 14. How old is Tom?",
+        "    eva = 14 - 4\n    tom = 2 * eva\n    return tom",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    tokens: int = field(default=160, metadata={"help": "longest program"})
+    seconds: float = field(default=2.0, metadata={"help": "time that the program may run"})
+    memory_mib: int = field(default=256, metadata={"help": "memory that the program may take"})
+    rescue: bool = field(
+        default=True, metadata={"help": "think where the program does not run; else answer nothing"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1:
+            raise UsageError(f"tokens must be 1 or more, got {self.tokens}")
+        if self.seconds <= 0:
+            raise UsageError(f"seconds must be more than 0, got {self.seconds:g}")
+        if self.memory_mib < 64:
+            raise UsageError(
+                f"memory_mib must be 64 or more, got {self.memory_mib}", "Python itself takes 30"
+            )
+
+
+def run(turn: Turn, config: Config) -> Steps:
+    if not turn.can_think:
+        done = yield turn.direct()
+        return Answer(done.text, confidence=done.confidence)
+    written = yield _program(turn, config)
+    if written.reason is StopReason.STOP:
+        returned: Returned = yield Call(
+            f"def {_FUNCTION}():\n{written.text}", _FUNCTION, config.seconds, config.memory_mib
+        )
+        if returned.value:
+            return Answer(returned.value, confidence=written.confidence)
+        why = returned.error
+    else:
+        why = f"it was cut by {written.reason.value}"
+    note = f"the program gave no answer: {why}"
+    if not config.rescue or written.reason is StopReason.CANCELLED:
+        return Answer("", confidence=0.0, note=note)
+    answer = yield from choose("think", bundle=turn.bundle).run(_less(turn, written.num_tokens))
+    return replace(answer, note=note)
+
+
+def _less(turn: Turn, num_tokens: int) -> Turn:
+    """What the program spent is gone from the budget. Where nothing is left it answers at once."""
+    budget = turn.budget.think_tokens
+    left = UNLIMITED if budget == UNLIMITED else max(0, budget - num_tokens)
+    return replace(turn, budget=replace(turn.budget, think_tokens=left))
+
+
+def _program(turn: Turn, config: Config) -> Phase:
+    """A program is a thought: it spends the thinking budget."""
+    budget = turn.budget.think_tokens
+    return Phase(
+        "program",
+        Role.THINK,
+        fresh=_with_examples(turn).prompt(thinking=False),
+        force=_OPENING,
+        budget=config.tokens if budget == UNLIMITED else min(budget, config.tokens),
+        shut=("```", "\ndef "),
+        sampling=turn.sampling,
+        loop=turn.loop,
+        owed=turn.budget.answer_tokens if config.rescue else 0,
+    )
+
+
+def _with_examples(turn: Turn) -> Turn:
+    """The examples stand after what the system says and before the conversation."""
+    shown: list[Message] = []
+    for question, body in _EXAMPLES:
+        shown.append(Message("user", f"{question}\n\n{_TOLD}"))
+        shown.append(Message("assistant", f"{_OPENING}{body}\n```"))
+    asked = turn.told(_TOLD).messages
+    first = next(i for i, message in enumerate(asked) if message.role != "system")
+    return replace(turn, messages=(*asked[:first], *shown, *asked[first:]))

@@ -1,0 +1,67 @@
+"""The table of ways: what is recorded, what is gone on from, which differences are told."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from edgereason.bench.suites import ways
+from edgereason.errors import UsageError
+from support.places import SCRIPTED
+
+
+def options(folder: Path, **changed: object) -> argparse.Namespace:
+    path = folder / "q.jsonl"
+    rows = [{"question": "What is 17 * 3?", "answer": "51"}, {"question": "Why?", "answer": "1"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    known = {
+        "model": SCRIPTED, "context": 4096, "seed": 0, "threads": 0, "questions": path, "num": 2,
+        "skip": 0, "sums": 0, "batch": 2, "think_budget": 60, "answer_budget": 16,
+        "ways": "think,no-think", "record": folder / "rows.jsonl",
+    }  # fmt: skip
+    return argparse.Namespace(**known | changed)
+
+
+def test_every_way_is_asked_and_what_is_recorded_is_not_asked_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    found = ways.measure(options(tmp_path), said.append).figures
+    assert found["think"]["right"] == 1
+    assert found["no-think"]["right"] == 0
+    record = tmp_path / "rows.jsonl"
+    lines = record.read_text().splitlines()
+    assert len(lines) == 4
+    # A cut run: the last line is half a line, and is asked anew.
+    record.write_text("\n".join(lines[:3]) + "\n" + lines[3][:20])
+    again = ways.measure(options(tmp_path), said.append).figures
+    assert again["think"] == found["think"]
+    assert again["no-think"]["right"] == 0
+    # Figures of another budget are others.
+    ways.measure(options(tmp_path, think_budget=5), said.append)
+    told = [json.loads(line)["asked"] for line in record.read_text().splitlines()]
+    assert [each.split(", ")[1] for each in told] == ["thinking 60"] * 4 + ["thinking 5"] * 4
+
+
+def test_a_file_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("hello\nthere\n")
+    with pytest.raises(UsageError, match="line 1: not a line of this bench"):
+        ways.measure(options(tmp_path), lambda text: None)
+
+
+def rows(way: str, rights: str) -> list[ways.Row]:
+    return [
+        ways.Row("m", way, f"q{i}", right == "1", 10, 1.0, "") for i, right in enumerate(rights)
+    ]
+
+
+def test_few_questions_tell_nothing_apart() -> None:
+    found = ways.findings(rows("a", "1100") + rows("b", "1010"), ["a", "b"])
+    difference = found.figures["b"]["difference"]
+    assert (difference["gained"], difference["lost"], difference["points"]) == (1, 1, 0)
+    assert "not told apart" in found.tables[1].rows[0]
+    better = ways.findings(rows("a", "0" * 40) + rows("b", "1" * 20 + "0" * 20), ["a", "b"])
+    assert "better" in better.tables[1].rows[0]
+    low, high = (better.figures["b"]["difference"][name] for name in ("low", "high"))
+    assert 25 < low < 50 < high < 75

@@ -1,0 +1,111 @@
+"""Programs in a child process: what comes back, and what they cannot do."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from edgereason.runtime.sandbox import run_program
+from edgereason.strategies.base import Call
+
+
+def run(body: str, **limits: float) -> tuple[str, str]:
+    call = Call(body, **limits)  # type: ignore[arg-type]  # memory_mib is an int where it is given
+    returned = run_program(call)
+    return returned.value, returned.error
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ("def solution():\n    return 3 * 12 - 5", "31"),
+        ("def solution():\n    return 20 * 0.75 * 2", "30"),
+        ("def solution():\n    return 0.1 + 0.2", "0.3"),
+        ("import math\ndef solution():\n    return math.gcd(12, 18)", "6"),
+        ("from fractions import Fraction\ndef solution():\n    return Fraction(1, 3)", "1/3"),
+        ("def solution():\n    total = 0\n    for _ in range(3):\n        total += 2\n"
+         "    return total", "6"),
+    ],
+)  # fmt: skip
+def test_what_a_program_returns_is_written_as_people_do(body: str, value: str) -> None:
+    assert run(body) == (value, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("def solution():\n    return open('/etc/passwd').read()", "'open' is not defined"),
+        ("import os\ndef solution(): return os.getcwd()", "import of os is not allowed"),
+        ("import socket\ndef solution(): return 1", "import of socket is not allowed"),
+        ("def solution(): return ().__class__.__bases__", "is not allowed"),
+        ("def solution(): return __builtins__", "__builtins__ is not allowed"),
+        ("import fractions\ndef solution(): return fractions.sys.modules", "no attribute 'sys'"),
+        ("def solution():\n    g = (g.gi_frame for _ in [1])\n    return g", "gi_frame is not"),
+        ("def solution(): return getattr(1, 'real')", "'getattr' is not defined"),
+        ("def solution(): return 1 / 0", "ZeroDivisionError"),
+        ("def solution(: 1", "SyntaxError"),
+        ("x = 1", "there is no function solution"),
+        ("def solution(): pass", "it returned nothing"),
+        ("def solution(): return [1] * 5000", "it returned too much"),
+        ("def solution(): return [0] * 10**9", "MemoryError"),
+    ],
+)
+def test_what_it_may_not_do_is_told(body: str, error: str) -> None:
+    value, why = run(body)
+    assert value == ""
+    assert error in why
+
+
+@pytest.mark.parametrize("body", ["while True: pass", "return 10 ** 10 ** 9"])
+def test_a_program_without_an_end_is_ended(body: str) -> None:
+    begin = time.monotonic()
+    assert run(f"def solution():\n    {body}", seconds=0.4) == ("", "the program took too long")
+    assert time.monotonic() - begin < 5
+
+
+def test_the_kernel_holds_the_limits_of_an_unchecked_program() -> None:
+    """Whatever got past the check: no file can be opened, no socket, and the environment is empty.
+
+    The child is asked to run its own limits without its check of names.
+    """
+    import subprocess
+    import sys
+
+    from edgereason.runtime import sandbox_child
+
+    tried = (
+        "import json, os, resource, runpy, socket, sys\n"
+        f"child = runpy.run_path({sandbox_child.__file__!r})\n"
+        "child['limit'](resource.RLIMIT_NOFILE, 3)\n"
+        "told = [sorted(os.environ)]\n"
+        "for attempt in (lambda: open('x', 'w'), lambda: open('/etc/passwd'), socket.socket):\n"
+        "    try:\n"
+        "        attempt()\n"
+        "        told.append('it could')\n"
+        "    except OSError as error:\n"
+        "        told.append(error.errno)\n"
+        "sys.stdout.write(json.dumps(told))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", tried],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.endswith("24, 24, 24]")  # EMFILE
+
+
+def test_no_time_left_runs_nothing() -> None:
+    assert run("def solution(): return 1", seconds=0) == (
+        "",
+        "no time was left to run the program",
+    )
+
+
+def test_a_cancelled_request_ends_its_program() -> None:
+    begin = time.monotonic()
+    call = Call("def solution():\n    while True: pass", seconds=30)
+    assert run_program(call, stopped=lambda: True).error == "the request was cancelled"
+    assert time.monotonic() - begin < 5

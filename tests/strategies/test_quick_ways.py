@@ -1,0 +1,123 @@
+"""The quick ways: what they put into the prompt, what they force, and what their answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from edgereason import _core
+from edgereason.errors import UsageError
+from edgereason.models.bundle import open_bundle
+from edgereason.records import StopReason
+from edgereason.runtime.reasoner import Reasoner
+from support.places import SCRIPTED
+
+PROGRAM = "```python\ndef solution():\n"
+CONTROL = ["<|im_start|>", "<think>", "</think>"]
+
+
+def model(*rules: tuple[str, str], **options: Any) -> Reasoner:
+    """Says `reply` after `after`; thinks "Hm." and answers "7" elsewhere."""
+    others = [("<think>\n", "Hm.\n</think>"), ("Hm.\n</think>", "\n\n7")]
+    engine = _core.ScriptedEngine([*others, *rules], control=CONTROL, **options)
+    return Reasoner(open_bundle(SCRIPTED), engine)
+
+
+def writes(body: str) -> tuple[str, str]:
+    return f"answer.<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n{PROGRAM}", body
+
+
+def test_a_program_is_run_and_its_result_is_the_answer() -> None:
+    with model(writes("    return 17 * 3\n```")) as reasoner:
+        answer = reasoner.ask("What is 17 * 3?", strategy="program")
+    assert answer.answer == "51"
+    assert answer.finish is StopReason.STOP
+    assert "return 17 * 3" in answer.reasoning
+    assert answer.usage.answer_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("    return 1 / 0\n```", "ZeroDivisionError"),
+        ("    return unknown\n```", "NameError"),
+        ("    while True: pass\n```", "too long"),
+        ("    return 1 +" + "".join(map(str, range(200))), "it was cut by budget"),
+    ],
+)
+def test_where_the_program_does_not_run_it_thinks_and_says_why(body: str, why: str) -> None:
+    with model(writes(body)) as reasoner:
+        options = {"seconds": 0.5}
+        answer = reasoner.ask("What is 17 * 3?", strategy="program", options=options)
+        assert answer.answer == "7"
+        assert why in answer.note
+        draft = reasoner.ask(
+            "What is 17 * 3?", strategy="program", options={**options, "rescue": False}
+        )
+        assert draft.answer == ""
+        assert draft.confidence == 0
+
+
+def test_a_sure_program_is_the_answer_of_auto() -> None:
+    with model(writes("    return 17 * 3\n```"), sleep_ms=1) as reasoner:
+        options = {"steps": "program/0.1", "beside": False}
+        answer = reasoner.ask("What is 17 * 3?", strategy="auto", options=options)
+        assert answer.answer == "51"
+        broken = reasoner.ask("What is 17 * 3 +?", strategy="auto", options={"steps": "program/1"})
+        assert broken.answer in ("7", "51")
+
+
+def test_a_cascade_goes_from_one_draft_to_the_next() -> None:
+    with model(writes("    return 17 * 3\n```")) as reasoner:
+        options = {"steps": ["bare/1", "program/0.1"], "beside": False}
+        answer = reasoner.ask("What is 17 * 3?", strategy="auto", options=options)
+        assert answer.answer == "51"
+        assert [candidate.answer for candidate in answer.candidates][-1] == "51"
+
+
+def test_the_program_spends_the_thinking_budget() -> None:
+    with model(writes("    return 17 * 3\n```")) as reasoner:
+        answer = reasoner.ask("What is 17 * 3?", strategy="program", think_budget=5)
+        assert answer.budget.think_tokens.used <= 5
+
+
+def test_bare_forces_the_cue_and_ends_with_the_line() -> None:
+    with model(("Final answer:", " 51\nFor 17 and 17")) as reasoner:
+        assert reasoner.ask("What is 17 * 3?", strategy="bare").answer == "51"
+
+
+def test_brief_asks_for_short_steps_within_its_budget() -> None:
+    asked = "at most 3 words each.<|im_end|>\n<|im_start|>assistant\n<think>\n1. "
+    notes = "abcdefghijklmnopqrstuvwxyz"
+    with model((asked, notes), (notes[:20] + "\n</think>", "\n\nNo.")) as one:
+        answer = one.ask("Why?", strategy="brief", options={"words": 3, "tokens": 20})
+        assert (answer.reasoning, answer.answer) == (notes[:20], "No.")
+        assert answer.budget.think_tokens.effective == 20
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "error"),
+    [
+        ("brief", {"words": 0}, "words must be 1 or more, got 0"),
+        ("program", {"tokens": 0}, "tokens must be 1 or more, got 0"),
+        ("program", {"seconds": 0}, "seconds must be more than 0, got 0"),
+        ("program", {"memory_mib": 8}, "memory_mib must be 64 or more, got 8"),
+    ],
+)
+def test_wrong_options_are_named(strategy: str, options: dict[str, Any], error: str) -> None:
+    with Reasoner.open(SCRIPTED) as reasoner, pytest.raises(UsageError, match=error):
+        reasoner.ask("Why?", strategy=strategy, options=options)
+
+
+def test_words_of_the_vocabulary_are_whole_words() -> None:
+    words = [" Wait", "wait", " waiter", "know", " now", "now"]
+    with Reasoner(open_bundle(SCRIPTED), _core.ScriptedEngine(words=words)) as reasoner:
+
+        def found(asked: Sequence[str]) -> set[bytes]:
+            return {reasoner.engine.piece(token) for token in reasoner._words(asked)}
+
+        assert found(["wait"]) == {b" Wait", b"wait"}
+        assert found(["Now"]) == {b" now", b"now"}
+        assert found(["unheard"]) == set()

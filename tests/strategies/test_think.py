@@ -1,0 +1,53 @@
+"""Thinking without words of doubt."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgereason import _core
+from edgereason.errors import UnsupportedError
+from edgereason.models.bundle import open_bundle
+from edgereason.records import Sampling
+from edgereason.runtime.reasoner import Reasoner
+from support.places import SCRIPTED
+
+RULES = [("<think>\n", "So Wait it waits.\n</think>"), ("</think>", "\n\n Wait.")]
+
+
+def model(*words: str) -> Reasoner:
+    engine = _core.ScriptedEngine(
+        RULES, words=words, control=["<|im_start|>", "<think>", "</think>"]
+    )
+    return Reasoner(open_bundle(SCRIPTED), engine)
+
+
+def test_words_of_doubt_are_kept_out_of_thoughts_and_allowed_in_the_answer() -> None:
+    with model(" Wait", " waits") as reasoner:
+        plain = reasoner.ask("Why?", strategy="think", think_budget=20)
+        assert (plain.reasoning, plain.answer) == ("So Wait it waits.", "Wait.")
+        (wait,) = reasoner._words(["wait"])
+        handle = reasoner.submit(
+            "Why?", strategy="think", options={"doubts": False}, think_budget=20
+        )
+        handle.result()
+        thought, answer = handle.chains[0]
+        assert wait not in thought.tokens
+        assert wait in answer.tokens
+
+
+def test_what_the_user_says_of_a_token_holds() -> None:
+    with model(" Wait", " waits") as reasoner:
+        (wait,) = reasoner._words(["wait"])
+        answer = reasoner.ask(
+            "Why?",
+            strategy="think",
+            options={"doubts": False},
+            think_budget=20,
+            sampling=Sampling(logit_bias={wait: 0.0}),
+        )
+        assert answer.reasoning == "So Wait it waits."
+
+
+def test_a_vocabulary_without_such_words_is_refused() -> None:
+    with model() as reasoner, pytest.raises(UnsupportedError, match="none of its words"):
+        reasoner.ask("Why?", strategy="think", options={"doubts": False})

@@ -103,6 +103,7 @@ def _open_foreign(
     """The graph of another tool."""
     from edgereason import _core
     from edgereason.engines.graph.foreign import CAPS, Alone, read_foreign
+    from edgereason.engines.graph.foreign_in_place import InPlace, agrees, may_write_in_place
     from edgereason.engines.graph.kv import PooledModel
     from edgereason.engines.graph.ort_executors import ports
     from edgereason.models import onnx_folder
@@ -115,14 +116,18 @@ def _open_foreign(
     provider = session.get_providers()[0]
     if provider == _CPU:
         check_memory(graph, sizes, weight_bytes, limit)
-    device = "cpu" if provider == _CPU else "cuda"
+    alone = Alone(session, graph, sizes.sequences, "cpu" if provider == _CPU else "cuda")
+    together = None
+    if provider == _CPU and may_write_in_place(path, graph, sizes):
+        together = InPlace(session, graph, sizes)
+    in_place = together is not None and agrees(together, alone, graph)
     pool = PooledModel(
-        Alone(session, graph, sizes.sequences, device),
+        together if together and in_place else alone,
         num_seats=sizes.sequences,
         capacity=sizes.context,
         num_vocab=graph.num_vocab,
         num_embd=1,  # nobody asks: it neither takes nor gives one
-        side_by_side=False,
+        side_by_side=in_place,
     )
     return _core.HostEngine(
         pool,
@@ -135,7 +140,7 @@ def _open_foreign(
         max_seqs=sizes.sequences,
         cell_bytes=graph.cell_bytes,
         fingerprint=fingerprint(bundle, graph.kv_dtype),
-        meta={"provider": provider},
+        meta={"provider": provider, "kv": "in place" if in_place else "copied"},
     )
 
 

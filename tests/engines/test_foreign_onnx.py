@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from edgereason import Reasoner, engines
-from edgereason.engines.graph import foreign
+from edgereason.engines.graph import foreign, foreign_in_place
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError, UsageError
 from edgereason.models.bundle import open_bundle
 from edgereason.models.hub import resolve
@@ -150,6 +150,45 @@ class TestKv:
         monkeypatch.setattr(foreign.Alone, "_piece", wrong)
         engine = opened(FOREIGN / "llama-optimum-merged")
         assert engine.model._executor._most_later == 1
+
+
+class TestInPlace:
+    @pytest.mark.parametrize("name", FOLDERS)
+    def test_who_is(self, name: str) -> None:
+        wanted = "in place" if "builder" in name else "copied"
+        assert opened(FOREIGN / name).meta("kv") == wanted
+
+    def test_unequal_sequences_side_by_side(self) -> None:
+        """With an idle seat between them, and one that was taken back."""
+        tokens, logits = truth("llama-builder-int4")
+        engine = opened(FOREIGN / "llama-builder-int4", sequences=4)
+        for seq, num in enumerate((3, 12, 7, 15)):
+            feed(engine, seq, tokens[:num])
+        engine.trim(3, 9)
+        engine.decode([(seq, at, tokens[at], True) for seq, at in ((0, 3), (2, 7), (3, 9))])
+        for row, at in enumerate((3, 7, 9)):
+            assert np.abs(engine.logits(row) - logits[at]).max() < 1e-3
+        assert np.abs(feed(engine, 1, tokens[12:14], start=12) - logits[13]).max() < 1e-3
+
+    def test_a_graph_that_means_it_otherwise(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Rows of unequal length come out wrong: it is run as others are, and says so."""
+        real = foreign_in_place.InPlace._piece
+
+        def wrong(self: Any, first: int, past: Any, tokens: Any) -> Any:
+            return real(self, first, np.full_like(past, past.max()), tokens)
+
+        monkeypatch.setattr(foreign_in_place.InPlace, "_piece", wrong)
+        engine = opened(FOREIGN / "llama-builder-int4")
+        assert engine.meta("kv") == "copied"
+        wanted = truth("llama-builder-int4")[1][9]
+        assert np.abs(feed(engine, 0, truth("llama-builder-int4")[0][:10]) - wanted).max() < 1e-3
+
+    @pytest.mark.parametrize("sizes", [{"context": 7}, {"sequences": 1}])
+    def test_no_room_to_try(self, sizes: dict[str, int]) -> None:
+        tokens, logits = truth("llama-builder-int4")
+        engine = opened(FOREIGN / "llama-builder-int4", **sizes)
+        assert engine.meta("kv") == "copied"
+        assert np.abs(feed(engine, 0, tokens[:7]) - logits[6]).max() < 1e-3
 
 
 class TestFolders:

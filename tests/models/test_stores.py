@@ -15,7 +15,7 @@ import pytest
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError
 from edgereason.models import hub
 from edgereason.models.bundle import open_bundle
-from edgereason.models.stores import find_all, locate
+from edgereason.models.stores import find_all, locate, ollama
 from support import model_stores
 from support.cli_runner import Cli
 from support.gguf_files import write_gguf
@@ -29,6 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("OLLAMA_MODELS", "HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "LLAMA_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(ollama, "_SERVICE", tmp_path / "service")
     monkeypatch.setenv("EDGEREASON_CACHE", str(tmp_path / "ours"))
     return tmp_path
 

@@ -2,13 +2,14 @@
 
 Known are graphs of token ids with a KV cache that comes back longer, as optimum and onnxruntime-
 genai's builder write them. Sequences are run one after the other: such graphs differ in how they
-take rows of unequal length, and agree on one. They give no hidden states and take no embeddings.
+take rows of unequal length, and agree on one; `foreign_in_place.py` knows a kind that takes more.
+They give no hidden states and take no embeddings.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -55,6 +56,10 @@ class ForeignGraph:
     context: int
 
     @property
+    def kv_names(self) -> tuple[str, ...]:
+        return tuple(self.kv)
+
+    @property
     def cell_bytes(self) -> int:
         """Keys and values of one token, all layers."""
         return self.kv_dtype.itemsize * sum(heads * width for heads, width in self.kv.values())
@@ -91,6 +96,22 @@ def read_foreign(
     )
 
 
+def most_rows(graph: ForeignGraph) -> int:
+    """Of one run: graphs give logits of all."""
+    return max(1, _LOGITS // graph.num_vocab)
+
+
+def cuts(num: int, wanted: Container[int], most: int, most_later: int = 0) -> Iterator[int]:
+    """Where runs of a sequence's new rows end: behind each row that is wanted, since the last row
+    of a run is the one that every graph gives, and where a run would have too many. `most` rows has
+    the first run, the others `most_later`, or as many where that is 0."""
+    start = 0
+    for row in range(num):
+        if row in wanted or row + 1 == num or row + 1 - start >= most:
+            yield row + 1
+            start, most = row + 1, most_later or most
+
+
 def _shape(path: Path, port: Port, model: OnnxFolder) -> tuple[int, int]:
     """KV heads and their width; what the graph leaves open is in its configuration."""
     if len(port.shape) != 4:
@@ -117,7 +138,7 @@ class Alone:
         self._device = device
         self._kv: list[list[Any]] = [self._empty() for _ in range(num_seats)]
         self._length = [0] * num_seats
-        self._most_rows = max(1, _LOGITS // graph.num_vocab)
+        self._most_rows = most_rows(graph)
         self._most_later = self._most_rows  # of a run that has a past
         self._try()
         if _BRANCH in graph.inputs and not self._takes_chunks():
@@ -127,7 +148,8 @@ class Alone:
         tokens, past, seat = run.tokens[0], int(run.past[0]), run.first
         place_of = {row: place for place, row in enumerate(run.rows.tolist())}
         start = 0
-        for end in self._cuts(len(tokens), past, place_of):
+        most = self._most_rows if past == 0 else self._most_later
+        for end in cuts(len(tokens), place_of, most, self._most_later):
             logits = self._piece(seat, past + start, tokens[start:end])
             if end - 1 in place_of:
                 run.logits[place_of[end - 1]] = logits
@@ -148,16 +170,6 @@ class Alone:
         self._kv[seat], self._length[seat] = kv, length
 
     # -- runs --------------------------------------------------------------------------------------
-
-    def _cuts(self, num: int, past: int, wanted: Mapping[int, int]) -> Iterator[int]:
-        """Where runs end: behind each row that is wanted, since the last row of a run is the one
-        that every graph gives, and where a run would have too many."""
-        start = 0
-        for row in range(num):
-            most = self._most_later if past + start else self._most_rows
-            if row in wanted or row + 1 == num or row + 1 - start >= most:
-                yield row + 1
-                start = row + 1
 
     def _piece(self, seat: int, past: int, tokens: Array) -> Array:
         """One run; the logits of its last row."""

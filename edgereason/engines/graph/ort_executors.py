@@ -46,6 +46,15 @@ def make_executor(session: InferenceSession, info: GraphInfo, sizes: Sizes) -> E
     return Bound(session, info, sizes, memory)
 
 
+class Buffers(Protocol):
+    """What a pool of a graph holds."""
+
+    @property
+    def kv_names(self) -> tuple[str, ...]: ...
+    @property
+    def kv_dtype(self) -> np.dtype[Any]: ...
+
+
 class Memory(Protocol):
     """The pool: one buffer [seats, kv_heads, capacity, head_dim] for each of `info.kv_names`.
 
@@ -70,7 +79,7 @@ class HostMemory:
 
     device = "cpu"
 
-    def __init__(self, info: GraphInfo, shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, info: Buffers, shape: tuple[int, int, int, int]) -> None:
         self.arrays = [np.zeros(shape, info.kv_dtype) for _ in info.kv_names]
         self.addresses = [array.ctypes.data for array in self.arrays]
         self.seat_bytes = math.prod(shape[1:]) * info.kv_dtype.itemsize

@@ -15,6 +15,7 @@ from typing import Any, Final
 from edgereason.config import folder_named
 from edgereason.models.stores.base import Found
 
+_SERVICE: Final = Path("/usr/share/ollama/.ollama/models")  # of Ollama's service on Linux
 _MODEL: Final = "application/vnd.ollama.image.model"
 _ADAPTER: Final = "application/vnd.ollama.image.adapter"
 _TENSOR: Final = "application/vnd.ollama.image.tensor"
@@ -24,8 +25,7 @@ _DIGEST: Final = re.compile(r"sha256[:-]([0-9a-f]{64})")
 def places() -> tuple[Path, ...]:
     if chosen := folder_named("OLLAMA_MODELS"):
         return (chosen,)
-    # The second is where its service keeps them on Linux.
-    return (Path.home() / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models"))
+    return (Path.home() / ".ollama" / "models", _SERVICE)
 
 
 def find() -> Iterator[Found]:

@@ -48,14 +48,18 @@ class Faces:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._conversations = responses.Conversations()
 
     async def chat(self, request: Request) -> Response:
         return await self._answer(request, chat.FIELDS, chat.messages_of, chat.ChatWriter)
 
     async def responses(self, request: Request) -> Response:
-        return await self._answer(
-            request, responses.FIELDS, responses.messages_of, responses.ResponseWriter
-        )
+        kept = self._conversations
+
+        def writer(running: Running) -> Writer:
+            return responses.ResponseWriter(running, kept)
+
+        return await self._answer(request, responses.FIELDS, kept.messages_of, writer)
 
     async def messages(self, request: Request) -> Response:
         return await self._answer(

@@ -48,14 +48,18 @@ class Faces:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._conversations = responses.Conversations()
 
     async def chat(self, request: Request) -> Response:
         return await self._answer(request, chat.FIELDS, chat.messages_of, chat.ChatWriter)
 
     async def responses(self, request: Request) -> Response:
-        return await self._answer(
-            request, responses.FIELDS, responses.messages_of, responses.ResponseWriter
-        )
+        kept = self._conversations
+
+        def writer(running: Running) -> Writer:
+            return responses.ResponseWriter(running, kept)
+
+        return await self._answer(request, responses.FIELDS, kept.messages_of, writer)
 
     async def messages(self, request: Request) -> Response:
         return await self._answer(
@@ -155,7 +159,6 @@ class OllamaModels:
 def build_app(models: Models, config: ServerConfig) -> Starlette:
     """The application. `app.state.service` is what it runs on."""
     service = Service(models, config)
-    faces, operations, of_ollama = Faces(service), Operations(service), OllamaModels(service)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -163,29 +166,7 @@ def build_app(models: Models, config: ServerConfig) -> Starlette:
         await service.close()
 
     app = Starlette(
-        routes=[
-            *(Route(path, operations.health) for path in ("/health", "/v1/health")),
-            Route("/", page),
-            Route("/page.js", script),
-            Route("/status", operations.status),
-            Route("/metrics", operations.metrics),
-            Route("/props", operations.props),
-            Route("/tokenize", operations.tokenize, methods=["POST"]),
-            Route("/detokenize", operations.detokenize, methods=["POST"]),
-            Route("/v1/models", operations.models),
-            Route("/v1/models/{name:path}", operations.model),
-            Route("/v1/chat/completions", faces.chat, methods=["POST"]),
-            Route("/v1/chat/completions/control", operations.control, methods=["POST"]),
-            Route("/v1/responses", faces.responses, methods=["POST"]),
-            Route("/v1/messages", faces.messages, methods=["POST"]),
-            Route("/v1/messages/count_tokens", faces.count_tokens, methods=["POST"]),
-            Route("/api/chat", faces.ollama_chat, methods=["POST"]),
-            Route("/api/generate", faces.ollama_generate, methods=["POST"]),
-            Route("/api/tags", of_ollama.tags),
-            Route("/api/ps", of_ollama.ps),
-            Route("/api/show", of_ollama.show, methods=["POST"]),
-            Route("/api/version", of_ollama.version),
-        ],
+        routes=_routes(service),
         middleware=[Middleware(Guard, config=config)],
         exception_handlers={
             ApiError: _refuse,
@@ -198,6 +179,33 @@ def build_app(models: Models, config: ServerConfig) -> Starlette:
     )
     app.state.service = service
     return app
+
+
+def _routes(service: Service) -> list[Route]:
+    faces, operations, of_ollama = Faces(service), Operations(service), OllamaModels(service)
+    return [
+        *(Route(path, operations.health) for path in ("/health", "/v1/health")),
+        Route("/", page),
+        Route("/page.js", script),
+        Route("/status", operations.status),
+        Route("/metrics", operations.metrics),
+        Route("/props", operations.props),
+        Route("/tokenize", operations.tokenize, methods=["POST"]),
+        Route("/detokenize", operations.detokenize, methods=["POST"]),
+        Route("/v1/models", operations.models),
+        Route("/v1/models/{name:path}", operations.model),
+        Route("/v1/chat/completions", faces.chat, methods=["POST"]),
+        Route("/v1/chat/completions/control", operations.control, methods=["POST"]),
+        Route("/v1/responses", faces.responses, methods=["POST"]),
+        Route("/v1/messages", faces.messages, methods=["POST"]),
+        Route("/v1/messages/count_tokens", faces.count_tokens, methods=["POST"]),
+        Route("/api/chat", faces.ollama_chat, methods=["POST"]),
+        Route("/api/generate", faces.ollama_generate, methods=["POST"]),
+        Route("/api/tags", of_ollama.tags),
+        Route("/api/ps", of_ollama.ps),
+        Route("/api/show", of_ollama.show, methods=["POST"]),
+        Route("/api/version", of_ollama.version),
+    ]
 
 
 def _refuse(request: Request, error: Exception) -> Response:

@@ -133,7 +133,10 @@ def thinking_of(given: Given, context: int, config: ServerConfig) -> int:
         return int(tokens)
     if on is False:
         return 0
-    return effort.think_tokens(level or config.default_effort, context)
+    default = config.default_effort
+    if on is True and default == "none":
+        default = "medium"  # somebody asks for thoughts where nobody gets them unasked
+    return effort.think_tokens(level or default, context)
 
 
 def budget_of(

@@ -1,4 +1,4 @@
-"""OpenAI's responses, stateless: each request carries its conversation.
+"""OpenAI's responses. The last conversations are kept in memory, for `previous_response_id`.
 
 Thoughts are a reasoning item; its summary is the whole of them, since clients show the summary.
 """
@@ -6,6 +6,7 @@ Thoughts are a reasoning item; its summary is the whole of them, since clients s
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from edgereason.server.fields import (
     Only,
     Table,
     bad,
+    boolean,
     text,
     whole,
     without,
@@ -94,20 +96,61 @@ FIELDS: Final[Table] = {
     "truncation": Only(("disabled",), "a prompt is never cut; one that is too long is an error"),
     "top_logprobs": Only((0,), "log-probabilities are not given"),
     "background": Only((False,), "a request runs while its client waits"),
-    "previous_response_id": Only((), "nothing is stored; send the conversation as input"),
-    "conversation": Only((), "nothing is stored; send the conversation as input"),
+    "previous_response_id": Means("previous", text),
+    "store": Means("store", boolean),
+    "conversation": Only((), "previous_response_id goes on with a conversation"),
     "prompt": Only((), "this server has no stored prompts"),
     "stream_options": HARMLESS,
 }
 
 
-def messages_of(given: Given) -> tuple[Message, ...]:
-    if "messages" not in given.values:
-        raise ApiError(400, "input must be given", param="input", code="missing_parameter")
-    check_tools(given)
-    system = given.get("system")
-    first = (Message("system", system),) if system else ()
-    return (*first, *given.get("messages"))
+class Conversations:
+    """What responses were about, by their ids: the last ones, in memory, bounded."""
+
+    def __init__(self, most: int = 256, most_chars: int = 8_000_000) -> None:
+        self._most = most
+        self._most_chars = most_chars
+        self._kept: OrderedDict[str, tuple[Message, ...]] = OrderedDict()
+        self._num_chars = 0
+
+    def messages_of(self, given: Given) -> tuple[Message, ...]:
+        """The whole conversation: instructions, what went before, what is asked now."""
+        if "messages" not in given.values:
+            raise ApiError(400, "input must be given", param="input", code="missing_parameter")
+        check_tools(given)
+        system = given.get("system")
+        first = (Message("system", system),) if system else ()
+        return (*first, *self._before(given.get("previous")), *given.get("messages"))
+
+    def keep(self, id: str, running: Running, answer: Answer) -> None:
+        """Instructions are not kept: each request has its own."""
+        if running.given.get("store") is False:
+            return
+        turns = running.request.messages
+        turns = turns[1:] if running.given.get("system") else turns
+        turns = (*turns, Message("assistant", answer.answer, answer.reasoning or None))
+        self._kept[id] = turns
+        self._num_chars += _num_chars(turns)
+        while len(self._kept) > self._most or self._num_chars > self._most_chars:
+            _, oldest = self._kept.popitem(last=False)
+            self._num_chars -= _num_chars(oldest)
+
+    def _before(self, id: str | None) -> tuple[Message, ...]:
+        if id is None:
+            return ()
+        if id not in self._kept:
+            raise ApiError(
+                404,
+                f"no response {id[:80]!r} is kept: it is unknown, too old, or had store=false "
+                "(send the conversation as input)",
+                param="previous_response_id",
+                code="previous_response_not_found",
+            )
+        return self._kept[id]
+
+
+def _num_chars(turns: tuple[Message, ...]) -> int:
+    return sum(len(turn.content) + len(turn.reasoning or "") for turn in turns)
 
 
 class ResponseWriter:
@@ -115,14 +158,16 @@ class ResponseWriter:
 
     media_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, conversations: Conversations) -> None:
         self._running = running
+        self._conversations = conversations
         self._number = 0  # of the next event
         self._channel: Channel | None = None  # of the item that is open
         self._text = ""  # of it
         self._items: list[dict[str, Any]] = []  # those that are done
 
     def whole(self, answer: Answer) -> dict[str, Any]:
+        self._conversations.keep(self._response_id, self._running, answer)
         items = [_thoughts(self._id(0), answer.reasoning)] if answer.reasoning else []
         items.append(_said(self._id(len(items)), answer.answer, _status(answer)))
         return self._resource(items, answer)
@@ -145,6 +190,7 @@ class ResponseWriter:
         if self._channel is not Channel.ANSWER:  # an answer without text is still an item
             yield from self._close("completed")
             yield from self._open(Channel.ANSWER)
+        self._conversations.keep(self._response_id, self._running, answer)
         status = _status(answer)
         yield from self._close(status)
         yield self._event(f"response.{status}", response=self._resource(self._items, answer))
@@ -198,6 +244,10 @@ class ResponseWriter:
         number, self._number = self._number, self._number + 1
         return sse({"type": kind, "sequence_number": number, **data}, kind)
 
+    @property
+    def _response_id(self) -> str:
+        return f"resp_{self._running.id}"
+
     def _id(self, index: int) -> str:
         return f"item_{self._running.id}_{index}"
 
@@ -206,7 +256,7 @@ class ResponseWriter:
         status = "in_progress" if answer is None else _status(answer)
         cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
         return {
-            "id": f"resp_{running.id}",
+            "id": self._response_id,
             "object": "response",
             "created_at": running.created,
             "completed_at": None if answer is None else int(time.time()),
@@ -217,6 +267,8 @@ class ResponseWriter:
             "usage": None if answer is None else _usage(answer),
             "instructions": given.get("system"),
             "max_output_tokens": given.get("max_tokens"),
+            "previous_response_id": given.get("previous"),
+            "store": given.get("store", True),
             "reasoning": {"effort": given.get("effort"), "summary": None},
             **self._sampling(),
             **_FIXED,
@@ -239,14 +291,12 @@ _OF: Final = {"summary_index": 0}
 
 _FIXED: Final[dict[str, Any]] = {
     "error": None,
-    "previous_response_id": None,
     "tools": [],
     "parallel_tool_calls": False,
     "truncation": "disabled",
     "text": {"format": {"type": "text"}},
     "top_logprobs": 0,
     "max_tool_calls": None,
-    "store": False,
     "background": False,
     "service_tier": "default",
     "metadata": {},

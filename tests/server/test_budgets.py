@@ -72,7 +72,9 @@ def test_efforts_are_those_of_the_command_line(level: str) -> None:
 
 def test_nothing_said_is_the_default_effort() -> None:
     assert budget().think_tokens == effort.think_tokens("medium", 4096)
-    assert budget(ServerConfig(default_effort="none")).think_tokens == 0
+    silent = ServerConfig(default_effort="none")
+    assert budget(silent).think_tokens == 0
+    assert budget(silent, think=True).think_tokens == effort.think_tokens("medium", 4096)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from edgereason.records import Answer, Message
+from edgereason.server.fields import Given
+from edgereason.server.responses import Conversations
 from support.replies import QUESTION, THOUGHT, TURNS, events
 from support.served import Served
 
@@ -137,6 +141,49 @@ def test_a_round_trip_of_items(client: Any) -> None:
     assert second.usage.input_tokens > first.usage.input_tokens
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_goes_on_with_the_one_before(server: Served, stream: bool) -> None:
+    body = asked(stream=stream, instructions="Be brief.")
+    said = server.post(PATH, body)
+    first = events(said.text)[-2]["response"] if stream else said.json()
+    second = server.post(PATH, asked(previous_response_id=first["id"], input="And now?")).json()
+    assert second["previous_response_id"] == first["id"]
+    whole = [
+        *TURNS,
+        first["output"][0],
+        first["output"][1],
+        {"role": "user", "content": "And now?"},
+    ]
+    same = server.post(PATH, asked(input=whole)).json()
+    assert second["usage"]["input_tokens"] == same["usage"]["input_tokens"]
+    third = server.post(PATH, asked(previous_response_id=second["id"])).json()
+    assert third["usage"]["input_tokens"] > second["usage"]["input_tokens"]
+
+
+def test_what_is_not_kept_cannot_be_gone_on_with(server: Served) -> None:
+    unkept = server.post(PATH, asked(store=False)).json()
+    assert unkept["store"] is False
+    for id in (unkept["id"], "resp_1"):
+        answer = server.post(PATH, asked(previous_response_id=id))
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "previous_response_not_found"
+
+
+def test_what_is_kept_is_bounded() -> None:
+    def running(text: str) -> Any:
+        request = SimpleNamespace(messages=(Message("user", text),))
+        return SimpleNamespace(request=request, given=Given())
+
+    kept = Conversations(most=2, most_chars=100)
+    for id, text in (("a", "x" * 10), ("b", "y" * 10), ("c", "z" * 10)):
+        kept.keep(id, running(text), Answer("ok"))
+    assert list(kept._kept) == ["b", "c"]
+    kept.keep("d", running("w" * 80), Answer("ok"))
+    assert list(kept._kept) == ["c", "d"]
+    kept.keep("e", running("v" * 200), Answer("ok"))
+    assert (list(kept._kept), kept._num_chars) == ([], 0)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -146,9 +193,9 @@ def test_a_round_trip_of_items(client: Any) -> None:
         ("input", [{"type": "function_call_output", "call_id": "1", "output": "x"}, *TURNS]),
         ("input", [{"type": "reasoning", "summary": "x"}, *TURNS]),
         ("input", [{"role": "user", "content": [{"type": "input_image"}]}]),
-        ("previous_response_id", "resp_1"),
+        ("previous_response_id", 3),
         ("background", True),
-        ("store", True),
+        ("store", "yes"),
         ("truncation", "auto"),
         ("text", {"format": {"type": "json_schema", "name": "x", "schema": {}}}),
         ("tools", [{"type": "function", "name": "f"}]),

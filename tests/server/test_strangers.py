@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from support.places import SCRIPTED
@@ -114,6 +115,8 @@ class Stranger:
 def test_three_hundred_strangers() -> None:
     with served(SCRIPTED, "nano", api_keys=("sesame",), max_requests=12) as server:
         server.post(PATH, asked(model="nano"), **KEY)
+        process = psutil.Process()
+        num_fds = process.num_fds()
         strangers = [Stranger(server, number) for number in range(NUM_REQUESTS)]
         with ThreadPoolExecutor(16) as pool:
             ends = Counter(pool.map(Stranger.run, strangers))
@@ -125,6 +128,10 @@ def test_three_hundred_strangers() -> None:
         assert ends["good: 200"] > 20
         assert ends["stream: 200"] > 10
         assert server.wait_idle()
+        until = time.monotonic() + 10
+        while process.num_fds() > num_fds and time.monotonic() < until:
+            time.sleep(0.02)  # the server is still closing sockets
+        assert process.num_fds() <= num_fds
         for model in server.service.models:
             assert model.num_users == 0
             assert model.reasoner is not None

@@ -15,7 +15,12 @@ from fuzz.__main__ import fuzz
 from edgereason.models import prefix_file
 
 NUM = 40
-MENDED = {"hf-folder": (176, 182, 213), "values": (2, 27, 33, 40, 43, 110, 120, 125, 138)}
+MENDED = {
+    "hf-folder": (176, 182, 213),
+    "manifest": (2437,),
+    "prefix": (3281,),
+    "values": (2, 27, 33, 40, 43, 110, 120, 125, 138),
+}
 
 
 @pytest.mark.parametrize("name", kinds.KINDS)

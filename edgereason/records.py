@@ -465,6 +465,7 @@ class Request:
     def __post_init__(self) -> None:
         check_types(self)
         _require(bool(self.messages), "a request needs at least one message")
+        _require("" not in self.stop, "a text that ends the answer must not be empty, got ''")
         _require(
             self.probe_every >= 0, f"probe_every must be 0 (off) or more, got {self.probe_every}"
         )

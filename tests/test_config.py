@@ -205,6 +205,7 @@ def test_toml(tmp_path: Path) -> None:
         ({"soft": None}, "soft must be a number, got None"),
         ({"strategy": 3}, "strategy must be text, got 3"),
         ({"stop": "end"}, "stop must be a list of str, got 'end'"),
+        ({"stop": ("end", "")}, "a text that ends the answer must not be empty"),
         ({"stop": (3,)}, "stop must be a list"),
         ({"options": [1]}, "options must be Mapping"),
         ({"sampling": {"temperature": 1}}, "sampling must be Sampling or none"),

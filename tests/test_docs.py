@@ -130,3 +130,15 @@ def test_the_programs_of_the_pages_run(block: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+@pytest.mark.parametrize(
+    "block", re.findall(r"```python\n(.*?)```", page("docs/security.md"), re.DOTALL)
+)
+def test_the_programs_of_the_security_page_run(block: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "18,446,744,073,709,551,615 tensors" in done.stdout
+    assert "at byte 24" in done.stdout

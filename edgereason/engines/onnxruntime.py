@@ -34,6 +34,7 @@ caps = ALL_CAPS
 
 _CPU: Final = "CPUExecutionProvider"
 _PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "cpu": _CPU}  # the best first
+_AGAIN: Final = "export it again"
 _LIBRARY_BYTES: Final = 64 * 2**20  # onnxruntime itself; weights take as much as their file
 
 
@@ -86,10 +87,14 @@ def open(bundle: Bundle, config: Config) -> Engine:
     weight_bytes = sum(file.size_bytes for file in bundle.files) + _LIBRARY_BYTES
     check_weights(weight_bytes, limit_gib * 2**30)
     session = open_session(path, config)
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+        found = ports(session.get_inputs()), ports(session.get_outputs())
+    except UnicodeDecodeError:
+        raise BundleError(f"{path} is damaged: a name in it is not UTF-8", _AGAIN) from None
     if not is_ours:
         return _open_foreign(session, bundle, config, weight_bytes, limit_gib * 2**30)
-    metadata = session.get_modelmeta().custom_metadata_map
-    info = read_info(path, metadata, ports(session.get_inputs()), ports(session.get_outputs()))
+    info = read_info(path, metadata, *found)
     sizes = Sizes(choose_context(config.context, info), config.sequences, config.batch)
     provider = session.get_providers()[0]
     if provider == _CPU:  # nobody asks a GPU how much it has left
@@ -178,7 +183,7 @@ def open_session(path: Path, config: Config) -> InferenceSession:
     except Exception as error:  # its own classes differ between versions
         raise BundleError(
             f"onnxruntime cannot open {path}: {str(error).splitlines()[0][:300]}",
-            "it may be damaged, or written for a newer onnxruntime: export it again",
+            f"{_AGAIN}: it may be damaged, or written for a newer onnxruntime",
         ) from None
     if wanted and session.get_providers()[0] != wanted:
         raise UnsupportedError(

@@ -280,9 +280,13 @@ def _inside(folder: Path, relative: str) -> Path:
     at = folder / pure
     if pure.is_absolute() or ".." in pure.parts or "\\" in relative or not pure.parts:
         raise BundleError(f"the bundle names a file outside its folder: {relative!r}")
-    if not at.resolve().is_relative_to(folder.resolve()):
+    try:
+        inside, is_file = at.resolve().is_relative_to(folder.resolve()), at.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, with a NUL, a circle of links
+        raise BundleError(f"the bundle names a file that cannot be: {error}") from None
+    if not inside:
         raise BundleError(f"{relative!r} is a link that leads out of the bundle")
-    if not at.is_file():
+    if not is_file:
         raise BundleError(f"{folder.name} is incomplete: {relative} is missing", "fetch it again")
     return at
 

@@ -384,6 +384,8 @@ def _tensors(cursor: _Cursor, num_tensors: int, alignment: int) -> tuple[Tensor,
         if num_dims > _MAX_DIMS:
             raise cursor.fail(f"tensor {name} claims {num_dims} dimensions")
         shape = tuple(cursor.scalar("Q", f"a dimension of {name}") for _ in range(num_dims))
+        if 0 in shape:
+            raise cursor.fail(f"tensor {name} claims shape {shape}")
         kind = cursor.scalar("I", f"the type of {name}")
         offset = cursor.scalar("Q", f"the offset of {name}")
         if kind not in _BLOCKS:

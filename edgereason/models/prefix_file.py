@@ -27,6 +27,7 @@ from edgereason.models.safetensors import Stored, read_file, write_file
 
 FORMAT: Final = "edgereason-prefix-1"
 FOLDER: Final = "prefixes"
+_KEYS: Final = ("format", "name", "base", "slots", "task", "training", "sha256")
 _NAME: Final = re.compile(r"layers\.(\d+)\.(key|value)")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _F16_MOST: Final = 65504.0
@@ -102,6 +103,11 @@ def read_prefix(path: Path) -> Prefix:
             f"{path.name} is no prefix of edgereason's: its format is {told.get('format')!r}, "
             f"expected {FORMAT!r}",
             "make one with: edgereason distill-prefix",
+        )
+    if strange := sorted(set(told) - set(_KEYS)):
+        raise BundleError(
+            f"{path.name} says {strange[0]!r} of itself, which is unknown: it is damaged, or newer",
+            "fetch it again, or update edgereason",
         )
     if not _HASH.fullmatch(told.get("base", "")):
         raise BundleError(f"{path.name} does not name its base model", "train it again")

@@ -11,6 +11,7 @@ be taken for whole. Texts are not part of events: neither the user's nor the mod
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from edgereason.errors import UsageError
+from edgereason.errors import DiskError, UsageError
 from edgereason.records import PhaseResult
 
 Kind = Literal["request_start", "phase_end", "request_end"]
@@ -99,12 +100,16 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         line = json.dumps(event.to_dict(), ensure_ascii=False)
-        with self._lock:
-            self._file.write(line + "\n")
-            self._file.flush()
+        try:
+            with self._lock:
+                self._file.write(line + "\n")
+                self._file.flush()
+        except OSError as error:
+            raise DiskError(f"cannot write the trace: {error.strerror}", "make room") from None
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # each line was written, or that it was not was told
+            self._file.close()
 
     def __enter__(self) -> JsonLines:
         return self

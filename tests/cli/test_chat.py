@@ -29,3 +29,9 @@ def test_chat_ends_at_exit_and_goes_on_after_a_turn_that_does_not_fit(cli: Cli) 
     assert ran.out == "51\n"
     assert ran.err.startswith("error: ")
     assert "the context holds 4096" in ran.err
+
+
+def test_a_trace_on_a_full_disk_is_told_and_ends_the_chat(cli: Cli) -> None:
+    ran = cli("chat", "--trace", "/dev/full", stdin=f"{QUESTION}\n{QUESTION}\n")
+    assert ran.code == 4
+    assert ran.err == "error: cannot write the trace: No space left on device (make room)\n"

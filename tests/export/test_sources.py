@@ -182,7 +182,12 @@ UNKNOWN: dict[str, tuple[Change, str]] = {
     "activation": (lambda f: edit(f / "config.json", hidden_act="relu2"), "activation is 'relu2'"),
     "window": (lambda f: edit(f / "config.json", use_sliding_window=True), "use_sliding_window"),
     "more tensors": (
-        lambda f: with_header(f, lambda h: h.update({"score.weight": h["model.norm.weight"]})),
+        lambda f: with_header(
+            f,
+            lambda h: h.update(
+                {"score.weight": h["model.norm.weight"] | {"shape": [0], "data_offsets": [0, 0]}}
+            ),
+        ),
         "score.weight",
     ),
     "kind of tokenizer": (lambda f: tokenizer(f, model={"type": "Unigram"}), "kind 'Unigram'"),

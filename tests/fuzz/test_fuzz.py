@@ -15,7 +15,14 @@ from fuzz.__main__ import fuzz
 from edgereason.models import prefix_file
 
 NUM = 40
-MENDED = {"hf-folder": (176, 182, 213), "values": (2, 27, 33, 40, 43, 110, 120, 125, 138)}
+MENDED = {
+    "hf-folder": (176, 182, 213),
+    "imatrix": (2177, 3767, 3992),
+    "manifest": (2437,),
+    "onnx": (1010, 1334, 3162, 3346),
+    "prefix": (3281,),
+    "values": (2, 27, 33, 40, 43, 110, 120, 125, 138, 3840),
+}
 
 
 @pytest.mark.parametrize("name", kinds.KINDS)

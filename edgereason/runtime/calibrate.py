@@ -72,13 +72,17 @@ def calibrate(
     asked: Sequence[Asked],
     name: str,
     *,
-    ways: Sequence[str] = tuple(auto.DRAFTS),
+    ways: Sequence[str] = (),
     think_budget: int = 400,
     draft_tokens: int = 32,
     parallel: int = 4,
     say: Say = lambda text: None,
 ) -> Calibration:
-    """Asks all questions every way, and chooses the drafts. `name` of the questions, for people."""
+    """Asks all questions every way, and chooses the drafts.
+
+    `name` of the questions, for people. `ways` that may be drafts; none are all that may.
+    """
+    ways = ways or auto.drafts()
     for way in ways:
         auto.Step.parse(f"{way}/1")  # raises where that is no draft
     ask = _Asker(reasoner, asked, think_budget, parallel, say)
@@ -96,7 +100,10 @@ def calibrate(
         return [_outcome(answers[i], golds[i]) for i in known]
 
     think = outcomes("think", {})
-    drafts = {way: outcomes(way, auto.DRAFTS[way], answer_budget=draft_tokens) for way in ways}
+    drafts = {
+        way: outcomes(way, auto.draft_options(way) or {}, answer_budget=draft_tokens)
+        for way in ways
+    }
     choice = cascade.choose(drafts, think)
     scores = {
         way: Scores(

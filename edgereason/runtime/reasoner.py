@@ -99,12 +99,12 @@ class Reasoner:
         self.bundle = bundle
         self.engine = engine
         self._switches: Mapping[Capability, str] = {}  # of the engine's module
+        self._calibration = calibration.load(bundle)
+        self._words = Words(engine)
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         self._core.start()
         self._driver = Driver(self._core, engine, trace)
         self._prefixes = Prefixes(bundle, self._core)
-        self._calibration = calibration.load(bundle)
-        self._words = Words(engine)
         self._closed = False
 
     @classmethod

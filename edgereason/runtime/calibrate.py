@@ -10,6 +10,7 @@ then it is measured which quick answers agree with long thinking, not which are 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,7 @@ def calibrate(
         questions=name,
         num=len(known),
         labels=labels,
-        steps=tuple((way, round(threshold, 4)) for way, threshold in choice.steps),
+        steps=tuple((way, math.floor(1e4 * score) / 1e4) for way, score in choice.steps),
         ways={way: _scores(found) for way, found in {**drafts, "think": think}.items()},
         about=_about(choice),
     )

@@ -29,8 +29,8 @@ def command(
     ] = False,
     num: Annotated[int, flag("--num", "Only so many questions; 0 is all.")] = 0,
     ways: Annotated[
-        str, flag("--ways", "Drafts to try, with commas [no-think,bare,brief,program]")
-    ] = "no-think,bare,brief,program",
+        str, flag("--ways", "Drafts to try, with commas [all ways that may be drafts].")
+    ] = "",
     think_tokens: Annotated[int, flag("--think-tokens", "Thinking tokens of a question.")] = 400,
     parallel: Annotated[int, flag("--parallel", "Questions asked side by side.")] = 4,
     dry_run: Annotated[bool, flag("--dry-run", "Measure and print, write nothing.")] = False,

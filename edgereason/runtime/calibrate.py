@@ -10,6 +10,7 @@ then it is measured which quick answers agree with long thinking, not which are 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,48 +73,61 @@ def calibrate(
     asked: Sequence[Asked],
     name: str,
     *,
-    ways: Sequence[str] = tuple(auto.DRAFTS),
+    ways: Sequence[str] = (),
     think_budget: int = 400,
     draft_tokens: int = 32,
     parallel: int = 4,
     say: Say = lambda text: None,
 ) -> Calibration:
-    """Asks all questions every way, and chooses the drafts. `name` of the questions, for people."""
+    """Asks all questions every way, and chooses the drafts.
+
+    `name` of the questions, for people. `ways` that may be drafts; none are all that may.
+    """
+    ways = ways or auto.drafts()
     for way in ways:
         auto.Step.parse(f"{way}/1")  # raises where that is no draft
     ask = _Asker(reasoner, asked, think_budget, parallel, say)
-    labels = "answers" if asked[0].gold is not None else "majority"
-    golds = [one.gold for one in asked] if labels == "answers" else ask.majorities()
+    labels, golds = _labels(ask)
     known = [index for index, gold in enumerate(golds) if gold is not None]
-    if len(known) < _LEAST:
-        raise UsageError(
-            f"only {len(known)} of {len(asked)} questions have a majority answer",
-            f"give more questions, or right answers with --answers; {_LEAST} are needed",
-        )
 
     def outcomes(way: str, options: Mapping[str, Any], **keywords: Any) -> list[Outcome]:
         answers = ask.all(way, options, **keywords)
         return [_outcome(answers[i], golds[i]) for i in known]
 
     think = outcomes("think", {})
-    drafts = {way: outcomes(way, auto.DRAFTS[way], answer_budget=draft_tokens) for way in ways}
-    choice = cascade.choose(drafts, think)
-    scores = {
-        way: Scores(
-            tuple((round(one.score, 4), one.right) for one in all_),
-            mean(one.tokens for one in all_),
-        )
-        for way, all_ in {**drafts, "think": think}.items()
+    drafts = {
+        way: outcomes(way, auto.draft_options(way) or {}, answer_budget=draft_tokens)
+        for way in ways
     }
+    choice = cascade.choose(drafts, think)
     return Calibration(
         model=reasoner.bundle.name,
         questions=name,
         num=len(known),
         labels=labels,
-        steps=tuple((way, round(threshold, 4)) for way, threshold in choice.steps),
-        ways=scores,
+        steps=tuple((way, math.floor(1e4 * score) / 1e4) for way, score in choice.steps),
+        ways={way: _scores(found) for way, found in {**drafts, "think": think}.items()},
         about=_about(choice),
     )
+
+
+def _labels(ask: _Asker) -> tuple[str, list[Value | None]]:
+    """Where the labels are from, and what is right for each question; None: nobody knows."""
+    if all(one.gold is not None for one in ask.asked):
+        return "answers", [one.gold for one in ask.asked]
+    golds = ask.majorities()
+    num = sum(gold is not None for gold in golds)
+    if num < _LEAST:
+        raise UsageError(
+            f"only {num} of {len(golds)} questions have a majority answer",
+            f"give more questions, or right answers with --answers; {_LEAST} are needed",
+        )
+    return "majority", golds
+
+
+def _scores(outcomes: Sequence[Outcome]) -> Scores:
+    points = tuple((round(one.score, 4), one.right) for one in outcomes)
+    return Scores(points, mean(one.tokens for one in outcomes))
 
 
 def _about(choice: cascade.Choice) -> str:
@@ -135,13 +149,13 @@ class _Asker:
         parallel: int,
         say: Say,
     ) -> None:
-        self._reasoner, self._asked, self._say = reasoner, asked, say
+        self._reasoner, self.asked, self._say = reasoner, asked, say
         self._think_budget, self._parallel = think_budget, parallel
 
     def all(self, way: str, options: Mapping[str, Any], **keywords: Any) -> list[Answer]:
         """Every question this way, `parallel` at a time."""
         answers: list[Answer] = []
-        for begin in range(0, len(self._asked), self._parallel):
+        for begin in range(0, len(self.asked), self._parallel):
             handles = [
                 self._reasoner.submit(
                     one.question,
@@ -150,10 +164,10 @@ class _Asker:
                     think_budget=self._think_budget,
                     **keywords,
                 )
-                for one in self._asked[begin : begin + self._parallel]
+                for one in self.asked[begin : begin + self._parallel]
             ]
             answers += [handle.result() for handle in handles]
-            self._say(f"{way}: {len(answers)} of {len(self._asked)}")
+            self._say(f"{way}: {len(answers)} of {len(self.asked)}")
         return answers
 
     def majorities(self) -> list[Value | None]:

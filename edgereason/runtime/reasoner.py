@@ -106,13 +106,13 @@ class Reasoner:
         self.bundle = bundle
         self.engine = engine
         self._switches: Mapping[Capability, str] = {}  # of the engine's module
+        self._calibration = calibration.load(bundle)
+        self._words = Words(engine)
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         lengths = AnswerLengths(bundle, self._core)
         self._core.start()
         self._driver = Driver(self._core, engine, lengths, trace, owner=self)
         self._prefixes = Prefixes(bundle, self._core)
-        self._calibration = calibration.load(bundle)
-        self._words = Words(engine)
 
     @classmethod
     def open(

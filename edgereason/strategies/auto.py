@@ -9,22 +9,20 @@ answer's note says that nobody measured whether this model can tell.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from edgereason import strategies
 from edgereason.errors import UsageError
 from edgereason.records import Answer, Candidate, Capability, StopReason
-from edgereason.registry import load
+from edgereason.registry import load, names
 from edgereason.strategies.base import Fork, Steps, Turn, choose
 
 needs = Capability.LOGITS
 
 THRESHOLD: Final = 0.8
 """Of an uncalibrated model."""
-
-DRAFTS: Final = {"no-think": {}, "bare": {}, "brief": {}, "program": {"rescue": False}}
-"""Ways that may be a draft, with the options that make them one."""
 
 _THINK: Final = "think"
 
@@ -72,9 +70,8 @@ class Step:
         way = way.strip().replace("_", "-")
         if way == _THINK and not number:
             return None
-        load(strategies, way)  # a wrong name is told its neighbours
-        if way not in DRAFTS:
-            raise UsageError(f"{way} cannot be a draft", f"these can: {', '.join(DRAFTS)}")
+        if draft_options(way) is None:
+            raise UsageError(f"{way} cannot be a draft", f"these can: {', '.join(drafts())}")
         try:
             threshold = float(number)
         except ValueError:
@@ -86,10 +83,21 @@ class Step:
         return cls(way, threshold)
 
     def run(self, turn: Turn) -> Steps:
-        return choose(self.way, DRAFTS[self.way], turn.bundle).run(turn)
+        return choose(self.way, draft_options(self.way), turn.bundle).run(turn)
 
     def __str__(self) -> str:
         return f"{self.way} from {self.threshold:.3g}"
+
+
+def draft_options(way: str) -> Mapping[str, Any] | None:
+    """The options that make a way a draft; None: it cannot be one."""
+    options: Mapping[str, Any] | None = getattr(load(strategies, way), "draft", None)
+    return options
+
+
+def drafts() -> tuple[str, ...]:
+    """All ways that may be a draft."""
+    return tuple(name for name in names(strategies) if draft_options(name) is not None)
 
 
 def planned(turn: Turn, config: Config) -> tuple[tuple[Step, ...], str]:

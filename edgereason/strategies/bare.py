@@ -5,13 +5,16 @@ prompt "only the answer" -> answer
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from edgereason.prompt.reasoning import FINAL_CUE
 from edgereason.records import Answer, Capability
 from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS
+draft: Mapping[str, Any] = {}
 
 _TOLD = "Give only the final answer, without any explanation."
 

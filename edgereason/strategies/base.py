@@ -17,9 +17,10 @@ A strategy is a module with three names:
 `PhaseResult` of the last phase of that chain, a `Fork` and is sent the children's answers, or a
 `Call` and is sent what a program `Returned`. It never sees a token or a clock.
 
-One more name where it holds, and one name of an option that has a meaning:
+Two more names where they hold, and one name of an option that has a meaning:
 
     bound_by_context = False                   # its thinking may be longer than the context
+    draft = {"rescue": False}                  # it may be a draft of `auto`, with these options
 
     of: str = "think"                          # in Config: it runs this strategy, too, whose needs
                                                # it has on top, and whose bound is its own

@@ -8,13 +8,16 @@ The paper gains on large models; on a 0.5B it costs accuracy, see docs/ways.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from edgereason.errors import UsageError
 from edgereason.records import UNLIMITED, Answer, Capability
 from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS
+draft: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,15 @@ prompt -> answer
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgereason.records import Answer, Capability
 from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS
+draft: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,16 @@ For questions whose answer is a number. The program runs in a child process with
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from edgereason.errors import UsageError
 from edgereason.records import UNLIMITED, Answer, Capability, Message, Phase, Role, StopReason
 from edgereason.strategies.base import Call, Returned, Steps, Turn, choose
 
 needs = Capability.LOGITS
+draft: Mapping[str, Any] = {"rescue": False}
 
 _FUNCTION: Final = "solution"
 _OPENING: Final = f"```python\ndef {_FUNCTION}():\n"

@@ -11,4 +11,4 @@ def test_strategies_come_from_their_files(cli: Cli) -> None:
     assert "    --set samples=8  chains of thought (int)\n" in ran.out
     found = {item["name"]: item for item in cli("strategies", "--json").json["strategies"]}
     assert found["vote"]["needs"] == ["logits", "fork"]
-    assert found["think"]["options"] == []
+    assert found["no-think"]["options"] == []

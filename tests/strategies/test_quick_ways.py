@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,3 +122,19 @@ def test_words_of_the_vocabulary_are_whole_words() -> None:
         assert found(["wait"]) == {b" Wait", b"wait"}
         assert found(["Now"]) == {b" now", b"now"}
         assert found(["unheard"]) == set()
+
+
+def test_cancelling_a_request_ends_the_program_that_it_waits_for() -> None:
+    with model(writes("    while True: pass\n```")) as reasoner:
+        handle = reasoner.submit("Why?", strategy="program", options={"seconds": 60})
+        time.sleep(0.5)
+        handle.cancel()
+        assert handle.result(10).finish is StopReason.CANCELLED
+
+
+def test_a_program_takes_at_most_half_of_the_time_until_a_deadline() -> None:
+    with model(writes("    while True: pass\n```")) as reasoner:
+        answer = reasoner.ask("Why?", strategy="program", options={"seconds": 60}, deadline_ms=2000)
+        assert answer.answer == "7"
+        assert answer.budget.deadline_ms.late_ms == 0
+        assert 900 < answer.budget.deadline_ms.used < 2000

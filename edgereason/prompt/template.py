@@ -54,8 +54,7 @@ class _Seen:
 
 
 def _render(template: str, data: str) -> str:
-    text: str = _ask(what="render", template=template, variables=json.loads(data))
-    return text
+    return str(_ask(what="render", template=template, variables=json.loads(data)))
 
 
 _rendered = lru_cache(maxsize=16)(_render)

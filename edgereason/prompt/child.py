@@ -1,8 +1,8 @@
 """The process that renders templates, seen from this side: started when first asked, kept, ended
 when it takes too long, started anew after that.
 
-One process serves all threads, one request at a time. Nothing that comes out of it is believed
-further than as JSON.
+One process serves one request at a time. Nothing that comes out of it is believed further than as
+JSON.
 """
 
 from __future__ import annotations
@@ -45,8 +45,6 @@ class Child:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        atexit.register(self.close)
-        os.register_at_fork(after_in_child=self._forget)
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Sends a request and waits for the answer, but not longer than `seconds`."""
@@ -105,13 +103,49 @@ class Child:
         _close(process)
         process.wait()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """After a fork: the process is the parent's, and so is the lock."""
         process, self._process = self._process, None
         self._lock = threading.Lock()
         if process is not None:
             _close(process)
             process.returncode = 0  # not ours to wait for
+
+
+class Children:
+    """As many as are asked at the same time: a template that takes long holds nobody else. One is
+    kept for the next request.
+    """
+
+    def __init__(self) -> None:
+        self._all: set[Child] = set()
+        self._idle: list[Child] = []
+        atexit.register(self.close)
+        os.register_at_fork(after_in_child=self._forget)
+
+    def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        try:
+            child = self._idle.pop()
+        except IndexError:
+            child = Child()
+            self._all.add(child)
+        try:
+            return child.ask(request, seconds)
+        finally:
+            if self._idle:
+                self._all.discard(child)
+                child.close()
+            else:
+                self._idle.append(child)
+
+    def close(self) -> None:
+        for child in tuple(self._all):
+            child.close()
+
+    def _forget(self) -> None:
+        for child in tuple(self._all):
+            child.forget()
+        self._all, self._idle = set(), []
 
 
 def _started() -> subprocess.Popen[bytes]:

@@ -179,10 +179,10 @@ def test_a_stream_that_nobody_reads_holds_nobody_and_loses_nothing(reasoner: Rea
 def slow_templates(monkeypatch: pytest.MonkeyPatch) -> None:
     render = base.thinking_prompt
 
-    def slow(bundle: Any, messages: Any, thinking: Any) -> Any:
+    def slow(bundle: Any, messages: Any, thinking: Any, **options: Any) -> Any:
         if messages[-1].content == NUISANCE:
             time.sleep(SLOW_S)
-        return render(bundle, messages, thinking)
+        return render(bundle, messages, thinking, **options)
 
     monkeypatch.setattr(base, "thinking_prompt", slow)
 

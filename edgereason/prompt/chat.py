@@ -187,11 +187,12 @@ def _with_instructions(messages: Sequence[Message], mode: Mode) -> Sequence[Mess
 
 
 def _as_dict(message: Message) -> dict[str, str]:
-    """As transformers passes it on: most templates read `reasoning_content`, some `thinking`."""
+    """As chat interfaces name it: most templates read `reasoning_content`, some another."""
     turn = {"role": message.role, "content": message.content}
     if message.reasoning is None:
         return turn
-    return {"thinking": message.reasoning, **turn, "reasoning_content": message.reasoning}
+    thoughts = message.reasoning
+    return {"thinking": thoughts, "reasoning": thoughts, **turn, "reasoning_content": thoughts}
 
 
 def _texts(value: Any) -> Iterator[str]:

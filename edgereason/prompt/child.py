@@ -1,8 +1,8 @@
 """The process that renders templates, seen from this side: started when first asked, kept, ended
 when it takes too long, started anew after that.
 
-One process serves all threads, one request at a time. Nothing that comes out of it is believed
-further than as JSON.
+One process serves one request at a time. Nothing that comes out of it is believed further than as
+JSON.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from edgereason.errors import EdgereasonError
 from edgereason.prompt import sandbox
 
 _MOST_BYTES: Final = 64 << 20  # of a reply: four million characters, all of them escaped
 # The child takes neither the current folder nor PYTHON* for its own; it finds Jinja where we did.
+_START_SECONDS: Final = 60.0  # Python and Jinja from a cold disk of a busy machine
 _START: Final = (
     "import runpy, sys; sys.path += sys.argv[2:]; runpy.run_path(sys.argv[1], run_name='__main__')"
 )
@@ -44,8 +45,6 @@ class Child:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        atexit.register(self.close)
-        os.register_at_fork(after_in_child=self._forget)
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Sends a request and waits for the answer, but not longer than `seconds`."""
@@ -67,22 +66,30 @@ class Child:
             self._end()
 
     def _ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        if self._process is None or self._process.poll() is not None:
+        if not self.pid:
             self._end()
             self._process = _started()
-        pipe_in, pipe_out = self._process.stdin, self._process.stdout
-        assert pipe_in is not None and pipe_out is not None  # noqa: PT018  # for the type checker
+            self._receive(self._process, time.monotonic() + _START_SECONDS)
+        process = self._process
+        assert process is not None  # for the type checker
         until = time.monotonic() + seconds
         try:
-            _write(pipe_in.fileno(), sandbox.frame(request))
-            header = _read(pipe_out.fileno(), sandbox.HEADER_BYTES, until)
-            length = sandbox.frame_length(header)
+            _write(_file(process.stdin), sandbox.frame(request))
+        except OSError:
+            raise ChildError("it needs too much memory or time") from None
+        return self._receive(process, until)
+
+    @staticmethod
+    def _receive(process: subprocess.Popen[bytes], until: float) -> dict[str, Any]:
+        file = _file(process.stdout)
+        try:
+            length = sandbox.frame_length(_read(file, sandbox.HEADER_BYTES, until))
             if length > _MOST_BYTES:
                 raise ChildError("its text is too long")
-            reply = json.loads(_read(pipe_out.fileno(), length, until))
+            reply = json.loads(_read(file, length, until))
         except (OSError, EOFError):
             raise ChildError("it needs too much memory or time") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ChildError("its renderer was broken") from None
         if not isinstance(reply, dict) or not reply.keys() & {"ok", "error"}:
             raise ChildError("its renderer was broken")
@@ -93,20 +100,52 @@ class Child:
         if process is None:
             return
         process.kill()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # it was gone before it had read all
-                    pipe.close()
+        _close(process)
         process.wait()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """After a fork: the process is the parent's, and so is the lock."""
         process, self._process = self._process, None
         self._lock = threading.Lock()
         if process is not None:
-            os.close(process.stdin.fileno())  # type: ignore[union-attr]
-            os.close(process.stdout.fileno())  # type: ignore[union-attr]
-            process.returncode = 0
+            _close(process)
+            process.returncode = 0  # not ours to wait for
+
+
+class Children:
+    """As many as are asked at the same time: a template that takes long holds nobody else. One is
+    kept for the next request.
+    """
+
+    def __init__(self) -> None:
+        self._all: set[Child] = set()
+        self._idle: list[Child] = []
+        atexit.register(self.close)
+        os.register_at_fork(after_in_child=self._forget)
+
+    def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        try:
+            child = self._idle.pop()
+        except IndexError:
+            child = Child()
+            self._all.add(child)
+        try:
+            return child.ask(request, seconds)
+        finally:
+            if self._idle:
+                self._all.discard(child)
+                child.close()
+            else:
+                self._idle.append(child)
+
+    def close(self) -> None:
+        for child in tuple(self._all):
+            child.close()
+
+    def _forget(self) -> None:
+        for child in tuple(self._all):
+            child.forget()
+        self._all, self._idle = set(), []
 
 
 def _started() -> subprocess.Popen[bytes]:
@@ -127,6 +166,18 @@ def _started() -> subprocess.Popen[bytes]:
         cwd="/",
         bufsize=0,
     )
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):  # it was gone before it had read all
+                pipe.close()
+
+
+def _file(pipe: IO[bytes] | None) -> int:
+    assert pipe is not None  # both are pipes, see `_started`
+    return pipe.fileno()
 
 
 def _write(file: int, data: bytes) -> None:

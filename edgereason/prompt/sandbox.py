@@ -220,6 +220,8 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     for late in ("html", "logging", "pprint", "textwrap", "_strptime"):  # what Jinja imports late
         importlib.import_module(late)
     _shut_in()
+    replies.write(frame({"ok": "ready"}))
+    replies.flush()
     while len(header := requests.read(HEADER_BYTES)) == HEADER_BYTES:
         request = json.loads(requests.read(frame_length(header)))
         _limit_work(request["seconds"])

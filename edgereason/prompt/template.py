@@ -14,14 +14,14 @@ from functools import lru_cache
 from typing import Any, Final
 
 from edgereason.errors import BundleError, UsageError
-from edgereason.prompt.child import Child, ChildError, TooSlowError
+from edgereason.prompt.child import ChildError, Children, TooSlowError
 
 __all__ = ["literals_of", "render_text", "variables_of"]
 
 MAX_SECONDS: Final = 5.0
 _VARYING: Final = ("strftime_now", "random")  # what gives another text each time
 
-_child = Child()
+_children = Children()
 
 
 def render_text(template: str, variables: Mapping[str, Any]) -> str:
@@ -54,8 +54,7 @@ class _Seen:
 
 
 def _render(template: str, data: str) -> str:
-    text: str = _ask(what="render", template=template, variables=json.loads(data))
-    return text
+    return str(_ask(what="render", template=template, variables=json.loads(data)))
 
 
 _rendered = lru_cache(maxsize=16)(_render)
@@ -72,7 +71,7 @@ def _seen(template: str) -> _Seen:
 
 def _ask(**request: Any) -> Any:
     try:
-        reply = _child.ask(request, MAX_SECONDS)
+        reply = _children.ask(request, MAX_SECONDS)
     except TooSlowError:
         raise _bad_template(f"does too much: it runs longer than {MAX_SECONDS:g} s") from None
     except ChildError as error:

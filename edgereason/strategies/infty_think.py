@@ -150,7 +150,8 @@ class _Rounds:
 
     def choice(self) -> Phase:
         """The answer, unless the model opens a summary."""
-        return replace(self.turn.answer(), stop=(*self.turn.stop, self.tag))
+        answer = self.turn.answer()
+        return replace(answer, stop=(*answer.stop, self.tag))
 
     def summarize(self, opened: bool) -> Phase:
         lead = self.turn.bundle.reasoning.answer or ("" if self._marks else "\n\n")

@@ -248,3 +248,10 @@ def test_manifests_of_before_say_what_stands_behind_a_prompt() -> None:
     nano = open_bundle(Path(edgereason.__file__).parent / "models" / "nano").reasoning
     assert (nano.enter, nano.skip) == ("<think>\n", "")
     assert nano.leave == nano.close
+
+
+def test_earlier_thoughts_reach_templates_that_call_them_otherwise() -> None:
+    turns = [Message("user", "a"), Message("assistant", "b", "because")]
+    for name in ("reasoning", "reasoning_content", "thinking"):
+        template = "{% for m in messages %}{{ m." + name + " }}{% endfor %}"
+        assert prompt(bundle_of(template, PLAIN), False, *turns) == "because"

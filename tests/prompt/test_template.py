@@ -179,7 +179,29 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def test_threads_share_one_process() -> None:
+def test_a_template_that_takes_long_holds_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    monkeypatch.setattr(template, "MAX_SECONDS", 4.0)
+    failed: list[str] = []
+
+    def ask() -> None:
+        try:
+            render_text(endless, {})
+        except BundleError as error:
+            failed.append(error.message)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    time.sleep(0.2)
+    start = time.monotonic()
+    assert render_text("{{ x }}", {"x": "meanwhile"}) == "meanwhile"
+    assert time.monotonic() - start < 3
+    thread.join()
+    assert "longer than 4 s" in failed[0]
+    assert len(template._children._all) == len(template._children._idle) == 1
+
+
+def test_threads_ask_side_by_side() -> None:
     found: dict[int, str] = {}
 
     def ask(number: int) -> None:
@@ -199,7 +221,7 @@ def test_a_forked_process_has_one_of_its_own() -> None:
     if child == 0:
         try:
             ok = render_text("{{ x }}{{ 1 }}", {"x": "child"}) == "child1"
-            template._child.close()
+            template._children.close()
         finally:
             os._exit(0 if ok else 1)
     _, status = os.waitpid(child, 0)
@@ -214,7 +236,7 @@ def test_what_was_rendered_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch
     def never(*args: object) -> object:
         raise ChildError("asked")
 
-    monkeypatch.setattr(template, "_child", type("Dead", (), {"ask": never})())
+    monkeypatch.setattr(template, "_children", type("Dead", (), {"ask": never})())
     assert render(CHATML, messages) == first
     with pytest.raises(BundleError, match="asked"):
         render(CHATML, [user("another")])

@@ -2,9 +2,11 @@
 # demo-smollm2: a larger model thinks, is stopped by tokens and by the clock, and answers each time
 # test: all tests          lint: formatters, types, layers     docs: what the pages and examples say is run
 # bench: the bars          debug: C++ tests under sanitizers, SANITIZE=thread for the other one
+# fuzz-native: random commands for the scheduler under sanitizers, ten minutes
 # bench-variants: the nano family, half an hour; needs the extra `recipes`
 PYTHON ?= python3
 SANITIZE ?= address,undefined
+SECONDS_OF_FUZZ ?= 600
 MODEL := smollm2-135m
 QUESTION := Tom has 3 boxes with 4 apples each. He eats 2 apples. How many apples are left?
 
@@ -18,7 +20,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find native -type f)
 CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(BIN)/python
 FIND := from edgereason.models import bundle as b, hub; print(b.model_file(b.open_bundle(hub.resolve('$(MODEL)'))))
 
-.PHONY: demo demo-smollm2 test lint bench bench-variants docs debug
+.PHONY: demo demo-smollm2 test lint bench bench-variants docs debug fuzz-native
 
 demo: .venv/app
 	python examples/nano_family.py
@@ -61,6 +63,11 @@ build/nano-lora: | .venv/dev
 
 docs: .venv/dev
 	pytest tests/test_docs.py tests/test_examples.py
+
+fuzz-native: .venv/dev
+	$(CONFIGURE) -B build/debug -DCMAKE_BUILD_TYPE=Debug -DEDGEREASON_SANITIZE=$(SANITIZE)
+	cmake --build build/debug --target fuzz_scheduler
+	build/debug/native/tests/fuzz_scheduler $(SECONDS_OF_FUZZ)
 
 debug: .venv/dev
 	$(CONFIGURE) -B build/debug -DCMAKE_BUILD_TYPE=Debug -DEDGEREASON_SANITIZE=$(SANITIZE)

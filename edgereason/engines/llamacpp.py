@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 
 from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
-from edgereason.errors import EngineError
+from edgereason.errors import EngineError, UsageError
 from edgereason.records import Capability
 
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ class Config:
             batch=(1, MOST),
             memory_gib=(0, MOST),
         )
+        if self.batch < self.sequences:
+            raise UsageError(
+                f"batch must be at least sequences ({self.sequences}), got {self.batch}",
+                "each chain of thought has one token in a step",
+            )
 
 
 def open(bundle: Bundle, config: Config) -> Engine:

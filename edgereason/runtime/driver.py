@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from edgereason.errors import EdgereasonError, EngineError, MemoryLimitError
 from edgereason.prompt.lowering import Tokenizer
 from edgereason.records import Channel, Phase, PhaseResult, Request, StopReason
+from edgereason.runtime.backlog import DEFAULT_MOST, Backlog
 from edgereason.runtime.lines import Line, Ticket, Tree
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
 from edgereason.runtime.trace import Sink, Tracer
@@ -42,9 +43,18 @@ _TAKE_MS = 200.0
 
 
 class Driver:
-    """Owns the thread that waits for the core. `_lock` guards `_tickets` and `_closed`."""
+    """Owns the thread that waits for the core. `_lock` guards `_tickets`, `_backlog` and
+    `_closed`.
+    """
 
-    def __init__(self, core: Scheduler, tokenizer: Tokenizer, sink: Sink | None = None) -> None:
+    def __init__(
+        self,
+        core: Scheduler,
+        tokenizer: Tokenizer,
+        sink: Sink | None = None,
+        most_requests: int = DEFAULT_MOST,
+    ) -> None:
+        self._backlog = Backlog(most_requests)
         self._core = core
         self._sink = sink
         self._workers = Workers("edgereason-worker")
@@ -133,6 +143,7 @@ class Driver:
         with self._lock:
             if self._closed:
                 raise EngineError("this model is closed", "open it again with Reasoner.open")
+            self._backlog.enter(self._core.now_ms())
             self._tickets.add(ticket)
 
     # -- the driver's thread -----------------------------------------------------------------------
@@ -213,6 +224,7 @@ class Driver:
                     self._core.close(line.id, park=park)
         with self._lock:
             self._tickets.discard(ticket)
+            self._backlog.leave(self._core.now_ms())
         return True
 
     def _clean_up(self, ticket: Ticket, error: BaseException) -> None:

@@ -3,9 +3,11 @@
 # test: all tests          lint: formatters, types, layers     docs: what the pages and examples say is run
 # bench: the bars          debug: C++ tests under sanitizers, SANITIZE=thread for the other one
 # fuzz: damaged files of every kind for FUZZ_SECONDS; what should not have happened is told at the end
+# fuzz-native: random commands for the scheduler under sanitizers, ten minutes
 # bench-variants: the nano family, half an hour; needs the extra `recipes`
 PYTHON ?= python3
 SANITIZE ?= address,undefined
+SECONDS_OF_FUZZ ?= 600
 MODEL := smollm2-135m
 FUZZ_SECONDS ?= 600
 QUESTION := Tom has 3 boxes with 4 apples each. He eats 2 apples. How many apples are left?
@@ -20,7 +22,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find native -type f)
 CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(BIN)/python
 FIND := from edgereason.models import bundle as b, hub; print(b.model_file(b.open_bundle(hub.resolve('$(MODEL)'))))
 
-.PHONY: demo demo-smollm2 test lint bench bench-variants docs debug fuzz
+.PHONY: demo demo-smollm2 test lint bench bench-variants docs debug fuzz fuzz-native
 
 demo: .venv/app
 	python examples/nano_family.py
@@ -66,6 +68,11 @@ docs: .venv/dev
 
 fuzz: .venv/dev
 	PYTHONPATH=tests python -m fuzz --seconds $(FUZZ_SECONDS)
+
+fuzz-native: .venv/dev
+	$(CONFIGURE) -B build/debug -DCMAKE_BUILD_TYPE=Debug -DEDGEREASON_SANITIZE=$(SANITIZE)
+	cmake --build build/debug --target fuzz_scheduler
+	build/debug/native/tests/fuzz_scheduler $(SECONDS_OF_FUZZ)
 
 debug: .venv/dev
 	$(CONFIGURE) -B build/debug -DCMAKE_BUILD_TYPE=Debug -DEDGEREASON_SANITIZE=$(SANITIZE)

@@ -78,6 +78,9 @@ class ManualClock:
 class Engine:
     @property
     def info(self) -> dict[str, int]: ...
+    # Bytes of a text that may fit into the context; a longer one need not be tokenized.
+    @property
+    def most_bytes(self) -> int: ...
     @property
     def bos(self) -> int | None: ...
     @property

@@ -83,6 +83,17 @@ class DiskError(EdgereasonError):
     exit_code = 4
 
 
+class BusyError(EdgereasonError):
+    """Too many requests are on their way. `retry_after_ms`: when there will be room, about."""
+
+    code = "busy"
+    exit_code = 5
+
+    def __init__(self, message: str, retry_after_ms: float) -> None:
+        super().__init__(message, f"try again in {retry_after_ms / 1000:.1f} s")
+        self.retry_after_ms = retry_after_ms
+
+
 class EngineError(EdgereasonError):
     """The engine failed while it ran."""
 

@@ -67,6 +67,11 @@ class Config:
             batch=(1, MOST),
             memory_gib=(0, MOST),
         )
+        if self.batch < self.sequences:
+            raise UsageError(
+                f"batch must be at least sequences ({self.sequences}), got {self.batch}",
+                "each chain of thought has one token in a step",
+            )
 
 
 def open(bundle: Bundle, config: Config) -> Engine:

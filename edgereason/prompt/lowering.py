@@ -10,6 +10,7 @@ from dataclasses import fields
 from types import SimpleNamespace
 from typing import Final, Protocol
 
+from edgereason.errors import ContextFullError
 from edgereason.records import Phase, Segment
 
 FIELDS: Final = tuple(field.name for field in fields(Phase) if field.name not in ("name", "then"))
@@ -21,6 +22,11 @@ class Tokenizer(Protocol):
 
     def tokenize(self, text: str, *, parse_control: bool = False) -> list[int]:
         """Token ids; names of control tokens become those tokens only with `parse_control`."""
+        ...
+
+    @property
+    def most_bytes(self) -> int:
+        """Of a text that may fit into the context: a longer one has more tokens than that."""
         ...
 
     @property
@@ -39,7 +45,17 @@ class CorePhase(SimpleNamespace):
 
 
 def prompt_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> tuple[int, ...]:
-    """The tokens of a rendered prompt; only control segments may give control tokens."""
+    """The tokens of a rendered prompt; only control segments may give control tokens.
+
+    Raises `ContextFullError` where a prompt is too long for the context whatever its tokens are:
+    before it is tokenized, which takes time and memory.
+    """
+    num_bytes = sum(len(segment.text.encode(errors="surrogatepass")) for segment in segments)
+    if num_bytes > tokenizer.most_bytes:
+        raise ContextFullError(
+            f"the prompt has {num_bytes} bytes, the context holds {tokenizer.most_bytes} at most",
+            "shorten the prompt, or open the model with a larger context",
+        )
     tokens: list[int] = []
     for segment in segments:
         tokens += tokenizer.tokenize(segment.text, parse_control=segment.control)

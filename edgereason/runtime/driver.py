@@ -34,6 +34,7 @@ from edgereason.errors import EdgereasonError, EngineError, MemoryLimitError
 from edgereason.prompt.lowering import Tokenizer
 from edgereason.records import Channel, Phase, PhaseResult, Request, StopReason
 from edgereason.runtime import lifetime
+from edgereason.runtime.backlog import DEFAULT_MOST, Backlog
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Line, Ticket, Tree
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
@@ -48,7 +49,9 @@ _TAKE_MS = 200.0
 
 
 class Driver:
-    """Owns the thread that waits for the core. `_lock` guards `_tickets` and `_closed`."""
+    """Owns the thread that waits for the core. `_lock` guards `_tickets`, `_backlog` and
+    `_closed`.
+    """
 
     def __init__(
         self,
@@ -56,9 +59,11 @@ class Driver:
         tokenizer: Tokenizer,
         lengths: AnswerLengths,
         sink: Sink | None = None,
+        most_requests: int = DEFAULT_MOST,
         *,
         owner: object,
     ) -> None:
+        self._backlog = Backlog(most_requests)
         self._core = core
         self._owner = weakref.ref(owner)
         self.left_behind = False  # this is the child of a fork, and the threads are in the parent
@@ -170,6 +175,7 @@ class Driver:
         with self._lock:
             if self._closed:
                 raise EngineError("this model is closed", "open it again with Reasoner.open")
+            self._backlog.enter(self._core.now_ms())
             self._tickets.add(ticket)
 
     # -- the driver's thread -----------------------------------------------------------------------
@@ -255,6 +261,7 @@ class Driver:
                     self._core.close(line.id, park=park)
         with self._lock:
             self._tickets.discard(ticket)
+            self._backlog.leave(self._core.now_ms())
         return True
 
     def _clean_up(self, ticket: Ticket, error: BaseException) -> None:

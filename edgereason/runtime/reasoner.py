@@ -24,6 +24,7 @@ from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import Words, prompt_tokens
 from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
 from edgereason.registry import load
+from edgereason.runtime.backlog import DEFAULT_MOST
 from edgereason.runtime.driver import Driver
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Ticket
@@ -99,6 +100,7 @@ class Reasoner:
         threads: int = 0,
         park_tokens: int = -1,
         trace: Sink | None = None,
+        most_requests: int = DEFAULT_MOST,
     ) -> None:
         from edgereason import _core  # loads the native library
         from edgereason.runtime.prefixes import Prefixes
@@ -111,7 +113,7 @@ class Reasoner:
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         lengths = AnswerLengths(bundle, self._core)
         self._core.start()
-        self._driver = Driver(self._core, engine, lengths, trace, owner=self)
+        self._driver = Driver(self._core, engine, lengths, trace, most_requests, owner=self)
         self._prefixes = Prefixes(bundle, self._core)
 
     @classmethod
@@ -124,6 +126,7 @@ class Reasoner:
         park_tokens: int = -1,
         trace: Sink | None = None,
         prefixes: Sequence[Path | str] = (),
+        most_requests: int = DEFAULT_MOST,
         **options: Any,
     ) -> Reasoner:
         """Opens a model.
@@ -139,6 +142,7 @@ class Reasoner:
             trace: is called with what happens to each request, see `trace.py`.
             prefixes: `.safetensors` files to load now, called what the files are called. Those in
                 the bundle's folder `prefixes` are there without, and loaded when first asked for.
+            most_requests: how many may be on their way at once; a further one raises `BusyError`.
             options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
 
         Raises:
@@ -150,7 +154,14 @@ class Reasoner:
             options["threads"], threads = threads, 0  # fixed while it is open; none to choose
         config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
         opened = module.open(bundle, config)
-        made = cls(bundle, opened, threads=threads, park_tokens=park_tokens, trace=trace)
+        made = cls(
+            bundle,
+            opened,
+            threads=threads,
+            park_tokens=park_tokens,
+            trace=trace,
+            most_requests=most_requests,
+        )
         made._switches = getattr(module, "switches", {})
         try:
             made._prefixes.add(prefixes)

@@ -27,6 +27,8 @@ from edgereason.values import Kind, Value, extract_answer, normalize
 
 needs = Capability.LOGITS | Capability.FORK
 
+MOST_SAMPLES = 256  # each is a line of thought that others wait behind
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -60,8 +62,8 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise UsageError(f"samples must be 1 or more, got {self.samples}")
+        if not 1 <= self.samples <= MOST_SAMPLES:
+            raise UsageError(f"samples must be in [1, {MOST_SAMPLES}], got {self.samples}")
         if load(strategies, self.of).__name__ == __name__:
             raise UsageError("the samples of a vote cannot be votes", "say of=think, for one")
         if not 0 < self.confidence <= 1:

@@ -71,6 +71,7 @@ cdef extern from "edgereason/engine.h" namespace "edgereason":
         int64_t cell_bytes
 
     cdef cppclass Vocab:
+        size_t LongestPiece() noexcept nogil
         vector[string] pieces
         vector[uint8_t] ends
         vector[uint8_t] control

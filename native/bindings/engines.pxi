@@ -39,6 +39,7 @@ cdef PrefixKv _prefix(const float[:, :, :, ::1] keys, const float[:, :, :, ::1] 
 
 cdef class Engine:
     cdef shared_ptr[CEngine] engine
+    cdef int64_t longest_piece
 
     def __init__(self):
         raise TypeError("an engine is opened by one of the modules in edgereason.engines")
@@ -46,6 +47,13 @@ cdef class Engine:
     @property
     def info(self):
         return self.engine.get().info()
+
+    @property
+    def most_bytes(self):
+        # Of a text that may fit into the context: no token is longer than the longest.
+        if self.longest_piece == 0:
+            self.longest_piece = <int64_t>self.engine.get().vocab().LongestPiece()
+        return self.longest_piece * self.engine.get().info().num_cells
 
     cdef string get_last_error(self):
         return self.engine.get().last_error()

@@ -33,6 +33,11 @@ void CheckOptions(const LlamaOptions& options) {
   check(options.max_seqs >= 1 && options.max_seqs <= kMostSeqs, "max_seqs must be in [1, 64]",
         options.max_seqs);
   check(options.max_rows >= 1, "max_rows must be 1 or more", options.max_rows);
+  if (options.max_rows < options.max_seqs) {
+    throw Error(ErrorCode::kUsage, "max_rows must be at least max_seqs (" +
+                                       std::to_string(options.max_seqs) + "), got " +
+                                       std::to_string(options.max_rows));
+  }
   check(options.max_threads >= 0, "max_threads must be 0 (all cores) or more", options.max_threads);
   if (options.gpu_layers > 0 && !llama_supports_gpu_offload()) {
     throw Error(ErrorCode::kUnsupported,
@@ -89,7 +94,8 @@ LlamaEngine::LlamaEngine(const LlamaOptions& options) {
   const MemoryPlan plan{.cells = NumCells(options, file),
                         .kv_type = options.kv_type,
                         .rows = options.max_rows,
-                        .outputs = options.max_seqs};
+                        .outputs = options.max_seqs,
+                        .requests = options.max_seqs};
   const std::int64_t free_bytes = FreeMemoryBytes();
   const bool limited =
       options.memory_limit > 0 && (free_bytes < 0 || options.memory_limit < free_bytes);

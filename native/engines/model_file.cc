@@ -145,8 +145,10 @@ std::string Gib(std::int64_t bytes) {
 std::string WhatWouldFit(const ModelFile& file, const MemoryPlan& plan, std::int64_t free_bytes) {
   MemoryPlan none = plan;
   none.cells = 0;
+  MemoryPlan one = plan;
+  one.cells = 1;
   const std::int64_t room = free_bytes - NeededBytes(file, none);
-  const std::int64_t cell = CellBytes(file, plan.kv_type);
+  const std::int64_t cell = NeededBytes(file, one) - NeededBytes(file, none);
   constexpr std::int64_t kFewest = 512;  // less than that is no use to anybody
   if (cell > 0 && room >= kFewest * cell) {
     std::string hint = "try --context " + std::to_string(room / cell / 256 * 256);
@@ -196,12 +198,17 @@ std::int64_t CellBytes(const ModelFile& file, KvType type) {
 
 std::int64_t NeededBytes(const ModelFile& file, const MemoryPlan& plan) {
   constexpr std::int64_t kFloat = sizeof(float);
+  // A cell of a request: its item in the context, its place in the ledger, its token and its text.
+  constexpr std::int64_t kRequestBytes = 8 + 4 + 4 + 12;
   constexpr std::int64_t kFixed = 32LL << 20;  // vocabulary, graph, threads
   const std::int64_t activations =
       plan.rows * kFloat * (8LL * file.num_embd + 4LL * file.num_feed_forward);
+  // Which row may look at which cell, as the graph wants it, in floats and in halves.
+  const std::int64_t mask = plan.rows * plan.cells * (kFloat + 2);
+  const std::int64_t requests = plan.requests * plan.cells * kRequestBytes;
   const std::int64_t logits = 2 * plan.outputs * kFloat * file.num_vocab;
   return file.file_bytes + plan.cells * CellBytes(file, plan.kv_type) + activations + logits +
-         kFixed;
+         mask + requests + kFixed;
 }
 
 void CheckMemory(const ModelFile& file, const MemoryPlan& plan, std::int64_t free_bytes) {

@@ -31,8 +31,9 @@ std::int64_t CellBytes(const ModelFile& file, KvType type);
 struct MemoryPlan {
   std::int64_t cells = 0;
   KvType kv_type = KvType::kF16;
-  std::int64_t rows = 0;     // of one step
-  std::int64_t outputs = 0;  // rows of one step that have logits
+  std::int64_t rows = 0;      // of one step
+  std::int64_t outputs = 0;   // rows of one step that have logits
+  std::int64_t requests = 0;  // that run side by side
 };
 
 // Weights, KV cache and buffers of a step, in bytes.

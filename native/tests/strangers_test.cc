@@ -120,6 +120,7 @@ TEST(ValuesThatMakeNoSenseAreRefusedAtOnce) {
     CHECK_THROWS(harness.scheduler->Run(id, {phase}), Error);
   }
   CHECK_THROWS(harness.scheduler->Open({.arrival_ms = std::nan("")}), Error);
+  CHECK_THROWS(harness.scheduler->Open({.deadline_ms = -kNever}), Error);
   harness.scheduler->Run(id, {Think(harness, 4), Answer(harness)});
   CHECK_EQ(harness.Finish(id).last().text, "\n\n42");
 }

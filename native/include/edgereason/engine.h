@@ -13,6 +13,7 @@
 // Tokenize, which may be called from any.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -96,6 +97,12 @@ struct Vocab {
 
   std::string_view Piece(Token token) const noexcept {
     return pieces[static_cast<std::size_t>(token)];
+  }
+  // Bytes of the longest piece: a text has at least this part of its bytes as tokens.
+  std::size_t LongestPiece() const noexcept {
+    std::size_t longest = 1;
+    for (const std::string& piece : pieces) longest = std::max(longest, piece.size());
+    return longest;
   }
   bool Ends(Token token) const noexcept { return ends[static_cast<std::size_t>(token)] != 0; }
 };

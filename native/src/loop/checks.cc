@@ -137,8 +137,10 @@ void CheckOptions(const SequenceOptions& options) {
     ThrowUsage("arrival must be a number of milliseconds, got " +
                std::to_string(options.arrival_ms));
   }
-  if (std::isnan(options.deadline_ms)) {
-    ThrowUsage("deadline must be a number of milliseconds, got nan");
+  // No NaN either.
+  if (!(options.deadline_ms > -std::numeric_limits<double>::infinity())) {
+    ThrowUsage("deadline must be a number of milliseconds, got " +
+               std::to_string(options.deadline_ms));
   }
   if (options.think_budget < kUnlimited) {
     ThrowUsage("think budget must be -1 or more, got " + std::to_string(options.think_budget),

@@ -21,6 +21,7 @@ namespace {
 constexpr double kIdleWaitMs = 100;
 constexpr double kBlockedWaitMs = 5;  // somebody waits, and may have a deadline
 constexpr std::chrono::milliseconds kStopCheck{50};
+constexpr std::int32_t kNotLoaded = -1;  // instead of the positions of a prefix
 
 }  // namespace
 
@@ -177,7 +178,9 @@ SequenceId Scheduler::Impl::Open(const SequenceOptions& options) {
   PrefixRef prefix;
   {
     const std::scoped_lock lock(mutex_);
-    if (options.prefix < 0 || options.prefix > std::ssize(prefixes_)) {
+    if (options.prefix < 0 || options.prefix > std::ssize(prefixes_) ||
+        (options.prefix != kNoPrefix &&
+         prefixes_[static_cast<std::size_t>(options.prefix) - 1] == kNotLoaded)) {
       throw Error(ErrorCode::kUsage, "no prefix " + std::to_string(options.prefix));
     }
     if (options.prefix != kNoPrefix) {
@@ -237,7 +240,7 @@ void Scheduler::Impl::Close(SequenceId id, bool park) {
 
 PrefixRef Scheduler::Impl::NewPrefix(const PrefixKv& prefix) {
   const std::scoped_lock lock(mutex_);
-  prefixes_.push_back(prefix.num_positions);
+  prefixes_.push_back(kNotLoaded);
   return {static_cast<PrefixId>(prefixes_.size()), prefix.num_positions};
 }
 
@@ -275,6 +278,7 @@ PrefixId Scheduler::Impl::AddPrefix(const PrefixKv& prefix) {
   }
   const std::scoped_lock lock(mutex_);
   num_pinned_ += ref.num_positions;
+  prefixes_[static_cast<std::size_t>(ref.id) - 1] = ref.num_positions;
   return ref.id;
 }
 

@@ -7,7 +7,6 @@
 # bench-variants: the nano family, half an hour; needs the extra `recipes`
 PYTHON ?= python3
 SANITIZE ?= address,undefined
-SECONDS_OF_FUZZ ?= 600
 MODEL := smollm2-135m
 FUZZ_SECONDS ?= 600
 QUESTION := Tom has 3 boxes with 4 apples each. He eats 2 apples. How many apples are left?
@@ -72,7 +71,7 @@ fuzz: .venv/dev
 fuzz-native: .venv/dev
 	$(CONFIGURE) -B build/debug -DCMAKE_BUILD_TYPE=Debug -DEDGEREASON_SANITIZE=$(SANITIZE)
 	cmake --build build/debug --target fuzz_scheduler
-	build/debug/native/tests/fuzz_scheduler $(SECONDS_OF_FUZZ)
+	build/debug/native/tests/fuzz_scheduler $(FUZZ_SECONDS)
 
 debug: .venv/dev
 	$(CONFIGURE) -B build/debug -DCMAKE_BUILD_TYPE=Debug -DEDGEREASON_SANITIZE=$(SANITIZE)

@@ -200,9 +200,12 @@ def write_lora(path: Path, seed: int = 5, rank: int = 4, alpha: float = 8.0) -> 
     return deltas
 
 
-def write_vocab(path: Path) -> Path:
-    """Writes the vocabulary of the tiny models alone: a GGUF without a tensor."""
-    path.write_bytes(_gguf({"general.architecture": "llama", **_vocabulary()}, {}))
+def write_vocab(path: Path, pre: str = "gpt-2") -> Path:
+    """Writes the vocabulary of the tiny models alone: a GGUF without a tensor. libllama cuts texts
+    into words as it does for models of kind `pre`.
+    """
+    told = {"general.architecture": "llama", **_vocabulary(), "tokenizer.ggml.pre": pre}
+    path.write_bytes(_gguf(told, {}))
     return path
 
 

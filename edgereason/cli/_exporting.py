@@ -76,13 +76,13 @@ def export_via(
     if out is None:
         raise UsageError("--out must be given", "the folder that is to become the model")
     started = time.monotonic()
-    made = optimum.export(text, out, lambda line: print(line, file=sys.stderr))
+    made = optimum.export(text, out, lambda line: say(line, error=True))
     size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
     seconds = time.monotonic() - started
     if as_json:
         json_object.say({"path": str(made), "size_bytes": size, "seconds": round(seconds, 2)})
     else:
-        print(f"{made}: written by optimum, {mib(size)}, {seconds:.1f} s")
+        say(f"{made}: written by optimum, {mib(size)}, {seconds:.1f} s")
 
 
 def _tell_plan(source: Source, planned: Plan, *, as_json: bool) -> None:

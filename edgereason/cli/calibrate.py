@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from edgereason.cli._opening import open_reasoner
 from edgereason.cli._options import Debug, Json, Opening, flag, with_options
+from edgereason.cli._screen import json_object, say
 from edgereason.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,9 +50,9 @@ def command(
             raise UsageError(f"{name} must be {least} or more, got {value + least}")
     asked = calibrate.read(questions, num, answers=answers)
 
-    def say(text: str) -> None:
+    def tell(text: str) -> None:
         if not as_json:
-            print(text, file=sys.stderr)
+            say(text, error=True)
 
     with open_reasoner(opening) as reasoner:
         found = calibrate.calibrate(
@@ -63,23 +62,23 @@ def command(
             ways=tuple(filter(None, (way.strip() for way in ways.split(",")))),
             think_budget=think_tokens,
             parallel=parallel,
-            say=say,
+            say=tell,
         )
         path = "" if dry_run else str(save(reasoner.bundle, found))
     if as_json:
-        print(json.dumps(asdict(found) | {"path": path}, ensure_ascii=False))
+        json_object.say(asdict(found) | {"path": path})
         return
     _show(found)
-    print(f"kept in {path}" if path else "not kept (--dry-run)")
+    say(f"kept in {path}" if path else "not kept (--dry-run)")
 
 
 def _show(found: Calibration) -> None:
     from edgereason.planning.cascade import auc
 
-    print(f"{'way':<10} {'right':>5} {'tokens':>6}  {'tells right from wrong (0.5: not at all)'}")
+    say(f"{'way':<10} {'right':>5} {'tokens':>6}  {'tells right from wrong (0.5: not at all)'}")
     for way, scores in found.ways.items():
         right = sum(is_right for _, is_right in scores.points)
-        print(f"{way:<10} {right:>5} {scores.mean_tokens:>6.0f}  {auc(scores.points):.2f}")
+        say(f"{way:<10} {right:>5} {scores.mean_tokens:>6.0f}  {auc(scores.points):.2f}")
     steps = ", ".join(f"{way} from {threshold:.3g}" for way, threshold in found.steps)
-    print(f"auto: {steps or 'no draft pays here, it thinks'}")
-    print(found.about)
+    say(f"auto: {steps or 'no draft pays here, it thinks'}")
+    say(found.about)

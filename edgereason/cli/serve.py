@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 
 from edgereason.cli._opening import engine_options
 from edgereason.cli._options import Debug, Opening, flag, with_options
+from edgereason.cli._screen import say
 from edgereason.errors import UsageError
 from edgereason.server.config import ServerConfig
 
@@ -66,7 +66,7 @@ def _listen(specs: tuple[str, ...], opening: Opening, serving: ServerConfig) -> 
     try:
         first.reasoner = open_model(first.bundle.path)
         models = server.Models(found, open_model, max_loaded=serving.max_loaded)
-        print(f"serving {', '.join(found)}", file=sys.stderr)
+        say(f"serving {', '.join(found)}", error=True)
         server.Server(server.build_app(models, serving), serving).listen()
     finally:
         if first.reasoner is not None:

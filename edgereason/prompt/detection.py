@@ -69,7 +69,9 @@ class _Detection:
         return ""
 
     def _writes(self, mark: str) -> bool:
-        prompts = [self.render(Mode()), self.answered, *map(self.render, self._on_modes())]
+        # Some templates write a mark for thinking that is refused, and for no other.
+        modes = (Mode(), *self._on_modes(), *self._off_modes())
+        prompts = [self.answered, *map(self.render, modes)]
         return any(prompt is not None and mark in prompt for prompt in prompts)
 
     # -- rendering ---------------------------------------------------------------------------------
@@ -153,6 +155,12 @@ class _Detection:
         for name, on, _ in variables().switches:
             if name in read and on != "":
                 yield Mode({name: on})
+
+    def _off_modes(self) -> Iterator[Mode]:
+        read = variables_of(self.template)
+        for name, _, off in variables().switches:
+            if name in read:
+                yield Mode({name: off})
 
     def _switch(self, family: Family) -> tuple[Switch, Mode, Mode]:
         """The first switch that changes where the prompt ends, or the prompt; a prefilled block

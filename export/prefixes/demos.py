@@ -134,7 +134,7 @@ def _tokenizer(vocabulary: Path, num_vocab: int) -> Tokenizer:
         caps=0,
         num_vocab=num_vocab,
         num_embd=1,
-        context=1,
+        context=1 << 18,  # of tokens that it may make; there is no KV
         max_rows=1,
         max_seqs=1,
     )

@@ -34,7 +34,7 @@ MISTAKES = [
     (("run", "hi", "--effort", "low", "--think-budget", "9"), 2, "256 tokens", "one of them"),
     (("run", "hi", "--temperature", "-1"), 2, "temperature must be 0 or more", ""),
     (("run", "hi", "--seed", "-1"), 2, "seed must be in", ""),
-    (("run", "hi", "--samples", "0"), 2, "samples must be 1 or more, got 0", ""),
+    (("run", "hi", "--samples", "0"), 2, "samples must be in [1, 256], got 0", ""),
     (("run", "hi", "--samples", "2", "--strategy", "think"), 2, "option of think 'samples'", ""),
     (("run", "hi", "--samples", "2", "--set", "samples=3"), 2, "samples is given twice", ""),
     (("run", "hi", "--kv", "f16"), 2, "unknown option of engine scripted 'kv'", ""),

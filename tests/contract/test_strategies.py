@@ -106,7 +106,8 @@ def test_deadline_is_kept(slow: Reasoner, strategy: str) -> None:
 @every
 def test_impossible_deadline_still_returns(slow: Reasoner, strategy: str) -> None:
     answer = slow.ask(QUESTION, strategy=strategy, deadline_ms=1)
-    assert answer.finish is StopReason.DEADLINE
+    # Of several lines at once those that cannot be in time are told so before they begin.
+    assert answer.finish in (StopReason.DEADLINE, StopReason.REFUSED)
     assert answer.budget.deadline_ms.asked == 1
 
 

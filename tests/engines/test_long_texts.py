@@ -45,6 +45,6 @@ def test_a_long_text_ends_no_process(pre: str, text: str, tmp_path: Path) -> Non
 def test_more_than_the_context_could_hold_is_refused_before_it_is_read() -> None:
     with (
         Reasoner.open("nano") as reasoner,
-        pytest.raises(ContextFullError, match="3000.* bytes, the context holds"),
+        pytest.raises(ContextFullError, match=r"3000.* bytes, the context holds"),
     ):
         reasoner.ask("a" * 3_000_000)

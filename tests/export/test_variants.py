@@ -22,6 +22,8 @@ from edgereason.models import hub
 from edgereason.models.bundle import Bundle, open_bundle, verify
 from edgereason.models.prefix_file import base_hash, bundled, read_prefix, write_prefix
 from edgereason.models.variants.coconut import Variant
+from edgereason.prompt.chat import thinking_prompt
+from edgereason.records import messages_of
 from support.cli_runner import Cli
 
 TARGETS: dict[str, dict[str, Any]] = {
@@ -40,11 +42,20 @@ def export(model: str | Path, target: str, out: Path) -> Bundle:
 def test_a_variant_keeps_all_that_its_strategy_needs(target: str, tmp_path: Path) -> None:
     made = export("nano-infty", target, tmp_path / "out")
     source = open_bundle(hub.resolve("nano-infty"))
-    kept = ("variant", "reasoning", "chat_template", "sampling", "base_hash", "context", "licence")
+    kept = ("variant", "chat_template", "sampling", "base_hash", "context", "licence")
     assert source.variant is not None
     assert {name: getattr(made, name) for name in kept} == {
         name: getattr(source, name) for name in kept
     }
+    # How it thinks is found anew, from its template: the prompts and the marks are the same.
+    question = messages_of("What is 3 + 4?")
+    for thinking in (True, False, None):
+        assert thinking_prompt(made, question, thinking) == thinking_prompt(
+            source, question, thinking
+        )
+    marks = ("kind", "opens", "shuts", "close", "probe", "enter")
+    for name in marks:
+        assert getattr(made.reasoning, name) == getattr(source.reasoning, name)
 
 
 @pytest.mark.parametrize("target", TARGETS)

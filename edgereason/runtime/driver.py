@@ -162,6 +162,10 @@ class Driver:
             self._lengths.save()
         lifetime.ended(self)
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def check_here(self) -> None:
         """Raises where nobody would ever answer."""
         if self.left_behind:

@@ -308,6 +308,10 @@ class Reasoner:
             time.sleep(0.001)
         return False
 
+    @property
+    def closed(self) -> bool:
+        return self._driver.closed
+
     def close(self) -> None:
         """Ends what runs, with an error for those who wait, and frees the model."""
         self._driver.close()

@@ -69,7 +69,7 @@ def test_memory_that_is_short_closes_what_nobody_uses() -> None:
     opened: list[Reasoner] = []
 
     def narrow(path: Path) -> Reasoner:
-        if any(not reasoner._closed for reasoner in opened):
+        if any(not reasoner.closed for reasoner in opened):
             raise MemoryLimitError("there is room for one")
         opened.append(Reasoner.open(path))
         return opened[-1]
@@ -79,7 +79,7 @@ def test_memory_that_is_short_closes_what_nobody_uses() -> None:
             assert ask(server, name).status_code == 200
             assert server.wait_idle()
             assert loaded(server) == [name]
-    assert all(reasoner._closed for reasoner in opened)
+    assert all(reasoner.closed for reasoner in opened)
 
 
 def test_memory_for_none_is_said() -> None:

@@ -210,8 +210,8 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 {
                     "case": asdict(case),
                     "load": load,
-                    "ours": [asdict(one) for one in ours],
-                    "with foresight": [asdict(one) for one in best],
+                    "ours": sums(ours),
+                    "with foresight": sums(best),
                 }
             )
     remark = (
@@ -219,6 +219,19 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
         "Where the machine slows down it expects that as little as ours does."
     )
     return Findings({"runs": figures}, (Table("Foresight", _COLUMNS, rows),), (remark,))
+
+
+def sums(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Of all requests together; `share` is the mean of theirs."""
+    return {
+        "num": len(outcomes),
+        "thinking_tokens": sum(one.thinking_tokens for one in outcomes),
+        "late": sum(one.late_ms > 0 for one in outcomes),
+        "late_ms": sum(one.late_ms for one in outcomes),
+        "empty": sum(one.empty for one in outcomes),
+        "cut": sum(one.cut for one in outcomes),
+        "share": sum(one.share for one in outcomes) / len(outcomes),
+    }
 
 
 def row(

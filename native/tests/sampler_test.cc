@@ -256,6 +256,24 @@ TEST(TheCounterIsUniformAndKnown) {
 }
 
 }  // namespace
+TEST(AnInfiniteLogitIsDrawn) {
+  const std::vector<float> logits = {1, 2, 3, 4};
+  Sampler sampler(4);
+  for (const float bias : {3e38F, std::numeric_limits<float>::infinity()}) {
+    for (const float min_p : {0.0F, 0.5F}) {
+      for (const std::int32_t top_k : {0, 2}) {
+        const Sampling sampling{.temperature = 1,
+                                .top_k = top_k,
+                                .top_p = 0.9F,
+                                .min_p = min_p,
+                                .logit_bias = {{.token = 1, .bias = bias}},
+                                .seed = 5};
+        CHECK_EQ(sampler.Sample(logits, sampling, {}, 0).token, 1);
+      }
+    }
+  }
+}
+
 TEST(BannedTokensAreNotDrawn) {
   const std::vector<float> logits = {1, 9, 8, 2};
   const std::vector<std::uint8_t> banned = {0, 1, 0, 0};

@@ -330,6 +330,8 @@ Token Sampler::Draw(std::span<const float> logits, const Sampling& sampling,
     size = static_cast<std::size_t>(end - candidates_.begin());
     total = Mass(0, size);
   }
+  // A bias so large that the best logit is infinite leaves no weight to anybody.
+  if (size == 0) return FirstAtLeast(logits, best);
   return candidates_[ShortestPrefix(size, uniform * total).size - 1].token;
 }
 

@@ -1,8 +1,9 @@
 // Whether what an engine gives can be used at all.
 #pragma once
 
+#include <algorithm>
 #include <bit>
-#include <cstddef>
+#include <cmath>
 #include <cstdint>
 #include <span>
 
@@ -12,17 +13,15 @@ namespace edgereason {
 // which in a logit bans a token. Nothing at all is no numbers. Looks at bits, without a branch for
 // each, so that the loop becomes vectors.
 inline bool AreNumbers(std::span<const float> values) noexcept {
-  constexpr std::uint32_t kInf = 0x7f800000;
-  constexpr std::uint32_t kMinusInf = 0xff800000;
+  constexpr std::int32_t kInf = 0x7f800000;
   std::uint32_t broken = 0;
-  std::uint32_t finite = 0;
   for (const float value : values) {
-    const auto bits = std::bit_cast<std::uint32_t>(value);
-    const std::uint32_t is_finite = (bits & kInf) != kInf ? 1 : 0;
-    finite |= is_finite;
-    broken |= is_finite == 0 && bits != kMinusInf ? 1 : 0;
+    const auto bits = std::bit_cast<std::int32_t>(value);
+    broken |= static_cast<std::uint32_t>(bits >= kInf) |
+              static_cast<std::uint32_t>((bits & 0x7fffffff) > kInf);
   }
-  return finite != 0 && broken == 0;
+  return broken == 0 &&
+         std::ranges::any_of(values, [](float value) { return std::isfinite(value); });
 }
 
 }  // namespace edgereason

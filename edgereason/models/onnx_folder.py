@@ -9,7 +9,6 @@ written once into a cache of ours. Does not open graphs: what they can do, the e
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.config import cache_dir
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError
 
@@ -214,11 +214,8 @@ def _count(config: Mapping[str, Any], *keys: str) -> int:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is no such file."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BundleError(f"cannot read {path}: {error}") from None
-    if not isinstance(data, dict):
-        raise BundleError(f"{path} must hold one JSON object")
-    return data

@@ -129,7 +129,7 @@ cdef class Sampler:
         int32_t lift=-1,
         float lift_share=0,
     ):
-        """(token, logprob, margin, entropy)."""
+        """(token, logprob, margin, entropy); token -1: the logits are of no use."""
         cdef Sampling settings
         cdef vector[ContextItem] seen
         for token in recent:

@@ -118,14 +118,24 @@ TEST(MinusInfinityIsNeverDrawn) {
   CHECK_NEAR(drawn.margin, 1.0, 1e-6);
 }
 
-TEST(WhereEverythingIsMinusInfinityTokenZeroComes) {
-  const std::vector<float> logits(8, -kInf);
+TEST(WhatIsNoLogitsDrawsNothing) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const float temperature : {0.0F, 1.0F}) {
-    const Sampled drawn = Draw(logits, {.temperature = temperature});
-    CHECK_EQ(drawn.token, 0);
-    CHECK_NEAR(drawn.logprob, -std::log(8.0), 1e-6);
-    CHECK_NEAR(drawn.entropy, std::log(8.0), 1e-6);
+    const Sampling sampling{.temperature = temperature};
+    CHECK_EQ(Draw(std::vector<float>(8, -kInf), sampling).token, kNoToken);
+    for (const std::size_t size : {40U, 49153U}) {
+      for (const std::size_t at : {std::size_t{0}, std::size_t{21}, size - 1}) {
+        for (const float broken : {nan, -nan, kInf}) {
+          std::vector<float> logits(size, 1);
+          logits[at] = broken;
+          CHECK_EQ(Draw(logits, sampling).token, kNoToken);
+        }
+      }
+    }
   }
+}
+
+TEST(WhereEverythingIsBannedTokenZeroComes) {
   const Sampling banned{.temperature = 1, .logit_bias = {{0, -kInf}, {1, -kInf}}};
   CHECK_EQ(Draw({2, 1}, banned).token, 0);
 }

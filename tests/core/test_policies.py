@@ -195,12 +195,12 @@ def test_sampler(row: list[float], sampling: Sampling, index: int, data: st.Data
         lift_share=share,
     )
     if max(row) == -math.inf:
-        assert token == 0
-    else:
-        adjusted = sampler.adjust(row, sampling, recent, lift, share)
-        if token != sampler.draw(adjusted, sampling, index):
-            assert sampling.temperature > 0
-            assert token in near_draws(adjusted, sampling, index)
+        assert token == -1  # nothing is drawn, nothing is told
+        return
+    adjusted = sampler.adjust(row, sampling, recent, lift, share)
+    if token != sampler.draw(adjusted, sampling, index):
+        assert sampling.temperature > 0
+        assert token in near_draws(adjusted, sampling, index)
     assert statistics == pytest.approx(sampler.statistics(row, token), rel=1e-5, abs=1e-5)
 
 

@@ -36,8 +36,6 @@ class Nudge:
 def statistics(logits: Sequence[float], token: int) -> tuple[float, float, float]:
     """(log-probability of the token, margin, entropy) under softmax."""
     best = max(logits)
-    if best == -math.inf:
-        return -math.log(len(logits)), 0.0, math.log(len(logits))
     mass = sum(math.exp(x - best) for x in logits)
     probabilities = [math.exp(x - best) / mass for x in logits]
     first, second = sorted([*probabilities, 0.0], reverse=True)[:2]

@@ -303,11 +303,14 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
   if (sequence->phase().role == Role::kPrefill) {
     return CommitVerdict(sequence, {.ended = true, .reason = StopReason::kBudget});
   }
-  const std::span<const float> numbers =
-      sequence->latent() ? engine_->Hidden(row) : engine_->Logits(row);
-  if (!AreNumbers(numbers)) return Break(sequence, Fault::kNumbers);
-  CommitVerdict(sequence, sequence->latent() ? sequence->AcceptLatent(numbers)
-                                             : SampleNext(sequence, numbers));
+  if (sequence->latent()) {
+    const std::span<const float> hidden = engine_->Hidden(row);
+    if (!AreFinite(hidden)) return Break(sequence, Fault::kNumbers);
+    return CommitVerdict(sequence, sequence->AcceptLatent(hidden));
+  }
+  const Sampled sampled = SampleNext(sequence, engine_->Logits(row));
+  if (sampled.token == kNoToken) return Break(sequence, Fault::kNumbers);
+  CommitVerdict(sequence, sequence->Accept(sampled));
 }
 
 void StepLoop::CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict) {
@@ -318,21 +321,21 @@ void StepLoop::CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdic
   }
 }
 
-Sequence::Verdict StepLoop::SampleNext(Sequence* sequence, std::span<const float> logits) {
+Sampled StepLoop::SampleNext(Sequence* sequence, std::span<const float> logits) {
   const double begin_ms = clock_->NowMs();
   const Sampled sampled = sequence->Sample(&sampler_, logits);
   counters_.sample_ms += clock_->NowMs() - begin_ms;
   ++counters_.num_sampled;
-  return sequence->Accept(sampled);
+  return sampled;
 }
 
 void StepLoop::CommitProbe(ProbeRun* probe, std::int32_t row) {
   Sequence* owner = probe->owner;
-  if (!AreNumbers(engine_->Logits(row))) return Break(owner, Fault::kNumbers);
   probe->num_decoded = static_cast<std::int32_t>(probe->items.size());
   static const Sampling kGreedy;
   const Sampled sampled = sampler_.Sample(engine_->Logits(row), kGreedy, {}, 0);
   ++counters_.num_sampled;
+  if (sampled.token == kNoToken) return Break(owner, Fault::kNumbers);
   if (!probes_.Accept(probe, sampled.token, engine_->vocab())) return;
   phases_.CloseThinking(owner, StopReason::kStable, clock_->NowMs());
 }

@@ -75,7 +75,7 @@ class StepLoop {
   void CommitSequence(Sequence* sequence, std::int32_t row);
   void CommitProbe(ProbeRun* probe, std::int32_t row);
   void CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict);
-  Sequence::Verdict SampleNext(Sequence* sequence, std::span<const float> logits);
+  Sampled SampleNext(Sequence* sequence, std::span<const float> logits);
   void MakeRoom();
   void Fail();
 

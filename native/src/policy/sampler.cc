@@ -54,14 +54,21 @@ inline float ExpMinus(float x) noexcept {
 struct TopTwo {
   float best = -kInf;
   float second = -kInf;
+  bool all_below_inf = true;  // false where one is +inf or no number
+
+  // One of x can be drawn, and all of it was computed.
+  bool usable() const noexcept { return all_below_inf && best > -kInf; }
 };
 
 TopTwo FindTopTwo(std::span<const float> x) noexcept {
   Lanes best;
   Lanes second;
+  std::array<std::int32_t, kLanes> below;
   best.fill(-kInf);
   second.fill(-kInf);
+  below.fill(1);
   const auto add = [&](std::size_t lane, float value) {
+    below[lane] &= value < kInf ? 1 : 0;  // so that a NaN counts too
     const float lower = value < best[lane] ? value : best[lane];
     second[lane] = second[lane] < lower ? lower : second[lane];
     best[lane] = best[lane] < value ? value : best[lane];
@@ -75,6 +82,7 @@ TopTwo FindTopTwo(std::span<const float> x) noexcept {
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     top.second = std::max({std::min(top.best, best[lane]), top.second, second[lane]});
     top.best = std::max(top.best, best[lane]);
+    top.all_below_inf = top.all_below_inf && below[lane] != 0;
   }
   return top;
 }
@@ -165,10 +173,7 @@ Sampled Sampler::Sample(std::span<const float> logits, const Sampling& sampling,
                         std::span<const ContextItem> recent, std::uint64_t draw, Token lift,
                         float lift_share, std::span<const std::uint8_t> banned) noexcept {
   const TopTwo raw = FindTopTwo(logits);
-  if (raw.best == -kInf) {
-    const float log_num = std::log(static_cast<float>(logits.size()));
-    return {.token = 0, .logprob = -log_num, .margin = 0, .entropy = log_num};
-  }
+  if (!raw.usable()) return {};
   const std::span<const float> adjusted =
       Adjust(logits, sampling, recent, lift, lift_share, banned);
   Token token = 0;

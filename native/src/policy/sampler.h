@@ -16,10 +16,10 @@
 namespace edgereason {
 
 struct Sampled {
-  Token token = kNoToken;
-  float logprob = 0;  // of the token under softmax of the raw logits
-  float margin = 0;   // p(best) - p(second) of the raw logits
-  float entropy = 0;  // of the raw logits, nats
+  Token token = kNoToken;  // kNoToken: the logits are of no use
+  float logprob = 0;       // of the token under softmax of the raw logits
+  float margin = 0;        // p(best) - p(second) of the raw logits
+  float entropy = 0;       // of the raw logits, nats
 };
 
 // Uniform in [0, 1) from a counter: draw `index` of stream `seed`. The same everywhere, in any
@@ -31,12 +31,14 @@ class Sampler {
  public:
   explicit Sampler(std::int32_t num_vocab);
 
-  // logits: [num_vocab], finite or -inf; a -inf is never drawn, unless all are: then token 0, as if
-  // all were equal. recent: what penalties look at, oldest first (the window is applied here; what is
-  // no token is skipped). draw: how many tokens this request has sampled before. `lift`: a token whose logit is
-  // lifted by the share `lift_share` of its distance to the best other logit plus one (the soft
-  // budget), so that at share 1 it is the best; kNoToken: none. banned: [num_vocab], 1 for tokens
-  // that are not drawn now; empty: none. Ties go to the lower id.
+  // logits: [num_vocab]. One that is -inf is never drawn. Nothing is drawn (kNoToken) where one is NaN
+  // or +inf, or all are -inf: then the engine computed something else than logits.
+  // recent: what penalties look at, oldest first. The window is applied here; what is no token is
+  // skipped.
+  // draw: how many tokens this request has sampled before.
+  // lift: a token whose logit is lifted by the share `lift_share` of its distance to the best other
+  // logit plus one (the soft budget), so that at share 1 it is the best; kNoToken: none.
+  // banned: [num_vocab], 1 for tokens that are not drawn now; empty: none. Ties go to the lower id.
   Sampled Sample(std::span<const float> logits, const Sampling& sampling,
                  std::span<const ContextItem> recent, std::uint64_t draw, Token lift = kNoToken,
                  float lift_share = 0, std::span<const std::uint8_t> banned = {}) noexcept;

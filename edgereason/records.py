@@ -402,6 +402,30 @@ class PhaseReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Energy:
+    """What the machine took from the arrival of a request to its answer, other requests and
+    programs included; only where it has a meter.
+
+    Attributes:
+        joules: idle power included.
+        joules_per_token: of tokens that were sampled.
+        idle_watts: of the machine at rest; None where it has not rested since it was opened.
+        above_idle_joules: less what it would have taken at rest.
+        rails: joules by rail, `ina3221.VDD_IN`.
+        meter: `ina3221`, `rapl`, ...
+        scope: what of the machine the meter sees.
+    """
+
+    joules: float
+    joules_per_token: float
+    meter: str
+    scope: str
+    rails: Mapping[str, float] = field(default_factory=dict)
+    idle_watts: float | None = None
+    above_idle_joules: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The answer of a request and what it cost. `to_dict()` is the documented JSON object."""
 
@@ -417,12 +441,15 @@ class Answer:
     candidates: tuple[Candidate, ...] = ()
     phases: tuple[PhaseReport, ...] = ()
     note: str = ""  # what the strategy has to say of how it decided
+    energy: Energy | None = None  # None: there is no meter
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
         data["finish"] = self.finish.value
         data["candidates"] = list(data["candidates"])
         data["phases"] = list(data["phases"])
+        if self.energy is None:
+            del data["energy"]
         return data
 
 

@@ -142,3 +142,15 @@ def test_the_programs_of_the_security_page_run(block: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "18,446,744,073,709,551,615 tensors" in done.stdout
     assert "at byte 24" in done.stdout
+
+
+def test_the_program_of_the_planning_page_runs() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", page("docs/planning.md"), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second, source = done.stdout.splitlines()
+    assert re.fullmatch(r"think:64 \d+ fits", first)
+    assert second.startswith("think None ('how long it thinks is not known")
+    assert source.startswith("roofline: ")

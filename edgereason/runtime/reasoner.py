@@ -19,7 +19,8 @@ from edgereason.errors import UnsupportedError, UsageError
 from edgereason.keywords import Keywords, Prompt, request_of, spelled_out
 from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.models.hub import resolve
-from edgereason.planning import calibration
+from edgereason.planning import calibration, here
+from edgereason.planning.cost import KNOTS
 from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import Words, prompt_tokens
 from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
@@ -101,6 +102,7 @@ class Reasoner:
         park_tokens: int = -1,
         trace: Sink | None = None,
         most_requests: int = DEFAULT_MOST,
+        opening: str = "",
     ) -> None:
         from edgereason import _core  # loads the native library
         from edgereason.runtime.prefixes import Prefixes
@@ -112,6 +114,7 @@ class Reasoner:
         self._words = Words(engine)
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         lengths = AnswerLengths(bundle, self._core)
+        self._start_from(opening)
         self._core.start()
         self._driver = Driver(self._core, engine, lengths, trace, most_requests, owner=self)
         self._prefixes = Prefixes(bundle, self._core)
@@ -149,6 +152,7 @@ class Reasoner:
             ModelNotFoundError, BundleError, MemoryLimitError, UsageError
         """
         bundle = open_bundle(resolve(str(model)))
+        opening = here.way_of_opening(engine or bundle.engine, options, threads)
         module = load(engines, engine or bundle.engine)
         if threads and any(option.name == "threads" for option in fields_of(module.Config)):
             options["threads"], threads = threads, 0  # fixed while it is open; none to choose
@@ -161,6 +165,7 @@ class Reasoner:
             park_tokens=park_tokens,
             trace=trace,
             most_requests=most_requests,
+            opening=opening,
         )
         made._switches = getattr(module, "switches", {})
         try:
@@ -249,6 +254,13 @@ class Reasoner:
         messages = request_of(prompt).messages
         segments = thinking_prompt(self.bundle, messages, thinking).segments
         return prompt_tokens(segments, self.engine)
+
+    def _start_from(self, opening: str) -> None:
+        """Steps cost what `edgereason profile measure` found, where it opened the model so."""
+        known = here.load_cost(self.bundle, opening)
+        if known is not None:
+            knot_ms = [known.step_ms.get(rows, 0.0) for rows in KNOTS]
+            self._core.restore_cost(knot_ms, known.cell_ms)
 
     def _steps(self, request: Request, ticket: Ticket) -> Steps:
         num_prefix = ticket.prefix.num_positions if ticket.prefix else 0

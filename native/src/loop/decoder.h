@@ -17,6 +17,11 @@ class Decoder {
   // `num_threads` 0: as many as the load of the machine allows. Throws kUsage.
   Decoder(Engine* engine, const Clock* clock, Kv* kv, std::int32_t num_threads);
 
+  // What steps were measured to cost before; WarmUp then learns the load alone.
+  void RestoreCost(std::span<const double> knot_ms, double cell_ms) noexcept {
+    cost_.Restore(knot_ms, cell_ms);
+  }
+
   // Learns what steps cost with a few made-up rows, and touches all weights. Throws kEngine.
   void WarmUp();
 

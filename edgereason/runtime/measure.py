@@ -2,7 +2,7 @@
 
     cost = measure_cost("smollm2-135m", seconds=20)
 
-Turns of the same steps, medians over the turns; the machine should be idle. The engine is asked
+Turns of the same steps; the machine should be idle. The engine is asked
 directly for steps, a whole request tells what it costs besides. Knows no profile.
 """
 
@@ -41,6 +41,7 @@ _SINGLE: Final = 6  # steps of one row at each of two contexts
 _LEAST_TURNS: Final = 2
 _MOST_TURNS: Final = 15
 _ANSWER: Final = 32  # tokens of the request that tells the rest
+_LEAST: Final = 0.25  # of a step is not its cells
 
 Step = tuple[int, float, float]  # rows, cells read, milliseconds
 
@@ -69,22 +70,21 @@ def measure_cost(
 
 
 def cost_of(bundle: Bundle, steps: Sequence[Step], threads: int) -> Cost:
-    """Medians by rows, the slope between short and long contexts, and how far single steps lie
-    apart from that."""
-    single = sorted((cells, ms) for rows, cells, ms in steps if rows == 1)
-    half = len(single) // 2
-    near, far = single[:half], single[half:]
-    apart = median(c for c, _ in far) - median(c for c, _ in near)
-    slope = (median(ms for _, ms in far) - median(ms for _, ms in near)) / max(apart, 1)
-    cell_ms = max(slope, 0.0)
-    size = of_bundle(bundle)
+    """By rows, the slope between short and long contexts, and how far single steps lie apart from
+    that. Lower quartiles: what else runs makes a step longer, never shorter."""
     rows_seen = sorted({rows for rows, *_ in steps})
+    cell_ms = _slope([(cells, ms) for rows, cells, ms in steps if rows == 1])
+    size = of_bundle(bundle)
     plain = Cost(size.name, "being fitted", {1: 1.0}, cell_ms)
-    of_cells = {
-        (rows, cells): plain.rows_ms(rows, cells) - plain.rows_ms(rows) for rows, cells, _ in steps
-    }
     step_ms = {
-        rows: max(median(ms - of_cells[r, c] for r, c, ms in steps if r == rows), 1e-3)
+        rows: _fast(
+            [
+                # Cells never explain more than the rest of a step, as in the core.
+                max(ms - plain.rows_ms(rows, cells) + plain.rows_ms(rows), _LEAST * ms)
+                for each, cells, ms in steps
+                if each == rows
+            ]
+        )
         for rows in rows_seen
     }
     told = f"{threads} threads" if threads else "threads that follow the load"
@@ -100,6 +100,22 @@ def cost_of(bundle: Bundle, steps: Sequence[Step], threads: int) -> Cost:
     )
     spread = spread_of((ms, cost.rows_ms(rows, cells)) for rows, cells, ms in steps if rows == 1)
     return replace(cost, spread=max(spread, LEAST_SPREAD))
+
+
+def _slope(single: Sequence[tuple[float, float]]) -> float:
+    """Milliseconds a cell, of (cells, milliseconds) of steps of one row."""
+    ordered = sorted(single)
+    half = len(ordered) // 2
+    near, far = ordered[:half], ordered[half:]
+    apart = median(cells for cells, _ in far) - median(cells for cells, _ in near)
+    far_ms = _fast([ms for _, ms in far])
+    slope = (far_ms - _fast([ms for _, ms in near])) / max(apart, 1)
+    most = (1 - _LEAST) * far_ms / max(median(cells for cells, _ in far), 1)
+    return min(max(slope, 0.0), most)
+
+
+def _fast(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 4]
 
 
 def _all_steps(bundle: Bundle, seconds: float, threads: int, say: Say) -> list[Step]:

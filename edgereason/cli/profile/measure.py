@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from edgereason.planning.profile import Profile
 
 
+_MOST_BUSY: Final = 0.3  # share of the cores
+
+
 def command(
+    *,
     models: Annotated[
         list[str] | None, typer.Argument(help=f"Models to measure [{DEFAULT_MODEL}]")
     ] = None,
@@ -27,6 +31,7 @@ def command(
     out: Annotated[
         Path | None, flag("--out", "File of the profile [kept for `plan --device here`]")
     ] = None,
+    force: Annotated[bool, flag("--force", "Also on a machine that is busy.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -39,7 +44,15 @@ def command(
 
     if not 0 < seconds <= 3600:
         raise UsageError(f"--seconds must be above 0 and at most 3600, got {seconds:g}")
-    profile = _measured(models or [DEFAULT_MODEL], seconds, quiet=as_json)
+    import psutil
+
+    busy = psutil.cpu_percent(interval=0.5) / 100
+    if busy > _MOST_BUSY and not force:
+        raise UsageError(
+            f"{busy:.0%} of the cores are busy: what is measured now is not what steps cost",
+            "wait until the machine is idle, or add --force",
+        )
+    profile = _measured(models or [DEFAULT_MODEL], seconds, busy, quiet=as_json)
     path = out or here_file()
     save_text(path, to_toml(profile))
     if as_json:
@@ -54,10 +67,8 @@ def command(
     say(f"kept in {path}")
 
 
-def _measured(models: list[str], seconds: float, *, quiet: bool) -> Profile:
+def _measured(models: list[str], seconds: float, busy: float, *, quiet: bool) -> Profile:
     import time
-
-    import psutil
 
     from edgereason.planning import energy
     from edgereason.planning.device import this_machine
@@ -65,7 +76,6 @@ def _measured(models: list[str], seconds: float, *, quiet: bool) -> Profile:
     from edgereason.runtime.measure import bandwidth_gb_per_s, measure_cost
 
     machine = this_machine()
-    busy = psutil.cpu_percent(interval=0.5) / 100
     sampler = energy.shared()
     if sampler is not None:
         sampler.watch()

@@ -20,6 +20,12 @@ from support.cli_runner import Cli
 NANO = EMBEDDED / "nano"
 
 
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is made for a test is not made in the user's cache."""
+    monkeypatch.setenv("EDGEREASON_CACHE", str(tmp_path))
+
+
 def say(text: str) -> None:
     pass
 

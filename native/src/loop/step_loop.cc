@@ -120,12 +120,15 @@ bool StepLoop::DoStep(double begin_ms) {
 // Who has not begun and cannot be in time, whatever is done, is told now, and makes room for those
 // who can.
 void StepLoop::Refuse(double now_ms) {
+  const auto by_deadline = sequences_.by_deadline();
+  // Alone, a try costs nobody anything.
+  if (by_deadline.size() < 2 || std::isinf(by_deadline[1]->options().deadline_ms)) return;
   const CostModel& cost = decoder_.cost();
   if (!cost.has_seen(cost.RowsWithin(options_.chunk_ms, kGuessRows))) return;
   order_.clear();
   due_.clear();
   may_refuse_.clear();
-  for (Sequence* sequence : sequences_.by_deadline()) {
+  for (Sequence* sequence : by_deadline) {
     if (std::isinf(sequence->options().deadline_ms)) break;
     PlanSeq seq = View(*sequence);
     seq.owed_steps = sequence->ExpectedSteps(lengths_, kShortAnswers);
@@ -133,7 +136,7 @@ void StepLoop::Refuse(double now_ms) {
     due_.push_back(seq);
     may_refuse_.push_back(sequence->untouched() && seq.pending > 1);
   }
-  if (std::ranges::count(may_refuse_, 1) < 2) return;  // alone, a try costs nobody anything
+  if (std::ranges::count(may_refuse_, 1) < 2) return;
   for (const std::int32_t index : refusals_.Find(due_, may_refuse_, cost, now_ms)) {
     Sequence* sequence = order_[static_cast<std::size_t>(index)];
     Contain(sequence, [&] { phases_.EndChain(sequence, StopReason::kRefused, now_ms); });

@@ -28,7 +28,8 @@ def test_lateness_and_empty_answers_count_whoever_ended_them() -> None:
 
 
 def test_a_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
-    options = "--deadlines 1 --answer-budget 8 --busy 0 --requests 2 --turns 1 --wait-idle 0 --quiet --context 1024"
+    options = "--deadlines 1 --answer-budget 8 --busy 0 --requests 2 --turns 1 --context 1024"
+    options += " --wait-idle 0 --quiet"
     assert run(BENCH, ["--model", SCRIPTED, *options.split()]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert len(report["figures"]["requests"]) == 2

@@ -163,6 +163,8 @@ def run(turn: Turn, config: Config) -> Steps:
         done = yield turn.direct()
         return Answer(done.text, confidence=done.confidence)
     steps, note = planned(turn, config)
+    if turn.grammar is not None:
+        steps = tuple(step for step in steps if choose(step.way).takes_grammar)
     think = choose(_THINK, bundle=turn.bundle)
     if not steps:
         answer = yield from think.run(turn)

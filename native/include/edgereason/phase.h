@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@
 #include "edgereason/engine.h"
 
 namespace edgereason {
+
+class Grammar;  // edgereason/grammar.h
 
 inline constexpr std::int32_t kUnlimited = -1;
 
@@ -104,6 +107,9 @@ struct Phase {
   std::vector<std::string> stop{};  // further bytes that end a phase which does not think
   std::int32_t owed = 0;            // answer tokens owed by phases that are not in the chain yet
   std::int32_t kind = 0;            // answers of one kind are of like length (policy/lengths.h)
+  // What the text must look like; null: nothing is asked. Its state is this phase's alone. The phase
+  // ends where the grammar does, so that it has no `open`, `shut` and `stop`.
+  std::shared_ptr<Grammar> grammar{};
   Sampling sampling{};
   Probe probe{};
   Loop loop{};

@@ -80,6 +80,10 @@ void Sequence::StartRun(std::int32_t num_cached) {
   run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks);
   run_.repetition = RepetitionDetector(phase_->loop);
   run_.budget = TokenBudget(phase_->budget);
+  if (phase_->grammar) {
+    run_.guide = std::make_unique<Guide>(phase_->grammar, run_.budget.remaining());
+    carry_.clear();  // what came with the end mark is no part of the text that is asked for
+  }
   run_.result = std::make_unique<PhaseResult>();
   run_.result->num_cached = num_cached;
   const std::int32_t most = latent()
@@ -127,7 +131,7 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexce
   const std::span<const std::uint8_t> banned =
       begins_answer() ? std::span(vocab_->ends) : std::span<const std::uint8_t>{};
   const Sampled sampled = sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++,
-                                          lift, share, banned);
+                                          lift, share, banned, run_.guide ? run_.guide->mask() : std::span<const std::uint32_t>{});
   run_.braked = sampled.token != kNoToken && Brakes(logits, sampled.token);
   return sampled;
 }
@@ -149,6 +153,7 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
   ++run_.num_sampled;
   const Token token = sampled.token;
   if (vocab_->Ends(token)) return {.ended = true, .reason = StopReason::kStop};
+  if (run_.guide) return AcceptGuided(token);
 
   const bool thinks = phase_->thinks();
   const bool was_inside = run_.tracker.inside();
@@ -185,6 +190,38 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
   if (run_.repetition.Push(run_.result->tokens))
     return {.ended = true, .reason = StopReason::kLoop};
   return {};
+}
+
+// Where the context is full the text goes on without it: nothing is decoded behind it.
+void Sequence::TakeAnswer(Token token) {
+  if (context_.size() < num_cells_) context_.Append(token);
+  run_.result->tokens.push_back(token);
+  run_.budget.Spend();
+  run_.text[Index(Channel::kAnswer)] += vocab_->Piece(token);
+}
+
+// A token that was drawn, and those that can only follow it: they are decoded with it, in one step.
+Sequence::Verdict Sequence::AcceptGuided(Token token) {
+  if (!run_.guide->Accept(token, run_.budget.remaining())) {
+    return {.ended = true, .reason = StopReason::kBudget};
+  }
+  TakeAnswer(token);
+  for (const Token forced : run_.guide->Forced()) {
+    if (!run_.guide->Accept(forced, run_.budget.remaining())) {
+      return {.ended = true, .reason = StopReason::kBudget};
+    }
+    TakeAnswer(forced);
+  }
+  if (run_.guide->MustEnd()) return {.ended = true, .reason = StopReason::kStop};
+  if (!run_.budget.can_spend()) return {.ended = true, .reason = StopReason::kBudget};
+  return {};
+}
+
+// An answer that is cut gets what its grammar asks for. No step decodes it.
+void Sequence::MakeWhole() {
+  const std::span<const Token> ending = run_.guide->Ending();
+  if (std::ssize(ending) > run_.budget.remaining()) return;
+  for (const Token token : ending) TakeAnswer(token);
 }
 
 Sequence::Verdict Sequence::AcceptLatent(std::span<const float> hidden) {
@@ -224,6 +261,7 @@ void Sequence::PutClose(std::span<const Token> sampled) {
 }
 
 std::unique_ptr<PhaseResult> Sequence::End(const Verdict& verdict, double now_ms) {
+  if (run_.guide) MakeWhole();
   std::string& answer = run_.text[Index(Channel::kAnswer)];
   std::string& reasoning = run_.text[Index(Channel::kReasoning)];
   run_.tracker.Flush(&answer, &reasoning);

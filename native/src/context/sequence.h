@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "context/context.h"
+#include "context/guide.h"
 #include "edgereason/event.h"
 #include "edgereason/phase.h"
 #include "edgereason/sequence_options.h"
@@ -68,6 +69,8 @@ class Sequence {
     StopReason reason = StopReason::kStop;
     bool shut = false;  // the model wrote its end mark itself: nothing to force
   };
+  // To be called before each Sample. False: its grammar allows nothing more, the phase is over.
+  bool Prepare() noexcept { return !run_.guide || run_.guide->Prepare(); }
   Sampled Sample(Sampler* sampler, std::span<const float> logits) noexcept;
   Verdict Accept(const Sampled& sampled);
   // A latent phase takes the hidden state of its last row instead, [num_embd].
@@ -134,6 +137,7 @@ class Sequence {
  private:
   struct Run {  // of the phase that runs
     MarkerTracker tracker;
+    std::unique_ptr<Guide> guide;  // null: the phase has no grammar
     RepetitionDetector repetition;
     TokenBudget budget{kUnlimited};
     std::unique_ptr<PhaseResult> result;
@@ -149,6 +153,9 @@ class Sequence {
   void StartRun(std::int32_t num_cached);
   void Put(std::span<const Token> tokens);
   void PutClose(std::span<const Token> sampled);
+  Verdict AcceptGuided(Token token);
+  void TakeAnswer(Token token);
+  void MakeWhole();
   std::int32_t NumMarkTokens() const;
   // How far the end mark is lifted, and which limit is the nearer.
   struct Lift {
@@ -162,8 +169,8 @@ class Sequence {
     return phase_->role == Role::kAnswer && run_.num_sampled == 0 &&
            run_.text[static_cast<std::size_t>(Channel::kAnswer)].empty();
   }
-  std::int32_t num_answered() const noexcept {  // answer tokens sampled in this phase
-    return run_.num_sampled - run_.result->num_reasoning;
+  std::int32_t num_answered() const noexcept {  // answer tokens of this phase
+    return static_cast<std::int32_t>(run_.result->tokens.size()) - run_.result->num_reasoning;
   }
 
   SequenceId id_;

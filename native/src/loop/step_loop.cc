@@ -342,6 +342,9 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
     if (!AreFinite(hidden)) return Break(sequence, Fault::kNumbers);
     return CommitVerdict(sequence, sequence->AcceptLatent(hidden));
   }
+  if (!sequence->Prepare()) {
+    return CommitVerdict(sequence, {.ended = true, .reason = StopReason::kBudget});
+  }
   const Sampled sampled = SampleNext(sequence, engine_->Logits(row));
   if (sampled.token == kNoToken) return Break(sequence, Fault::kNumbers);
   CommitVerdict(sequence, sequence->Accept(sampled));

@@ -123,14 +123,16 @@ def _take_options(context: typer.Context, path: Path | None) -> None:
     for name, table in tables.items():
         if name not in group.commands or not isinstance(table, dict):
             raise unknown(f"{path} has a table for no command:", name, group.commands)
-        known = {parameter.name for parameter in group.commands[name].params}
+        known = {  # a flag without its dashes -> typer's name for it
+            flag.lstrip("-"): parameter.name
+            for parameter in group.commands[name].params
+            for flag in parameter.opts
+        }
         for key in table:
-            if key.replace("-", "_") not in known:
+            if key not in known:
                 raise unknown(f"{path}: {name} has no option", key, known)
-    context.default_map = {
-        name: {key.replace("-", "_"): value for key, value in table.items()}
-        for name, table in tables.items()
-    }
+        tables[name] = {known[key]: value for key, value in table.items()}
+    context.default_map = tables
 
 
 def _edgereason(

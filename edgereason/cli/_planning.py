@@ -117,6 +117,8 @@ def write_options(out: Path, rows: Sequence[Row], deadline_ms: float | None) -> 
         run["samples"] = way.samples
     elif way.budget is not None:
         run["think-budget"] = serve["max-think-tokens"] = way.budget
+    if way.options:
+        run["set"] = list(way.options)
     if deadline_ms is not None:
         run["deadline-ms"] = deadline_ms
     text = "# Written by `edgereason plan`; take it with: edgereason --options FILE run\n"

@@ -204,7 +204,7 @@ def _lengths(size: Size, way: Way, task: Task) -> tuple[list[Length], str]:
     own = [
         trial
         for trial in task.trials
-        if _same(trial, size) and Way.parse(trial.way).name == way.name
+        if _same(trial, size) and Way.parse(trial.way).kind == way.kind
     ]
     if own:
         few = f", fewer than {FEW}: wide" if len(own) < FEW else ""
@@ -224,7 +224,7 @@ def _answers(size: Size, way: Way, task: Task) -> Array:
     found = [
         max(trial.answer_tokens / Way.parse(trial.way).samples, 1)
         for trial in task.trials
-        if _same(trial, size) and Way.parse(trial.way).name == way.name and trial.answer_tokens
+        if _same(trial, size) and Way.parse(trial.way).kind == way.kind and trial.answer_tokens
     ]
     return np.array(found or [task.answer_tokens], dtype=float)
 

@@ -23,22 +23,32 @@ _CUT: Final = ("deadline", "context", "interrupted", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way of thinking as it is written: `think`, `think:128` (a hard budget), `vote:8`."""
+    """A way of thinking as it is written: `think`, `think:128` (a hard budget), `vote:8:of=bare` (an
+    option of the strategy)."""
 
     name: str
     number: int | None = None
+    options: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Way:
-        name, colon, number = text.strip().partition(":")
-        if not name or (colon and not number.isdigit()):
+        name, *rest = text.strip().split(":")
+        number = int(rest.pop(0)) if rest and rest[0].isdecimal() else None
+        if not name or not all(option.partition("=")[1] for option in rest):
             raise UsageError(
-                f"a way is NAME or NAME:NUMBER, got {text!r}", "such as think, think:128 or vote:8"
+                f"a way is NAME, NAME:NUMBER or NAME:NUMBER:OPTION=VALUE, got {text!r}",
+                "such as think, think:128 or vote:8:of=bare",
             )
-        return cls(name.replace("_", "-"), int(number) if colon else None)
+        return cls(name.replace("_", "-"), number, tuple(sorted(rest)))
 
     def __str__(self) -> str:
-        return self.name if self.number is None else f"{self.name}:{self.number}"
+        number = () if self.number is None else (str(self.number),)
+        return ":".join((self.name, *number, *self.options))
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """Ways that differ only in their number think alike, line by line."""
+        return (self.name, *self.options)
 
     @property
     def samples(self) -> int:
@@ -72,12 +82,15 @@ class Trial:
     engine: str = ""
     task: str = ""
     rss_mib: float | None = None
+    think_limit: int | None = None  # of ways that have no budget of their own
+    source: str = "run"  # or read off another trial
 
     @property
     def length(self) -> Length:
         """A thought that something ended is "at least" so long."""
-        budget = Way.parse(self.way).budget
-        full = budget is not None and 0 < budget <= self.reasoning_tokens
+        way = Way.parse(self.way)
+        budget = self.think_limit if way.budget is None else way.budget
+        full = budget is not None and 0 < budget <= self.reasoning_tokens // way.samples
         return Length(self.reasoning_tokens, full or self.finish in _CUT)
 
 
@@ -87,14 +100,24 @@ _NAMES: Final = frozenset(field.name for field in fields(Trial))
 def read(paths: Iterable[Path]) -> list[Trial]:
     """The trials of files, and of `trials*.jsonl` in folders. A torn last line is left out: a run
     may be writing it."""
-    found = []
+    found: list[Trial] = []
     for path in paths:
         inside = sorted(path.glob("trials*.jsonl")) if path.is_dir() else [path]
         if not inside:
             raise UsageError(f"{path} holds no trials*.jsonl", "give what `bench` has written")
         for each in inside:
-            found += list(_of_file(each))
-    return found
+            found += _of_file(each)
+    return _once(found)
+
+
+def _once(trials: Iterable[Trial]) -> list[Trial]:
+    """One of each cell and question: a run counts before what was read off another one."""
+    best: dict[tuple[str, ...], Trial] = {}
+    for trial in trials:
+        cell = (trial.model, trial.quant, trial.engine, trial.way, trial.task, trial.question)
+        if cell not in best or (best[cell].source != "run" and trial.source == "run"):
+            best[cell] = trial
+    return list(best.values())
 
 
 def _of_file(path: Path) -> Iterator[Trial]:

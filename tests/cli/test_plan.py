@@ -131,7 +131,10 @@ def test_options_that_nobody_knows(cli: Cli, tmp_path: Path, text: str, says: st
     ("args", "says"),
     [
         (("--deadline-ms", "0"), "deadline_ms must be above 0, got 0"),
-        (("--ways", "think:x"), "a way is NAME or NAME:NUMBER, got 'think:x'"),
+        (
+            ("--ways", "think:x"),
+            "a way is NAME, NAME:NUMBER or NAME:NUMBER:OPTION=VALUE, got 'think:x'",
+        ),
         (("--formats", "q9"), "no format called 'q9'"),
         (("--device", "toaster"), "no device profile called 'toaster'"),
         (

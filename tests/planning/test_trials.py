@@ -24,7 +24,9 @@ def line(**more: Any) -> str:
 
 
 def test_files_and_folders_are_read_and_a_torn_line_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "trials-a.jsonl").write_text(line() + "\n" + line(right=None) + "\n" + line()[:20])
+    (tmp_path / "trials-a.jsonl").write_text(
+        line() + "\n" + line(question="q2", right=None) + "\n" + line()[:20]
+    )
     (tmp_path / "trials-b.jsonl").write_text(line(way="think:64") + "\n")
     (tmp_path / "other.jsonl").write_text("not a trial\n")
     found = read([tmp_path])
@@ -74,12 +76,31 @@ def test_a_thought_that_was_cut_is_at_least_so_long(
     assert Trial("m", way, "q", 1, tokens, 1, finish=finish).length == expected
 
 
+def test_a_run_counts_before_what_was_read_off(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    told = [line(source="read off", right=False), line(source="run"), line(source="read off")]
+    path.write_text("\n".join([*told, line(question="q2", source="read off")]) + "\n")
+    assert [(t.question, t.source) for t in read([path])] == [("q1", "run"), ("q2", "read off")]
+
+
+def test_the_limit_of_a_vote_is_that_of_each_line() -> None:
+    told = Trial("m", "vote:4", "q", 1, 400, 4, think_limit=128)
+    assert not told.length.cut
+    assert Trial("m", "vote:4", "q", 1, 512, 4, think_limit=128).length.cut
+
+
 def test_ways() -> None:
     assert str(Way.parse(" budget_forcing:64 ")) == "budget-forcing:64"
     assert (Way.parse("vote:4").samples, Way.parse("vote").samples) == (4, 8)
     assert (Way.parse("vote:4").budget, Way.parse("no-think").budget) == (None, 0)
+    vote = Way.parse("vote:2:of=bare:early_stop=false")
+    assert vote.options == ("early_stop=false", "of=bare")
+    assert Way.parse(str(vote)) == vote
+    assert (
+        vote.kind == Way.parse("vote:4:of=bare:early_stop=false").kind != Way.parse("vote:2").kind
+    )
     for wrong in ("", ":4", "think:", "think:many"):
-        with pytest.raises(UsageError, match="a way is NAME or NAME:NUMBER"):
+        with pytest.raises(UsageError, match="a way is NAME, NAME:NUMBER"):
             Way.parse(wrong)
 
 

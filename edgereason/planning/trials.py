@@ -23,8 +23,8 @@ _CUT: Final = ("deadline", "context", "interrupted", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way of thinking as it is written: `think`, `think:128` (a hard budget), `vote:8:of=bare` (an
-    option of the strategy)."""
+    """A way of thinking as it is written: `think`, `think:128` (a hard budget), `vote:8:of=bare`
+    (an option of the strategy)."""
 
     name: str
     number: int | None = None

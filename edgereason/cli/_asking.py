@@ -163,6 +163,7 @@ def build_request(
         stop=asking.stop,
         probe_every=asking.probe_every,
         prefix=asking.prefix,
+        adapters=asking.adapters,
     )
 
 

@@ -88,6 +88,11 @@ class Asking:
     )
     system: str | None = _declared(None, "System message.")
     prefix: str | None = _declared(None, "Trained prefix before the prompt: a name, or a file.")
+    adapters: tuple[str, ...] = _declared(
+        (),
+        "Control vector or LoRA adapter for this question, FILE or FILE:strength; may be repeated.",
+        "--adapter",
+    )
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

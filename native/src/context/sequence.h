@@ -24,6 +24,7 @@
 #include "edgereason/event.h"
 #include "edgereason/phase.h"
 #include "edgereason/sequence_options.h"
+#include "policy/blend.h"
 #include "policy/budget.h"
 #include "policy/lengths.h"
 #include "policy/marker.h"
@@ -69,7 +70,11 @@ class Sequence {
     bool shut = false;  // the model wrote its end mark itself: nothing to force
   };
   Sampled Sample(Sampler* sampler, std::span<const float> logits) noexcept;
-  Verdict Accept(const Sampled& sampled);
+  // `mixed`: the embedding that Sampled::blend comes to, [num_embd]; empty where it is no blend. The
+  // token is what it reads as. One that may begin a mark is fed as it is, so that marks are exact.
+  Verdict Accept(const Sampled& sampled, std::span<const float> mixed = {});
+  // The log-probs that a phase without tokens asks for. False: the logits are of no use.
+  bool Score(std::span<const float> logits);
   // A latent phase takes the hidden state of its last row instead, [num_embd].
   bool latent() const noexcept { return phase_->latent > 0; }
   Verdict AcceptLatent(std::span<const float> hidden);
@@ -119,6 +124,7 @@ class Sequence {
   void TakeBack(const Event& event) noexcept;  // it could not be delivered
 
   std::int32_t plan_index = 0;  // where the planner of this step sees it
+  std::int64_t last_step = 0;   // the last step with rows of it
 
   // Set by probes (loop/probes.h).
   struct ProbeState {
@@ -134,6 +140,7 @@ class Sequence {
     MarkerTracker tracker;
     RepetitionDetector repetition;
     TokenBudget budget{kUnlimited};
+    BlendSwitch turns;
     std::unique_ptr<PhaseResult> result;
     std::string text[2];  // by Channel
     std::size_t shown[2] = {};
@@ -147,6 +154,7 @@ class Sequence {
   void Put(std::span<const Token> tokens);
   void PutClose(std::span<const Token> sampled);
   std::int32_t NumMarkTokens() const;
+  void Feed(Token token, std::span<const float> mixed);
   // How far the end mark is lifted, and which limit is the nearer.
   struct Lift {
     float share = 0;

@@ -29,6 +29,9 @@ class Scheduler:
         answer_share: float = 0.9,
         most_slack: float = 3,
         delivery_ms: float = 2,
+        cores: Iterable[int] = (),
+        nice: int = 0,
+        lock_memory: bool = False,
         clock: ManualClock | None = None,
     ) -> None: ...
     # What a token is fed as, [num_embd]; None where the engine cannot tell.

@@ -103,6 +103,9 @@ class Reasoner:
         threads: int = 0,
         park_tokens: int = -1,
         trace: Sink | None = None,
+        cores: Sequence[int] = (),
+        nice: int = 0,
+        lock_memory: bool = False,
         most_requests: int = DEFAULT_MOST,
         monitor: Monitor | None = None,
     ) -> None:
@@ -115,7 +118,14 @@ class Reasoner:
         self._switches: Mapping[Capability, str] = {}  # of the engine's module
         self._calibration = calibration.load(bundle)
         self._words = Words(engine)
-        self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
+        self._core = _core.Scheduler(
+            engine,
+            threads=threads,
+            park_cells=park_tokens,
+            cores=cores,
+            nice=nice,
+            lock_memory=lock_memory,
+        )
         lengths = AnswerLengths(bundle, self._core)
         self._core.start()
         self.grammars = Grammars(engine)
@@ -142,6 +152,9 @@ class Reasoner:
         park_tokens: int = -1,
         trace: Sink | None = None,
         prefixes: Sequence[Path | str] = (),
+        cores: Sequence[int] = (),
+        nice: int = 0,
+        lock_memory: bool = False,
         most_requests: int = DEFAULT_MOST,
         monitor: Monitor | None = None,
         **options: Any,
@@ -159,6 +172,10 @@ class Reasoner:
             trace: is called with what happens to each request, see `trace.py`.
             prefixes: `.safetensors` files to load now, called what the files are called. Those in
                 the bundle's folder `prefixes` are there without, and loaded when first asked for.
+            cores: numbers of the cores that the decode threads may run on; none: any. No more
+                threads than these run.
+            nice: of the decode threads, -20 (most urgent) to 19; 0: as it is.
+            lock_memory: once the model is open, keep all memory of this process in RAM.
             most_requests: how many may be on their way at once; a further one raises `BusyError`.
             monitor: sees thoughts as they are written and may stop them, see `monitor.py`.
             options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
@@ -168,8 +185,15 @@ class Reasoner:
         """
         bundle = open_bundle(resolve(str(model)))
         module = load(engines, engine or bundle.engine)
-        if threads and any(option.name == "threads" for option in fields_of(module.Config)):
+        names = {option.name for option in fields_of(module.Config)}
+        if threads and "threads" in names:
             options["threads"], threads = threads, 0  # fixed while it is open; none to choose
+        if (cores or nice) and "threads" in names:
+            raise UnsupportedError(
+                f"engine {engine or bundle.engine} computes on threads of its own, which cannot "
+                "be given cores or a nice value",
+                "start the whole process with them: taskset -c 2,3 nice -n 5 ...",
+            )
         config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
         opened = module.open(bundle, config)
         made = cls(
@@ -178,6 +202,9 @@ class Reasoner:
             threads=threads,
             park_tokens=park_tokens,
             trace=trace,
+            cores=cores,
+            nice=nice,
+            lock_memory=lock_memory,
             most_requests=most_requests,
             monitor=monitor,
         )

@@ -94,6 +94,11 @@ cdef extern from "edgereason/sequence_options.h" namespace "edgereason":
 
 
 cdef extern from "edgereason/scheduler.h" namespace "edgereason":
+    cdef cppclass ThreadOptions:
+        vector[int32_t] cores
+        int32_t nice
+        cbool lock_memory
+
     cdef cppclass SchedulerOptions:
         int32_t num_threads
         int32_t park_cells
@@ -102,6 +107,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         double answer_share
         double most_slack
         double delivery_ms
+        ThreadOptions thread
 
     cdef struct SchedulerStats:
         int64_t num_steps

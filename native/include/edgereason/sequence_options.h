@@ -22,6 +22,7 @@ struct SequenceOptions {
   double deadline_ms = kNever;             // on the scheduler's clock
   std::int32_t think_budget = kUnlimited;  // over all phases
   bool stream = false;                     // pieces of text are told as they appear
+  bool tell_probes = false;                // what probes hear is told as they end
   ContextKey context_key = 0;              // what Scheduler::AddAdapters was given
   PrefixId prefix = kNoPrefix;             // what every prompt stands behind
 };

@@ -14,6 +14,7 @@
 
 #include "loop/checks.h"
 #include "loop/step_loop.h"
+#include "loop/thread_options.h"
 
 namespace edgereason {
 namespace {
@@ -32,6 +33,7 @@ class Scheduler::Impl {
       : engine_(std::move(engine)),
         clock_(std::move(clock)),
         info_(engine_->info()),
+        thread_options_(options.thread),
         loop_(engine_.get(), clock_.get(), options, &ring_) {}
   ~Impl() { Stop(); }
 
@@ -55,6 +57,9 @@ class Scheduler::Impl {
   std::vector<Event> Take(double timeout_ms, std::size_t max_events) {
     return ring_.Take(timeout_ms, max_events);
   }
+  bool TakeOne(double timeout_ms, Event* event) noexcept {
+    return ring_.TakeOne(timeout_ms, event);
+  }
   SchedulerStats stats() const {
     const std::scoped_lock lock(stats_mutex_);
     return stats_;
@@ -73,6 +78,7 @@ class Scheduler::Impl {
   const std::shared_ptr<Engine> engine_;
   const std::shared_ptr<const Clock> clock_;
   const EngineInfo info_;
+  const ThreadOptions thread_options_;
   EventRing ring_;
   StepLoop loop_;  // touched by its thread only, once that runs
   std::thread thread_;
@@ -106,7 +112,9 @@ void Scheduler::Impl::Start() {
   // computes, and holds its threads back once there are more of them than cores.
   thread_ = std::thread([this, warm = std::move(warm)]() mutable {
     try {
+      PlaceThread(thread_options_);
       WarmUp();
+      if (thread_options_.lock_memory) LockMemory();
     } catch (...) {
       return warm.set_exception(std::current_exception());
     }
@@ -343,6 +351,9 @@ std::vector<LearnedLength> Scheduler::lengths() const {
 
 std::vector<Event> Scheduler::Take(double timeout_ms, std::size_t max_events) {
   return impl_->Take(timeout_ms, max_events);
+}
+bool Scheduler::TakeOne(double timeout_ms, Event* event) noexcept {
+  return impl_->TakeOne(timeout_ms, event);
 }
 SchedulerStats Scheduler::stats() const { return impl_->stats(); }
 double Scheduler::NowMs() const noexcept { return impl_->NowMs(); }

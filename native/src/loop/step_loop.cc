@@ -37,7 +37,7 @@ StepLoop::StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& o
       probes_(&memory_.kv()),
       outbox_(ring),
       phases_(&sequences_, &memory_, &probes_, &outbox_, &lengths_),
-      decoder_(engine, clock, &memory_.kv(), options.num_threads),
+      decoder_(engine, clock, &memory_.kv(), options.num_threads, options.thread.cores),
       sampler_(info_.num_vocab) {
   rows_.reserve(static_cast<std::size_t>(info_.max_rows));
   owners_.reserve(static_cast<std::size_t>(info_.max_rows));
@@ -422,7 +422,11 @@ void StepLoop::CommitProbe(ProbeRun* probe, std::int32_t row) {
   const Sampled sampled = sampler_.Sample(engine_->Logits(row), kGreedy, {}, 0);
   ++counters_.num_sampled;
   if (sampled.token == kNoToken) return Break(owner, Fault::kNumbers);
-  if (!probes_.Accept(probe, sampled.token, engine_->vocab())) return;
+  const bool agree = probes_.Accept(probe, sampled.token, engine_->vocab());
+  if (probe->owner == nullptr && owner->options().tell_probes) {
+    outbox_.Probed(owner->id(), owner->probe.text);
+  }
+  if (!agree) return;
   phases_.CloseThinking(owner, StopReason::kStable, clock_->NowMs());
 }
 

@@ -179,7 +179,7 @@ def run(turn: Turn, config: Config) -> Steps:
         children = tuple(_sample(turn.reseeded(index), config, bar) for index in indices)
         enough = partial(_enough_with, before=answers, config=config)
         answers += yield Fork(children, enough) if config.early_stop else Fork(children)
-    return _elected(_voting(answers), config)
+    return elected(_voting(answers), config)
 
 
 def _enough_with(
@@ -246,7 +246,8 @@ def _judged(turn: Turn, window: int, bar: float) -> Steps:
     return Answer(done.text, confidence=lowest)
 
 
-def _elected(answers: Sequence[Answer | None], config: Config) -> Answer:
+def elected(answers: Sequence[Answer | None], config: Config) -> Answer:
+    """The answer that wins, with all that were given as its candidates."""
     tally = Tally.of(answers, weigh=config.weigh)
     ranked = tally.ranked()
     if not ranked:

@@ -29,7 +29,7 @@ OFFLINE = ("edgereason.export", "edgereason.training", "edgereason.bench")
 # Commands that work offline import what they need when they run.
 COMMANDS = (
     *("cli/_exporting.py", "cli/_planning.py", "cli/distill_prefix.py", "cli/tune.py"),
-    "cli/export/",
+    *("cli/bench/", "cli/export/"),
 )
 
 

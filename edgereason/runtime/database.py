@@ -52,16 +52,21 @@ def _open(file: str) -> sqlite3.Connection:
     """An empty database for ""."""
     name = f"{Path(file).resolve().as_uri()}?mode=ro" if file else "file::memory:"
     database = sqlite3.connect(name, uri=True)
+    try:
+        _limit(database)
+    except UnsupportedError:
+        database.close()
+        raise
+    database.set_authorizer(_may)
+    return database
+
+
+def _limit(database: sqlite3.Connection) -> None:
     if sys.version_info >= (3, 11):
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE)
         database.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, _MOST_VALUE)
-    else:
-        database.close()
-        raise UnsupportedError(
-            "databases need Python 3.11: before, the size of a value cannot be limited"
-        )
-    database.set_authorizer(_may)
-    return database
+        return
+    raise UnsupportedError("databases need Python 3.11: before, no limit on a value's size")
 
 
 def _may(action: int, first: str | None, second: str | None, *rest: Any) -> int:

@@ -29,6 +29,7 @@ from edgereason.records import (
     StopReason,
 )
 from edgereason.runtime.database import run_query
+from edgereason.runtime.grammars import Grammars
 from edgereason.runtime.monitor import STOPPED, Watch
 from edgereason.runtime.prefixes import LoadedPrefix
 from edgereason.runtime.report import best_so_far, chain_report, final_answer, line_answer
@@ -83,6 +84,7 @@ class Ticket:
     watch: Watch | None = None  # of a model that is opened with a monitor
     prefix: LoadedPrefix | None = None  # what every prompt stands behind
     context_key: int = 0  # of the adapters that are in force
+    shortest: str = ""  # of its grammar: the answer where none could be begun
     lock: threading.RLock = field(default_factory=threading.RLock)
     lines: list[Line] = field(default_factory=list)
     cancelled: bool = False
@@ -116,10 +118,13 @@ class Tree:
         kind_of: Callable[[str, str], int],
         lines: dict[int, Line],
         settle: Callable[[Ticket], bool],
+        *,
+        grammars: Grammars,
     ) -> None:
         self._core = core
         self._tokenizer = tokenizer
         self._kind_of = kind_of  # strategy, phase -> a number for answers of like length
+        self._grammars = grammars
         self._lines = lines  # those that the core knows
         self._settle = settle
 
@@ -196,7 +201,10 @@ class Tree:
             line.chain = chain_of(step)
             phases = lower(step, self._tokenizer)
             for phase, lowered in zip(line.chain, phases, strict=True):
-                lowered.kind = self._kind_of(line.ticket.strategy, phase.name)
+                kind = phase.name if phase.grammar is None else f"{phase.name} in a form"
+                lowered.kind = self._kind_of(line.ticket.strategy, kind)
+                if phase.grammar is not None:
+                    lowered.grammar = self._grammars.get(phase.grammar).core
             line.ticket.starting.append((line, phases))
         else:
             self._fork(line, step)
@@ -251,8 +259,9 @@ class Tree:
         """The strategy of `line` is over."""
         line.done = True
         line.steps.close()
-        line.answer = answer = line_answer(answer, line.results)
         parent = line.parent
+        shortest = line.ticket.shortest if parent is None else ""  # no vote is made up
+        line.answer = answer = line_answer(answer, line.results, shortest)
         if parent is None:
             self._close(line)
             line.ticket.answer = answer

@@ -27,6 +27,7 @@ from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
 from edgereason.registry import load
 from edgereason.runtime.backlog import DEFAULT_MOST
 from edgereason.runtime.driver import Driver
+from edgereason.runtime.grammars import Grammars
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Ticket
 from edgereason.runtime.monitor import Monitor
@@ -117,8 +118,16 @@ class Reasoner:
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         lengths = AnswerLengths(bundle, self._core)
         self._core.start()
+        self.grammars = Grammars(engine)
         self._driver = Driver(
-            self._core, engine, lengths, trace, most_requests, monitor=monitor, owner=self
+            self._core,
+            engine,
+            lengths,
+            trace,
+            most_requests,
+            monitor=monitor,
+            grammars=self.grammars,
+            owner=self,
         )
         self._prefixes = Prefixes(bundle, self._core)
         self._adapters = Adapters(bundle, self._core, self.caps)
@@ -249,6 +258,8 @@ class Reasoner:
             ticket.context_key = self._adapters.get(request.adapters)
             if request.prefix:
                 ticket.prefix = self._prefixes.get(request.prefix)
+            if request.grammar:
+                ticket.shortest = self.grammars.get(request.grammar).shortest
             return self._steps(request, ticket)
 
         return ticket, begin
@@ -272,6 +283,12 @@ class Reasoner:
                 f"strategy {request.strategy} needs rows of tokens, which a LoRA may change",
                 "leave the adapter or the strategy out",
             )
+        if request.grammar is not None and not strategy.takes_grammar:
+            raise UnsupportedError(
+                f"strategy {request.strategy} takes no grammar: its answer is not written by the "
+                "model",
+                "take strategy think, or leave out the grammar",
+            )
         engine = self.engine  # a request that runs does not hold the reasoner
         turn = Turn(
             bundle=self.bundle,
@@ -284,6 +301,7 @@ class Reasoner:
             count=lambda segments: len(prompt_tokens(segments, engine)),
             silenced=ticket.silence,
             calibration=self._calibration,
+            grammar=request.grammar,
             words=self._words,
             text=partial(text_of, engine),
         )

@@ -8,7 +8,7 @@ is generated, so that a question costs its prompts only.
 Not for questions without choices, which it thinks about, nor where the choice needs a calculation.
 
 Cost: the prompt, `orders` times; no token is sampled
-Measured: Qwen2.5-Coder-0.5B, 8 of ARC-Challenge, one order: 2 right, bare 3: not told apart.
+Measured: Qwen2.5-Coder-0.5B, 8 of ARC-Challenge, five orders: 2 right, bare 3: not told apart.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ some models of 14B. Without noise it hardly differs from greedy thinking.
 Not for engines that cannot tell what their tokens are fed as: onnxruntime, tensorrt, and llamacpp
 with models that scale their embeddings.
 
-Cost: a thought; a row costs what a token's does, and the look-up
+Cost: a thought
 Measured: nano, 60 sums: 59 right, thinking 58: not told apart.
 """
 

@@ -9,7 +9,7 @@ limits (`runtime/sandbox.py`): it sees no variable of an earlier one.
 Not for questions that no calculation answers.
 
 Cost: a program of some 60 tokens, then a thought
-Measured: not yet.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K: 3 right, thinking 4, at half its tokens: not told apart.
 """
 
 from __future__ import annotations

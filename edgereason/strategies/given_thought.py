@@ -4,6 +4,9 @@ prompt + thought -> answer
 
 The thought is put into the context, not sampled, and no thinking budget is spent. It is text: what
 looks like a control token in it is not one.
+
+Cost: the answer, and the thought as part of the prompt
+Measured: not against thinking.
 """
 
 from __future__ import annotations

@@ -230,6 +230,9 @@ class Phase:
     force: str = ""  # put into the context, not sampled, before the phase begins
     budget: int = UNLIMITED  # tokens sampled at most in this phase
     soft: float = 1.0  # fraction of the budget from which the first token of `close` is likelier
+    # Thinking ends at the end of a sentence where the logit of `close`'s first token is no more
+    # than so many nats below the best; 0: off.
+    brake: float = 0.0
     open: tuple[str, ...] = ()  # texts that open a reasoning block in the middle of this phase
     shut: tuple[str, ...] = ()  # texts that end a reasoning block; they end a reasoning phase
     close: str = ""  # forced when a reasoning block ends in any way but its own `shut`

@@ -170,8 +170,8 @@ def run(turn: Turn, config: Config) -> Steps:
         answer = yield from think.run(turn)
         return replace(answer, note=note)
     drafts = _Drafts(turn, steps)
-    yield turn.prefill(thinking=True)
     if config.beside:
+        yield turn.prefill(thinking=True)  # which both lines go on from
         draft, thought = yield Fork(
             (drafts.run(config.draft_tokens), think.run(turn)),
             enough=lambda answers: drafts.sure or bool(answers[1] and answers[1].answer),

@@ -98,6 +98,9 @@ struct Phase {
   std::vector<Token> force{};  // put into the context before sampling begins
   std::int32_t budget = kUnlimited;  // tokens sampled at most
   float soft = 1;  // from which fraction of the budget the end becomes likelier; 1: off
+  // Thinking ends at the end of a sentence where the end mark's logit is no more than so many nats
+  // below the best (ThinkBrake, arXiv 2510.00546); 0: off.
+  float brake = 0;
   std::vector<std::string> open{};  // bytes that open a reasoning block inside this phase
   std::vector<std::string> shut{};  // bytes that end a reasoning block; they end a thinking phase
   std::vector<Token> close{};       // forced when a block ends in any way but its own `shut`

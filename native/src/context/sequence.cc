@@ -102,7 +102,7 @@ void Sequence::StartRun(std::int32_t num_cached) {
     }
   }
   probe = {.next_at = phase_->probe.every, .agree = 0, .text = {}};
-  SetThinkingTime(0, 0);
+  SetThinkingTime(0, 0, 0);
 }
 
 bool Sequence::ends_at_once() const noexcept {
@@ -118,7 +118,8 @@ Sequence::Lift Sequence::EndLift() const noexcept {
   const bool ends_sentence = EndsSentence(run_.text[Index(Channel::kReasoning)]);
   const float by_tokens = SoftShare(phase_->soft, budget.used(), budget.limit(), ends_sentence);
   if (limit_ms_ <= 0) return {by_tokens, StopReason::kBudget};
-  const float by_time = SoftShare(phase_->soft, static_cast<std::int32_t>(used_ms_),
+  const float soft = std::max(phase_->soft, static_cast<float>(1 - landing_ms_ / limit_ms_));
+  const float by_time = SoftShare(soft, static_cast<std::int32_t>(used_ms_),
                                   static_cast<std::int32_t>(limit_ms_), ends_sentence);
   return by_time > by_tokens ? Lift{by_time, StopReason::kDeadline}
                              : Lift{by_tokens, StopReason::kBudget};
@@ -129,12 +130,22 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexce
   const Token lift = share > 0 ? phase_->close.front() : kNoToken;
   const std::span<const std::uint8_t> banned =
       begins_answer() ? std::span(vocab_->ends) : std::span<const std::uint8_t>{};
-  return sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++, lift, share,
-                         banned,
-                         run_.guide ? run_.guide->mask() : std::span<const std::uint32_t>{});
+  const Sampled sampled = sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++,
+                                          lift, share, banned, run_.guide ? run_.guide->mask() : std::span<const std::uint32_t>{});
+  run_.braked = sampled.token != kNoToken && Brakes(logits, sampled.token);
+  return sampled;
+}
+
+// Whether the model was about to end its thoughts, but for `token`.
+bool Sequence::Brakes(std::span<const float> logits, Token token) const noexcept {
+  if (phase_->brake <= 0 || token == phase_->close.front() || run_.num_sampled == 0) return false;
+  if (!EndsSentence(run_.text[Index(Channel::kReasoning)])) return false;
+  const float close = logits[static_cast<std::size_t>(phase_->close.front())];
+  return *std::ranges::max_element(logits) - close <= phase_->brake;
 }
 
 Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
+  if (run_.braked) return {.ended = true, .reason = StopReason::kStable};
   run_.logprob_sum += sampled.logprob;
   run_.logprob_min = std::min(run_.logprob_min, static_cast<double>(sampled.logprob));
   run_.margin_sum += sampled.margin;

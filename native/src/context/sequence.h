@@ -104,11 +104,12 @@ class Sequence {
   // Of these answer tokens, how many a share `q` of answers will not exceed.
   std::int32_t ExpectedSteps(const Lengths& lengths, double q) const noexcept;
 
-  // How much of its time for thinking is used, and how much there is: near the end of it the end
-  // mark becomes likelier. limit_ms 0: it has no deadline.
-  void SetThinkingTime(double used_ms, double limit_ms) noexcept {
+  // How much of its time for thinking is used, and how much there is: near the end of it, in the
+  // last `landing_ms` at most, the end mark becomes likelier. limit_ms 0: it has no deadline.
+  void SetThinkingTime(double used_ms, double limit_ms, double landing_ms) noexcept {
     used_ms_ = used_ms;
     limit_ms_ = limit_ms;
+    landing_ms_ = landing_ms;
   }
   // When it began to think in this phase; negative: its prompt is still being read.
   double thinks_since_ms() const noexcept { return run_.prefilled_ms; }
@@ -122,6 +123,7 @@ class Sequence {
   void TakeBack(const Event& event) noexcept;  // it could not be delivered
 
   std::int32_t plan_index = 0;  // where the planner of this step sees it
+  double held_up_ms = 0;        // spent in steps that had no row for it
 
   // Set by probes (loop/probes.h).
   struct ProbeState {
@@ -143,6 +145,7 @@ class Sequence {
     std::size_t shown[2] = {};
     double logprob_sum = 0, logprob_min = 0, margin_sum = 0, entropy_sum = 0;
     std::int32_t num_sampled = 0;
+    bool braked = false;  // the token that was drawn last gives way to the end mark
     double first_row_ms = -1, prefilled_ms = -1;
   };
 
@@ -160,6 +163,7 @@ class Sequence {
     StopReason reason = StopReason::kBudget;
   };
   Lift EndLift() const noexcept;
+  bool Brakes(std::span<const float> logits, Token token) const noexcept;
   // The first token of an answer does not end it: whoever asks is not answered with nothing.
   bool begins_answer() const noexcept {
     return phase_->role == Role::kAnswer && run_.num_sampled == 0 &&
@@ -187,6 +191,7 @@ class Sequence {
   double enqueued_ms_ = 0;
   double used_ms_ = 0;  // see SetThinkingTime
   double limit_ms_ = 0;
+  double landing_ms_ = 0;
 };
 
 }  // namespace edgereason

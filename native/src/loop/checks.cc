@@ -103,6 +103,11 @@ void CheckPhase(const Phase& phase, const EngineInfo& info) {
                 "latent steps need an engine that takes embeddings and gives hidden states");
   }
   Require(phase.soft >= 0 && phase.soft <= 1, "soft must be in [0, 1]", phase.soft);
+  Require(phase.brake >= 0 && std::isfinite(phase.brake), "brake must be 0 (off) or more nats",
+          phase.brake);
+  if (phase.brake > 0 && (!phase.thinks() || phase.close.empty())) {
+    ThrowUsage("a brake needs a phase that thinks, with an end mark to put");
+  }
   Require(phase.owed >= 0, "owed must be 0 or more", phase.owed);
   CheckGrammar(phase);
   CheckTexts(phase.open, "a text that opens a reasoning block");

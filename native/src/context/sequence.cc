@@ -130,8 +130,9 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexce
   const Token lift = share > 0 ? phase_->close.front() : kNoToken;
   const std::span<const std::uint8_t> banned =
       begins_answer() ? std::span(vocab_->ends) : std::span<const std::uint8_t>{};
+  const auto allowed = run_.guide ? run_.guide->mask() : std::span<const std::uint32_t>{};
   const Sampled sampled = sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++,
-                                          lift, share, banned, run_.guide ? run_.guide->mask() : std::span<const std::uint32_t>{});
+                                          lift, share, banned, allowed);
   run_.braked = sampled.token != kNoToken && Brakes(logits, sampled.token);
   return sampled;
 }

@@ -100,6 +100,11 @@ class Asking:
     grammar: str | None = _declared(
         None, "Grammar of the answer, as text or in a file: GBNF, or Lark."
     )
+    adapters: tuple[str, ...] = _declared(
+        (),
+        "Control vector or LoRA adapter for this question, FILE or FILE:strength; may be repeated.",
+        "--adapter",
+    )
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

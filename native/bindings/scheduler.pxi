@@ -1,4 +1,5 @@
 # The scheduler as Python sees it. Conversions only; the meaning of every field is in the C++ headers.
+from libc.string cimport memcpy
 
 cdef int32_t _int32(str name, value) except? -1:
     cdef int32_t number = 0
@@ -102,6 +103,20 @@ cdef class Scheduler:
         with nogil:
             id = self.core.get().AddPrefix(prefix)
         return id
+
+    def add_adapters(self, uint64_t key, *, loras=(), const float[:, ::1] steering=None):
+        import os
+
+        cdef Adapters adapters
+        cdef LoraFile lora
+        for file, scale in loras:
+            lora.path, lora.scale = os.fsencode(file), scale
+            adapters.loras.push_back(lora)
+        if steering is not None and steering.size > 0:
+            adapters.steering.resize(<size_t>steering.size)
+            memcpy(adapters.steering.data(), &steering[0, 0], adapters.steering.size() * sizeof(float))
+        with nogil:
+            self.core.get().AddAdapters(key, adapters)
 
     def restore_lengths(self, lengths):
         cdef vector[LearnedLength] native

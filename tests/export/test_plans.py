@@ -105,6 +105,7 @@ def test_budget_forcing_without_waits_is_a_chain() -> None:
         ("vote", "several lines"),
         ("auto", "several lines"),
         ("program", "several lines of thought, or a program"),
+        ("soft", "thinks in blends"),
     ],
 )
 def test_ways_that_branch_are_refused_by_name(strategy: str, why: str) -> None:
@@ -239,6 +240,8 @@ def test_a_plan_has_all_that_a_phase_has(tmp_path: Path) -> None:
     """A new field of phases must not be left out in silence."""
     write_plan(Way("think", {"brake": 0.5}), "nano", tmp_path / "plan.json")
     (phase, _) = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["phases"]
-    elsewhere = {"fresh", "owed", "kind", "then", "grammar"}  # none of a chain without a grammar
-    assert set(phase) == {field.name for field in fields(Phase)} - elsewhere
+    # `fresh` is the conversation; what follows, and what is owed to it, is the next of the list.
+    elsewhere = {"fresh", "owed", "kind", "then"}
+    refused = {"blend", "grammar", "score"}
+    assert set(phase) == {field.name for field in fields(Phase)} - elsewhere - refused
     assert phase["brake"] == 0.5

@@ -104,6 +104,10 @@ class Scheduler {
   // another size.
   PrefixId AddPrefix(const PrefixKv& prefix);
 
+  // Makes `key` stand for these adapters, for all sequences that are opened with it. Waits until
+  // they are loaded. Throws what Engine::AddAdapters throws, kUsage on key 0.
+  void AddAdapters(ContextKey key, const Adapters& adapters);
+
   // To be kept from run to run: before Start, and after Stop.
   void RestoreLengths(const std::vector<LearnedLength>& lengths);
   std::vector<LearnedLength> lengths() const;

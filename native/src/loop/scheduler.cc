@@ -46,6 +46,7 @@ class Scheduler::Impl {
   void RunAll(std::vector<IdAndChain> runs);
   void Close(SequenceId id, bool park);
   PrefixId AddPrefix(const PrefixKv& prefix);
+  void AddAdapters(ContextKey key, const Adapters& adapters);
 
   Lengths& lengths();
 
@@ -72,6 +73,7 @@ class Scheduler::Impl {
   void Check(const IdAndChain& run) const;
   void SetBegun(const std::vector<IdAndChain>& runs);
   PrefixRef NewPrefix(const PrefixKv& prefix);
+  void Await(Command work);
 
   const std::shared_ptr<Engine> engine_;
   const std::shared_ptr<const Clock> clock_;
@@ -252,6 +254,32 @@ PrefixRef Scheduler::Impl::NewPrefix(const PrefixKv& prefix) {
   return {static_cast<PrefixId>(prefixes_.size()), prefix.num_positions};
 }
 
+// Lets the loop do `work` and waits for it; throws what that throws. Whoever waits may give up
+// before the end: `work` must own what it needs.
+void Scheduler::Impl::Await(Command work) {
+  if (!thread_.joinable()) return work(loop_);
+  const auto ended = std::make_shared<std::promise<void>>();
+  std::future<void> done = ended->get_future();
+  Post([ended, work = std::move(work)](StepLoop& loop) {
+    try {
+      work(loop);
+      ended->set_value();
+    } catch (...) {
+      ended->set_exception(std::current_exception());
+    }
+  });
+  // The thread may have ended before it saw the command.
+  while (done.wait_for(kStopCheck) != std::future_status::ready) {
+    if (stopping_) throw Error(ErrorCode::kEngine, "the model was closed");
+  }
+  done.get();
+}
+
+void Scheduler::Impl::AddAdapters(ContextKey key, const Adapters& adapters) {
+  if (key == 0) throw Error(ErrorCode::kUsage, "key 0 is the model as it was opened");
+  Await([=](StepLoop& loop) { loop.AddAdapters(key, adapters); });
+}
+
 PrefixId Scheduler::Impl::AddPrefix(const PrefixKv& prefix) {
   CheckPrefix(prefix, info_);
   const PrefixRef ref = NewPrefix(prefix);
@@ -261,7 +289,6 @@ PrefixId Scheduler::Impl::AddPrefix(const PrefixKv& prefix) {
     struct Loading {
       PrefixKv kv;
       std::vector<float> numbers;  // of kv; who asked may not wait for the end
-      std::promise<void> done;
     };
     auto loading = std::make_shared<Loading>();
     loading->numbers.assign(prefix.keys.begin(), prefix.keys.end());
@@ -269,20 +296,7 @@ PrefixId Scheduler::Impl::AddPrefix(const PrefixKv& prefix) {
     loading->kv = prefix;
     loading->kv.keys = std::span(loading->numbers).first(prefix.keys.size());
     loading->kv.values = std::span(loading->numbers).last(prefix.values.size());
-    std::future<void> done = loading->done.get_future();
-    Post([=](StepLoop& loop) {
-      try {
-        loop.LoadPrefix(ref, loading->kv);
-        loading->done.set_value();
-      } catch (...) {
-        loading->done.set_exception(std::current_exception());
-      }
-    });
-    // The thread may have ended before it saw the command.
-    while (done.wait_for(kStopCheck) != std::future_status::ready) {
-      if (stopping_) throw Error(ErrorCode::kEngine, "the model was closed");
-    }
-    done.get();
+    Await([=](StepLoop& loop) { loop.LoadPrefix(ref, loading->kv); });
   }
   const std::scoped_lock lock(mutex_);
   num_pinned_ += ref.num_positions;
@@ -317,6 +331,9 @@ void Scheduler::Cancel(SequenceId id) {
 }
 void Scheduler::Close(SequenceId id, bool park) { impl_->Close(id, park); }
 PrefixId Scheduler::AddPrefix(const PrefixKv& prefix) { return impl_->AddPrefix(prefix); }
+void Scheduler::AddAdapters(ContextKey key, const Adapters& adapters) {
+  impl_->AddAdapters(key, adapters);
+}
 
 void Scheduler::RestoreLengths(const std::vector<LearnedLength>& lengths) {
   for (const LearnedLength& one : lengths) {

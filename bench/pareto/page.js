@@ -44,7 +44,9 @@ function show(mark) {
   const box = mark.getBoundingClientRect();
   const left = Math.min(box.right + 12, window.innerWidth - tip.offsetWidth - 12);
   tip.style.left = `${Math.max(8, left) + window.scrollX}px`;
-  tip.style.top = `${box.bottom + 10 + window.scrollY}px`;
+  const below = box.bottom + 10 + tip.offsetHeight < window.innerHeight;
+  const top = below ? box.bottom + 10 : Math.max(8, box.top - 10 - tip.offsetHeight);
+  tip.style.top = `${top + window.scrollY}px`;
 }
 
 function value(cell) {

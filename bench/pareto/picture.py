@@ -92,9 +92,8 @@ def curves(
     taken: list[float] = []
     for model, line in sorted(lines.items(), key=lambda each: -each[1][-1][1]):
         colour, _ = style[model]
-        steps = " ".join(
-            f"{'M' if i == 0 else 'L'}{frame.x(t / 1000):.1f} {frame.y(a):.1f}"
-            for i, (t, a) in enumerate(line)
+        steps = f"M{frame.x(line[0][0] / 1000):.1f} {frame.y(line[0][1]):.1f}" + "".join(
+            f"H{frame.x(t / 1000):.1f}V{frame.y(a):.1f}" for t, a in line[1:]
         )
         y = frame.y(line[-1][1]) - 7
         while any(abs(y - other) < 14 for other in taken):
@@ -207,6 +206,7 @@ def _mark(frame: Frame, i: int, point: Point, axis: Axis, style: tuple[str, str]
         f'<g class="point" data-i="{i}" data-model="{escape(point.model)}" '
         f'data-way="{escape(point.way)}" data-deadline="{deadline}" tabindex="0" '
         f'opacity="{1 if on else 0.75}"><title>{escape(told(point))}</title>'
+        f'<circle class="hit" cx="{x:.1f}" cy="{y:.1f}" r="10" fill="none" pointer-events="all"/>'
         f'<path d="{bars}" stroke="{colour}" opacity="{0.55 if on else 0.16}"/>'
         f'<path d="{_outline(shape, x, y, size)}" fill="{fill}" stroke="{colour}" '
         f'stroke-width="{2 if on else 1.2}"/></g>'

@@ -69,8 +69,8 @@ class Dropper:
         return frozenset(now)
 
     def _leads(self, right: Bools) -> Bools:
-        """Settings x settings: does the first surely lead? One discordant pair is added, so that few
-        questions are never sure."""
+        """Settings x settings: does the first surely lead? One discordant pair is added, so that
+        few questions are never sure."""
         num = right.shape[1]
         hits = right.astype(np.float64)
         gained = hits @ (1 - hits).T  # how often only the first is right

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, get_type_hints
 
 from edgereason.config import fields_of, unknown
 from edgereason.errors import UsageError
+from edgereason.grammars import Grammar
 from edgereason.records import Budget, Message, Request, Sampling, messages_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Keywords(TypedDict, total=False):
     probe_every: int
     keep: bool
     prefix: str | None
+    grammar: Grammar | None
 
 
 _BUDGET: Final = {

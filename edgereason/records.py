@@ -14,6 +14,7 @@ from typing import Any
 
 from edgereason.config import check_types
 from edgereason.errors import UsageError
+from edgereason.grammars import Grammar
 
 UNLIMITED = -1
 """A budget without a limit. 0 switches thinking off."""
@@ -229,6 +230,9 @@ class Phase:
     force: str = ""  # put into the context, not sampled, before the phase begins
     budget: int = UNLIMITED  # tokens sampled at most in this phase
     soft: float = 1.0  # fraction of the budget from which the first token of `close` is likelier
+    # Thinking ends at the end of a sentence where the logit of `close`'s first token is no more
+    # than so many nats below the best; 0: off.
+    brake: float = 0.0
     open: tuple[str, ...] = ()  # texts that open a reasoning block in the middle of this phase
     shut: tuple[str, ...] = ()  # texts that end a reasoning block; they end a reasoning phase
     close: str = ""  # forced when a reasoning block ends in any way but its own `shut`
@@ -238,6 +242,7 @@ class Phase:
     sampling: Sampling = Sampling()
     probe: Probe | None = None
     loop: Loop | None = None
+    grammar: Grammar | None = None  # what an answer must look like; it ends where that does
     then: Phase | None = None  # follows by itself, without Python
 
     @property
@@ -447,6 +452,7 @@ class Request:
         keep: keep the KV of this conversation, so that its next turn need not read it again.
         probe_every: look ahead every so many thinking tokens and stop when the answer is stable; 0
             is off.
+        grammar: what the answer must look like; thoughts are free.
         prefix: a trained prefix that stands before the prompt: the name of one that the bundle or
             `Reasoner.open` has, or a `.safetensors` file.
     """
@@ -461,11 +467,17 @@ class Request:
     probe_every: int = 0
     keep: bool = False
     prefix: str | None = None
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
         _require(bool(self.messages), "a request needs at least one message")
         _require("" not in self.stop, "a text that ends the answer must not be empty, got ''")
+        _require(
+            not (self.stop and self.grammar),
+            f"an answer with a grammar ends where that does, not at a stop text, got {self.stop}",
+            "leave out one of them",
+        )
         _require(
             self.probe_every >= 0, f"probe_every must be 0 (off) or more, got {self.probe_every}"
         )

@@ -88,6 +88,14 @@ class Asking:
     )
     system: str | None = _declared(None, "System message.")
     prefix: str | None = _declared(None, "Trained prefix before the prompt: a name, or a file.")
+    json_schema: str | None = _declared(
+        None, "JSON schema of the answer, as text or in a file; {} is any JSON."
+    )
+    choice: tuple[str, ...] = _declared((), "A text the answer may be; given for each of them.")
+    regex: str | None = _declared(None, "Regular expression that the whole answer matches.")
+    grammar: str | None = _declared(
+        None, "Grammar of the answer, as text or in a file: GBNF, or Lark."
+    )
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

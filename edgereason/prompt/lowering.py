@@ -104,7 +104,7 @@ def chain_of(phase: Phase) -> list[Phase]:
 
 
 def lower(phase: Phase, tokenizer: Tokenizer) -> list[CorePhase]:
-    """The whole chain of `phase`, for `Scheduler.run`."""
+    """The whole chain of `phase`, for `Scheduler.run`; a grammar is yet to be compiled."""
     return [_lower_one(each, tokenizer) for each in chain_of(phase)]
 
 
@@ -121,7 +121,8 @@ def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
     for name in ("force", "close"):
         lowered[name] = ids(lowered[name])
     for name in ("open", "shut", "stop"):
-        lowered[name] = raw(lowered[name])
+        # Where a grammar says how the answer ends, a mark in it is text like any other.
+        lowered[name] = () if phase.grammar else raw(lowered[name])
     if phase.probe is not None:
         rule = {field.name: getattr(phase.probe, field.name) for field in fields(phase.probe)}
         lowered["probe"] = SimpleNamespace(**rule | {"cue": ids(phase.probe.cue)})

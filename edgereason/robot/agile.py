@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Final, Protocol
 
 from edgereason.errors import UsageError
+from edgereason.grammars import Grammar
 from edgereason.records import Answer, Channel, Message, Sampling
 from edgereason.runtime.reasoner import Handle, Reasoner
 
@@ -183,6 +184,7 @@ class Agile:
         react_ms: how long before the end of a tick the reactive pass starts; the planner has the
             rest to itself. Default: half of the period.
         react_tokens, answer_tokens: of the reactive pass.
+        grammar: what an action must look like, such as `Grammar.choice("left", "right")`.
         planner: default `Planner(reasoner, rules=rules, plan_ms=plan_ms)`.
         now, sleep: the clock, in seconds.
     """
@@ -198,6 +200,7 @@ class Agile:
         answer_tokens: int = 16,
         plan_ms: float | None = None,
         planner: Thinker | None = None,
+        grammar: Grammar | None = None,
         sampling: Sampling | None = None,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -215,6 +218,7 @@ class Agile:
         self._planner = planner or Planner(
             reasoner, rules=rules, plan_ms=plan_ms, sampling=sampling
         )
+        self._grammar = grammar
         self._sampling = sampling
         self._now = now
         self._sleep = sleep
@@ -255,6 +259,7 @@ class Agile:
             answer_budget=self._answer_tokens,
             deadline_ms=left_ms,
             priority=_REACTS_FIRST,
+            grammar=self._grammar,
             keep=True,  # the rules, above all, are the same in every tick
             sampling=self._sampling,
         )

@@ -31,6 +31,7 @@ from typing import Any, Final
 
 from edgereason.config import build
 from edgereason.errors import EdgereasonError, UsageError
+from edgereason.grammars import Grammar
 from edgereason.keywords import request_of
 from edgereason.records import Answer, Request
 from edgereason.robot.station import Outcome, Running, Station
@@ -55,6 +56,8 @@ class Question:
     deadline_ms: float | None = None
     sent_ms: float | None = None
     priority: int = 0
+    choice: tuple[str, ...] = ()  # the answer is one of these
+    json_schema: str = ""  # the answer is JSON under this schema
     progress: bool = False  # tell how far it is, whenever there is new text
     reasoning: bool = False  # the answer tells the thoughts, too
 
@@ -66,7 +69,15 @@ class Question:
             answer_budget=self.answer_tokens,
             deadline_ms=self.deadline_ms,
             priority=self.priority,
+            grammar=self._grammar(),
         )
+
+    def _grammar(self) -> Grammar | None:
+        if self.choice and self.json_schema:
+            raise UsageError("give either choice or json_schema")
+        if self.choice:
+            return Grammar.choice(*self.choice)
+        return Grammar.json(self.json_schema) if self.json_schema else None
 
     def age_ms(self, now_ms: float) -> float:
         return 0.0 if self.sent_ms is None else max(0.0, now_ms - self.sent_ms)

@@ -1,6 +1,6 @@
 """Drives the requests of an open model: hands their phases to the core, and the results back.
 
-    driver = Driver(core, tokenizer, sink, owner=reasoner)
+    driver = Driver(core, tokenizer, lengths, sink, grammars=grammars, owner=reasoner)
     ticket = driver.ticket(request, ...)
     driver.start(ticket, begin)     # `begin` makes the strategy's generator; raises what it raises
     ticket.outbox.future.result()
@@ -35,6 +35,7 @@ from edgereason.prompt.lowering import Tokenizer
 from edgereason.records import Channel, Phase, PhaseResult, Request, StopReason
 from edgereason.runtime import lifetime
 from edgereason.runtime.backlog import DEFAULT_MOST, Backlog
+from edgereason.runtime.grammars import Grammars
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Line, Ticket, Tree
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
@@ -61,6 +62,7 @@ class Driver:
         sink: Sink | None = None,
         most_requests: int = DEFAULT_MOST,
         *,
+        grammars: Grammars,
         owner: object,
     ) -> None:
         self._backlog = Backlog(most_requests)
@@ -71,7 +73,9 @@ class Driver:
         self._lengths = lengths
         self._workers = Workers("edgereason-worker")
         self._lines: dict[int, Line] = {}  # those that the core knows; one key at a time is touched
-        self._tree = Tree(core, tokenizer, lengths.kind, self._lines, self._settle)
+        self._tree = Tree(
+            core, tokenizer, lengths.kind, self._lines, self._settle, grammars=grammars
+        )
         self._lock = threading.Lock()
         self._ending = threading.Lock()  # one thread stops the core, others wait for that
         self._tickets: set[Ticket] = set()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from edgereason.errors import EngineError
 from edgereason.prompt.lowering import CorePhase, Tokenizer, chain_of, lower
 from edgereason.records import Answer, Channel, Phase, PhaseResult, Request, StopReason
+from edgereason.runtime.grammars import Grammars
 from edgereason.runtime.prefixes import LoadedPrefix
 from edgereason.runtime.report import best_so_far, final_answer, line_answer
 from edgereason.runtime.sandbox import run_program
@@ -70,6 +71,7 @@ class Ticket:
     lane: Lane
     tracer: Tracer
     prefix: LoadedPrefix | None = None  # what every prompt stands behind
+    shortest: str = ""  # of its grammar: the answer where none could be begun
     lock: threading.RLock = field(default_factory=threading.RLock)
     lines: list[Line] = field(default_factory=list)
     cancelled: bool = False
@@ -103,10 +105,13 @@ class Tree:
         kind_of: Callable[[str, str], int],
         lines: dict[int, Line],
         settle: Callable[[Ticket], bool],
+        *,
+        grammars: Grammars,
     ) -> None:
         self._core = core
         self._tokenizer = tokenizer
         self._kind_of = kind_of  # strategy, phase -> a number for answers of like length
+        self._grammars = grammars
         self._lines = lines  # those that the core knows
         self._settle = settle
 
@@ -182,7 +187,10 @@ class Tree:
             line.chain = chain_of(step)
             phases = lower(step, self._tokenizer)
             for phase, lowered in zip(line.chain, phases, strict=True):
-                lowered.kind = self._kind_of(line.ticket.strategy, phase.name)
+                kind = phase.name if phase.grammar is None else f"{phase.name} in a form"
+                lowered.kind = self._kind_of(line.ticket.strategy, kind)
+                if phase.grammar is not None:
+                    lowered.grammar = self._grammars.get(phase.grammar).core
             line.ticket.starting.append((line, phases))
         else:
             self._fork(line, step)
@@ -237,8 +245,9 @@ class Tree:
         """The strategy of `line` is over."""
         line.done = True
         line.steps.close()
-        answer = line_answer(answer, line.results)
         parent = line.parent
+        shortest = line.ticket.shortest if parent is None else ""  # no vote is made up
+        answer = line_answer(answer, line.results, shortest)
         if parent is None:
             self._close(line)
             line.ticket.answer = answer

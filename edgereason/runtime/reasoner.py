@@ -26,6 +26,7 @@ from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
 from edgereason.registry import load
 from edgereason.runtime.backlog import DEFAULT_MOST
 from edgereason.runtime.driver import Driver
+from edgereason.runtime.grammars import Grammars
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Ticket
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
@@ -113,7 +114,16 @@ class Reasoner:
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         lengths = AnswerLengths(bundle, self._core)
         self._core.start()
-        self._driver = Driver(self._core, engine, lengths, trace, most_requests, owner=self)
+        self.grammars = Grammars(engine)
+        self._driver = Driver(
+            self._core,
+            engine,
+            lengths,
+            trace,
+            most_requests,
+            grammars=self.grammars,
+            owner=self,
+        )
         self._prefixes = Prefixes(bundle, self._core)
 
     @classmethod
@@ -238,6 +248,8 @@ class Reasoner:
         def begin() -> Steps:
             if request.prefix:
                 ticket.prefix = self._prefixes.get(request.prefix)
+            if request.grammar:
+                ticket.shortest = self.grammars.get(request.grammar).shortest
             return self._steps(request, ticket)
 
         return ticket, begin
@@ -254,6 +266,12 @@ class Reasoner:
         num_prefix = ticket.prefix.num_positions if ticket.prefix else 0
         strategy = choose(request.strategy, request.options, self.bundle)
         self._check_needs(strategy.needs, request)
+        if request.grammar is not None and not strategy.takes_grammar:
+            raise UnsupportedError(
+                f"strategy {request.strategy} takes no grammar: its answer is not written by the "
+                "model",
+                "take strategy think, or leave out the grammar",
+            )
         engine = self.engine  # a request that runs does not hold the reasoner
         turn = Turn(
             bundle=self.bundle,
@@ -266,6 +284,7 @@ class Reasoner:
             count=lambda segments: len(prompt_tokens(segments, engine)),
             silenced=ticket.silence,
             calibration=self._calibration,
+            grammar=request.grammar,
             words=self._words,
         )
         return strategy.run(turn)

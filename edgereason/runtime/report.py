@@ -27,21 +27,25 @@ from edgereason.records import (
 Results = Sequence[PhaseResult]  # what the phases of one line of thought did, in order
 
 
-def line_answer(answer: Answer, results: Results) -> Answer:
-    """Completes the answer of one line of thought: its reasoning, and why it ended."""
+def line_answer(answer: Answer, results: Results, shortest: str = "") -> Answer:
+    """Completes the answer of one line of thought: its reasoning, and why it ended.
+
+    `shortest`: what its grammar allows, for a line that could not begin to answer.
+    """
     thoughts = [
         result.text if result.channel is Channel.REASONING else result.reasoning
         for result in results
     ]
     reasoning = "\n".join(thought.strip() for thought in thoughts if thought.strip())
+    finish = _finish(results) or answer.finish
     text = answer.answer.strip()
-    if not text:
-        text = _last_probe(results) or ""
+    if not text and finish is not StopReason.REFUSED:
+        text = shortest or _last_probe(results) or ""
     return replace(
         answer,
         answer=text,
         reasoning=answer.reasoning or reasoning,
-        finish=_finish(results) or answer.finish,
+        finish=finish,
     )
 
 

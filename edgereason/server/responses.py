@@ -13,7 +13,6 @@ from typing import Any, Final
 from edgereason.records import Answer, Channel, Chunk, Message
 from edgereason.server.budgets import BUDGETS, EFFORT, SAMPLING
 from edgereason.server.chat import (
-    NO_GRAMMAR,
     NO_TOOLS,
     OPENAI,
     check_tools,
@@ -24,7 +23,6 @@ from edgereason.server.conversation import read_messages
 from edgereason.server.errors import ApiError, openai_error
 from edgereason.server.fields import (
     HARMLESS,
-    OTHERS,
     Given,
     Means,
     Only,
@@ -35,6 +33,7 @@ from edgereason.server.fields import (
     whole,
     without,
 )
+from edgereason.server.grammars import response_format
 from edgereason.server.http import sse
 from edgereason.server.running import Running, num_completion, was_cut
 
@@ -74,6 +73,12 @@ def _thought(item: dict[str, Any], where: str) -> str:
     return ""
 
 
+def _format(value: Any, name: str) -> Any:
+    """As it was sent: the response says it again."""
+    response_format(value, name)
+    return value
+
+
 FIELDS: Final[Table] = {
     **OPENAI,
     **BUDGETS,
@@ -86,8 +91,7 @@ FIELDS: Final[Table] = {
         "summary": HARMLESS,  # always the whole of the thoughts
         "generate_summary": HARMLESS,
     },
-    "text": {"format": {"type": Only(("text",), NO_GRAMMAR), OTHERS: Only((), NO_GRAMMAR)}}
-    | {"verbosity": HARMLESS},
+    "text": {"format": Means("text_format", _format), "verbosity": HARMLESS},
     "include": HARMLESS,
     "tools": Means("tools", list_of_tools),
     "tool_choice": Means("tool_choice", tool_choice),
@@ -118,6 +122,9 @@ class Conversations:
         if "messages" not in given.values:
             raise ApiError(400, "input must be given", param="input", code="missing_parameter")
         check_tools(given)
+        if "text_format" in given.values:
+            name, asked = given.values["text_format"]
+            given.put("grammar", name, response_format(asked, name))
         system = given.get("system")
         first = (Message("system", system),) if system else ()
         return (*first, *self._before(given.get("previous")), *given.get("messages"))
@@ -272,6 +279,7 @@ class ResponseWriter:
             "reasoning": {"effort": given.get("effort"), "summary": None},
             **self._sampling(),
             **_FIXED,
+            "text": {"format": given.get("text_format", {"type": "text"})},
             "tool_choice": given.get("tool_choice", "auto"),
             **({} if answer is None else {"edgereason": running.report(answer)}),
         }
@@ -294,7 +302,6 @@ _FIXED: Final[dict[str, Any]] = {
     "tools": [],
     "parallel_tool_calls": False,
     "truncation": "disabled",
-    "text": {"format": {"type": "text"}},
     "top_logprobs": 0,
     "max_tool_calls": None,
     "background": False,

@@ -15,7 +15,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final
 
-from edgereason.errors import EdgereasonError
+from edgereason.errors import EdgereasonError, UsageError
+from edgereason.grammars import Grammar
 from edgereason.records import Answer, Message, Request, Sampling
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.server.budgets import budget_of
@@ -142,6 +143,7 @@ class Service:
                 f"{self.config.max_samples} (--max-samples)",
                 param=given.name("options"),
             )
+        await _check_grammar(given, reasoner)
         prompt = await asyncio.to_thread(reasoner.prompt_tokens, messages)
         budget = budget_of(
             given,
@@ -162,6 +164,7 @@ class Service:
             probe_every=given.get("probe_every", 0),
             keep=True,
             prefix=given.get("prefix"),
+            grammar=given.get("grammar"),
         )
 
     def _ended(self, running: Running, future: Future[Answer]) -> None:
@@ -175,6 +178,25 @@ class Service:
             refused = as_api_error(error)
             self.metrics.refused(running.route, refused.status)
             _log_error(running, error, refused)
+
+
+async def _check_grammar(given: Given, reasoner: Reasoner) -> None:
+    """Compiles it, so that what is wrong with it names the field."""
+    grammar: Grammar | None = given.get("grammar")
+    if grammar is None:
+        return
+    name = given.name("grammar")
+    if given.get("stop"):
+        raise ApiError(
+            400,
+            f"{name} and {given.name('stop')} exclude each other: a form says where it ends",
+            param=f"{name}, {given.name('stop')}",
+            code="conflicting_parameters",
+        )
+    try:
+        await asyncio.to_thread(reasoner.grammars.get, grammar)
+    except UsageError as error:
+        raise ApiError(400, f"{name}: {error}", param=name, code="unsupported_parameter") from None
 
 
 def _sampling(given: Given, recommended: Sampling) -> Sampling:

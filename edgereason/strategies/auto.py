@@ -163,13 +163,15 @@ def run(turn: Turn, config: Config) -> Steps:
         done = yield turn.direct()
         return Answer(done.text, confidence=done.confidence)
     steps, note = planned(turn, config)
+    if turn.grammar is not None:
+        steps = tuple(step for step in steps if choose(step.way).takes_grammar)
     think = choose(_THINK, bundle=turn.bundle)
     if not steps:
         answer = yield from think.run(turn)
         return replace(answer, note=note)
     drafts = _Drafts(turn, steps)
-    yield turn.prefill(thinking=True)
     if config.beside:
+        yield turn.prefill(thinking=True)  # which both lines go on from
         draft, thought = yield Fork(
             (drafts.run(config.draft_tokens), think.run(turn)),
             enough=lambda answers: drafts.sure or bool(answers[1] and answers[1].answer),

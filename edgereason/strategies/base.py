@@ -17,10 +17,11 @@ A strategy is a module with three names:
 `PhaseResult` of the last phase of that chain, a `Fork` and is sent the children's answers, or a
 `Call` and is sent what a program `Returned`. It never sees a token or a clock.
 
-Two more names where they hold, and one name of an option that has a meaning:
+Three more names where they hold, and one name of an option that has a meaning:
 
     bound_by_context = False                   # its thinking may be longer than the context
     draft = {"rescue": False}                  # it may be a draft of `auto`, with these options
+    takes_grammar = False                      # its answer is not what `turn.answer()` said
 
     of: str = "think"                          # in Config: it runs this strategy, too, whose needs
                                                # it has on top, and whose bound is its own
@@ -38,6 +39,7 @@ from typing import Any
 from edgereason import strategies
 from edgereason.config import build
 from edgereason.errors import BundleError, UsageError
+from edgereason.grammars import Grammar
 from edgereason.models.bundle import Bundle
 from edgereason.planning.calibration import Calibration
 from edgereason.prompt.chat import Prompt, thinking_prompt
@@ -118,6 +120,7 @@ class Turn:
     count: Callable[[Sequence[Segment]], int] = field(default=lambda segments: 0)  # their tokens
     silenced: Callable[[], None] = field(default=lambda: None)  # called when `is_silenced` is true
     calibration: Calibration | None = None  # what was measured of this model's confidence
+    grammar: Grammar | None = None  # what the answer must look like
     # The tokens that are one of these words and nothing else.
     words: Callable[[Sequence[str]], tuple[int, ...]] = field(default=lambda words: ())
 
@@ -181,6 +184,7 @@ class Turn:
             close=reasoning.close if reasoning.opens else "",
             stop=(*self.stop, reasoning.answer_end) if reasoning.answer_end else self.stop,
             sampling=self.sampling,
+            grammar=self.grammar,
         )
 
     def direct(self) -> Phase:
@@ -228,6 +232,11 @@ class Chosen:
         """One context holds all of its thinking, and so says how long that may be."""
         own: bool = getattr(self.module, "bound_by_context", True)
         return own and (self._inner is None or self._inner.bound_by_context)
+
+    @property
+    def takes_grammar(self) -> bool:
+        own: bool = getattr(self.module, "takes_grammar", True)
+        return own and (self._inner is None or self._inner.takes_grammar)
 
     @property
     def _inner(self) -> Chosen | None:

@@ -38,7 +38,8 @@ class Config:
 def run(turn: Turn, config: Config) -> Steps:
     variant = _variant(turn, config)
     done = yield _chain(turn, variant)
-    text = done.text.rpartition(variant.mark)[2] if variant.mark else done.text
+    splits = variant.mark and turn.grammar is None
+    text = done.text.rpartition(variant.mark)[2] if splits else done.text
     return Answer(text, confidence=done.confidence)
 
 

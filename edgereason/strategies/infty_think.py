@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from edgereason.errors import ContextFullError, UsageError
+from edgereason.errors import ContextFullError, UnsupportedError, UsageError
 from edgereason.models.variants.infty_think import Variant
 from edgereason.prompt.reasoning import FINAL_CUE, Kind
 from edgereason.records import (
@@ -64,6 +64,12 @@ def run(turn: Turn, config: Config) -> Steps:
         done = yield turn.direct()
         return Answer(done.text, confidence=done.confidence)
     rounds = _Rounds.planned(turn, config)
+    if rounds.trained and turn.grammar is not None:
+        raise UnsupportedError(
+            "this model begins a summary or its answer where a round is over, and a grammar would "
+            "forbid the summary",
+            "take strategy think",
+        )
     left = turn.budget.think_tokens  # negative: no limit
     summary = ""
     for index in range(config.rounds):

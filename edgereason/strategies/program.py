@@ -19,6 +19,7 @@ from edgereason.strategies.base import Call, Returned, Steps, Turn, choose
 
 needs = Capability.LOGITS
 draft: Mapping[str, Any] = {"rescue": False}
+takes_grammar = False  # the answer is what a program returns
 
 _FUNCTION: Final = "solution"
 _OPENING: Final = f"```python\ndef {_FUNCTION}():\n"

@@ -16,6 +16,7 @@
 
 #include "edgereason/event.h"
 #include "edgereason/fields.h"
+#include "edgereason/grammar.h"
 #include "translate_error.h"
 
 namespace edgereason {
@@ -121,6 +122,24 @@ template <typename T>
 bool FromPython(PyObject* value, std::optional<T>* out) {
   if (value == Py_None) return out->reset(), true;
   return FromPython(value, &out->emplace());
+}
+
+inline constexpr const char* kGrammarCapsule = "edgereason.Grammar";
+
+// A compiled grammar; each phase gets a state of its own.
+inline bool FromPython(PyObject* value, std::shared_ptr<Grammar>* out) {
+  if (value == Py_None) return out->reset(), true;
+  const Owned capsule(PyObject_GetAttrString(value, "capsule"));
+  const void* const grammar =
+      capsule ? PyCapsule_GetPointer(capsule.get(), kGrammarCapsule) : nullptr;
+  if (grammar == nullptr) return false;
+  try {
+    *out = static_cast<const Grammar*>(grammar)->Clone();
+    return true;
+  } catch (...) {
+    translate_error();
+    return false;
+  }
 }
 
 template <typename T>

@@ -51,6 +51,7 @@ cdef extern from "convert.h" namespace "edgereason":
     object DictOf(const PhaseResult&)
     object ToPython(Channel)
     object ToPython(Fault)
+    const char* GRAMMAR_CAPSULE "edgereason::kGrammarCapsule"
     int FillNamed(const char*, object, int32_t*) except -1
     object Names(const char*)
 

@@ -107,8 +107,11 @@ TEST(OneAfterTheOtherUsesTheTimeItIsGiven) {
 
 // Its end mark is the second best all along; near the end of the time it becomes the best.
 TEST(TheEndMarkBecomesLikelierAsTheTimeRunsOut) {
-  const auto ended_by = [](float soft) {
-    Harness harness(Endless());
+  std::string thoughts;
+  for (int i = 0; i < 300; ++i) thoughts += std::to_string(i) + ". ";
+  const auto ended_by = [&](float soft) {
+    Harness harness(
+        {.rules = {{.after = "Q?", .reply = thoughts}, {.after = "</think>", .reply = "\n\n42"}}});
     Phase think = Think(harness);
     think.soft = soft;
     const SequenceId id = harness.Ask({think, Answer(harness, 8)}, {.deadline_ms = 2000});

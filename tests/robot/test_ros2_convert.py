@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from edgereason.errors import EngineError, UsageError
+from edgereason.grammars import Grammar
 from edgereason.records import Answer, StopReason
 from edgereason.robot import Health, Outcome, Progress, State, Station
 from edgereason.runtime.reasoner import Reasoner
@@ -42,6 +43,7 @@ def goal(**changes: Any) -> SimpleNamespace:
         "think_tokens": -2,
         "answer_tokens": 0,
         "deadline_ms": 0.0,
+        "json_schema": "",
         "priority": 0,
     }
     return SimpleNamespace(**{**fields, **changes})
@@ -72,6 +74,7 @@ def test_what_a_goal_says_holds() -> None:
         think_tokens=-1,
         answer_tokens=5,
         deadline_ms=250.0,
+        json_schema='{"type": "integer"}',
         priority=7,
     )
     request = convert.request_of(asked, DEFAULTS)
@@ -79,6 +82,7 @@ def test_what_a_goal_says_holds() -> None:
     assert (request.strategy, request.options) == ("vote", {"samples": "3"})
     assert (request.budget.think_tokens, request.budget.answer_tokens) == (-1, 5)
     assert (request.budget.deadline_ms, request.priority) == (250.0, 7)
+    assert request.grammar == Grammar.json({"type": "integer"})
 
 
 @pytest.mark.parametrize(
@@ -88,6 +92,7 @@ def test_what_a_goal_says_holds() -> None:
         ({"messages": [SimpleNamespace(role="user", content="x")]}, "either `prompt` or"),
         ({"deadline_ms": -1.0}, "deadline_ms must be 0"),
         ({"options": ["samples"]}, "expected key=value, got 'samples'"),
+        ({"json_schema": "{"}, "JSON"),
         ({"think_tokens": -3}, "think budget must be -1 or more, got -3"),
     ],
 )

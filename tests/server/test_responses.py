@@ -197,7 +197,7 @@ def test_what_is_kept_is_bounded() -> None:
         ("background", True),
         ("store", "yes"),
         ("truncation", "auto"),
-        ("text", {"format": {"type": "json_schema", "name": "x", "schema": {}}}),
+        ("text", {"format": {"type": "json_schema", "name": "x"}}),
         ("tools", [{"type": "function", "name": "f"}]),
         ("top_logprobs", 2),
         ("reasoning", {"effort": "enormous"}),

@@ -45,14 +45,7 @@ inline constexpr auto kFields<Loop> =
 
 template <>
 inline constexpr auto kFields<Phase> =
-    std::tuple{Field{"role", &Phase::role},     Field{"fresh", &Phase::fresh},
-               Field{"latent", &Phase::latent}, Field{"retract", &Phase::retract},
-               Field{"force", &Phase::force},   Field{"budget", &Phase::budget},
-               Field{"soft", &Phase::soft},     Field{"open", &Phase::open},
-               Field{"shut", &Phase::shut},     Field{"close", &Phase::close},
-               Field{"stop", &Phase::stop},     Field{"owed", &Phase::owed},
-               Field{"kind", &Phase::kind},     Field{"sampling", &Phase::sampling},
-               Field{"probe", &Phase::probe},   Field{"loop", &Phase::loop}};
+    std::tuple{Field{"role", &Phase::role}, Field{"fresh", &Phase::fresh}, Field{"latent", &Phase::latent}, Field{"retract", &Phase::retract}, Field{"force", &Phase::force}, Field{"budget", &Phase::budget}, Field{"soft", &Phase::soft}, Field{"open", &Phase::open}, Field{"shut", &Phase::shut}, Field{"close", &Phase::close}, Field{"stop", &Phase::stop}, Field{"owed", &Phase::owed}, Field{"kind", &Phase::kind}, Field{"brake", &Phase::brake}, Field{"sampling", &Phase::sampling}, Field{"probe", &Phase::probe}, Field{"loop", &Phase::loop}, Field{"grammar", &Phase::grammar}};
 
 template <>
 inline constexpr auto kFields<PhaseResult> =

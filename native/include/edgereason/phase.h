@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@
 #include "edgereason/engine.h"
 
 namespace edgereason {
+
+class Grammar;  // edgereason/grammar.h
 
 inline constexpr std::int32_t kUnlimited = -1;
 
@@ -95,12 +98,18 @@ struct Phase {
   std::vector<Token> force{};  // put into the context before sampling begins
   std::int32_t budget = kUnlimited;  // tokens sampled at most
   float soft = 1;  // from which fraction of the budget the end becomes likelier; 1: off
+  // Thinking ends at the end of a sentence where the end mark's logit is no more than so many nats
+  // below the best (ThinkBrake, arXiv 2510.00546); 0: off.
+  float brake = 0;
   std::vector<std::string> open{};  // bytes that open a reasoning block inside this phase
   std::vector<std::string> shut{};  // bytes that end a reasoning block; they end a thinking phase
   std::vector<Token> close{};       // forced when a block ends in any way but its own `shut`
   std::vector<std::string> stop{};  // further bytes that end a phase which does not think
   std::int32_t owed = 0;            // answer tokens owed by phases that are not in the chain yet
   std::int32_t kind = 0;            // answers of one kind are of like length (policy/lengths.h)
+  // What the text must look like; null: nothing is asked. Its state is this phase's alone. The phase
+  // ends where the grammar does, so that it has no `open`, `shut` and `stop`.
+  std::shared_ptr<Grammar> grammar{};
   Sampling sampling{};
   Probe probe{};
   Loop loop{};

@@ -80,6 +80,10 @@ void Sequence::StartRun(std::int32_t num_cached) {
   run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks);
   run_.repetition = RepetitionDetector(phase_->loop);
   run_.budget = TokenBudget(phase_->budget);
+  if (phase_->grammar) {
+    run_.guide = std::make_unique<Guide>(phase_->grammar, run_.budget.remaining());
+    carry_.clear();  // what came with the end mark is no part of the text that is asked for
+  }
   run_.result = std::make_unique<PhaseResult>();
   run_.result->num_cached = num_cached;
   const std::int32_t most = latent()
@@ -98,7 +102,7 @@ void Sequence::StartRun(std::int32_t num_cached) {
     }
   }
   probe = {.next_at = phase_->probe.every, .agree = 0, .text = {}};
-  SetThinkingTime(0, 0);
+  SetThinkingTime(0, 0, 0);
 }
 
 bool Sequence::ends_at_once() const noexcept {
@@ -114,7 +118,8 @@ Sequence::Lift Sequence::EndLift() const noexcept {
   const bool ends_sentence = EndsSentence(run_.text[Index(Channel::kReasoning)]);
   const float by_tokens = SoftShare(phase_->soft, budget.used(), budget.limit(), ends_sentence);
   if (limit_ms_ <= 0) return {by_tokens, StopReason::kBudget};
-  const float by_time = SoftShare(phase_->soft, static_cast<std::int32_t>(used_ms_),
+  const float soft = std::max(phase_->soft, static_cast<float>(1 - landing_ms_ / limit_ms_));
+  const float by_time = SoftShare(soft, static_cast<std::int32_t>(used_ms_),
                                   static_cast<std::int32_t>(limit_ms_), ends_sentence);
   return by_time > by_tokens ? Lift{by_time, StopReason::kDeadline}
                              : Lift{by_tokens, StopReason::kBudget};
@@ -125,11 +130,22 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexce
   const Token lift = share > 0 ? phase_->close.front() : kNoToken;
   const std::span<const std::uint8_t> banned =
       begins_answer() ? std::span(vocab_->ends) : std::span<const std::uint8_t>{};
-  return sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++, lift, share,
-                         banned);
+  const Sampled sampled = sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++,
+                                          lift, share, banned, run_.guide ? run_.guide->mask() : std::span<const std::uint32_t>{});
+  run_.braked = sampled.token != kNoToken && Brakes(logits, sampled.token);
+  return sampled;
+}
+
+// Whether the model was about to end its thoughts, but for `token`.
+bool Sequence::Brakes(std::span<const float> logits, Token token) const noexcept {
+  if (phase_->brake <= 0 || token == phase_->close.front() || run_.num_sampled == 0) return false;
+  if (!EndsSentence(run_.text[Index(Channel::kReasoning)])) return false;
+  const float close = logits[static_cast<std::size_t>(phase_->close.front())];
+  return *std::ranges::max_element(logits) - close <= phase_->brake;
 }
 
 Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
+  if (run_.braked) return {.ended = true, .reason = StopReason::kStable};
   run_.logprob_sum += sampled.logprob;
   run_.logprob_min = std::min(run_.logprob_min, static_cast<double>(sampled.logprob));
   run_.margin_sum += sampled.margin;
@@ -137,6 +153,7 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
   ++run_.num_sampled;
   const Token token = sampled.token;
   if (vocab_->Ends(token)) return {.ended = true, .reason = StopReason::kStop};
+  if (run_.guide) return AcceptGuided(token);
 
   const bool thinks = phase_->thinks();
   const bool was_inside = run_.tracker.inside();
@@ -173,6 +190,38 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
   if (run_.repetition.Push(run_.result->tokens))
     return {.ended = true, .reason = StopReason::kLoop};
   return {};
+}
+
+// Where the context is full the text goes on without it: nothing is decoded behind it.
+void Sequence::TakeAnswer(Token token) {
+  if (context_.size() < num_cells_) context_.Append(token);
+  run_.result->tokens.push_back(token);
+  run_.budget.Spend();
+  run_.text[Index(Channel::kAnswer)] += vocab_->Piece(token);
+}
+
+// A token that was drawn, and those that can only follow it: they are decoded with it, in one step.
+Sequence::Verdict Sequence::AcceptGuided(Token token) {
+  if (!run_.guide->Accept(token, run_.budget.remaining())) {
+    return {.ended = true, .reason = StopReason::kBudget};
+  }
+  TakeAnswer(token);
+  for (const Token forced : run_.guide->Forced()) {
+    if (!run_.guide->Accept(forced, run_.budget.remaining())) {
+      return {.ended = true, .reason = StopReason::kBudget};
+    }
+    TakeAnswer(forced);
+  }
+  if (run_.guide->MustEnd()) return {.ended = true, .reason = StopReason::kStop};
+  if (!run_.budget.can_spend()) return {.ended = true, .reason = StopReason::kBudget};
+  return {};
+}
+
+// An answer that is cut gets what its grammar asks for. No step decodes it.
+void Sequence::MakeWhole() {
+  const std::span<const Token> ending = run_.guide->Ending();
+  if (std::ssize(ending) > run_.budget.remaining()) return;
+  for (const Token token : ending) TakeAnswer(token);
 }
 
 Sequence::Verdict Sequence::AcceptLatent(std::span<const float> hidden) {
@@ -212,6 +261,7 @@ void Sequence::PutClose(std::span<const Token> sampled) {
 }
 
 std::unique_ptr<PhaseResult> Sequence::End(const Verdict& verdict, double now_ms) {
+  if (run_.guide) MakeWhole();
   std::string& answer = run_.text[Index(Channel::kAnswer)];
   std::string& reasoning = run_.text[Index(Channel::kReasoning)];
   run_.tracker.Flush(&answer, &reasoning);

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "context/context.h"
+#include "context/guide.h"
 #include "edgereason/event.h"
 #include "edgereason/phase.h"
 #include "edgereason/sequence_options.h"
@@ -68,6 +69,8 @@ class Sequence {
     StopReason reason = StopReason::kStop;
     bool shut = false;  // the model wrote its end mark itself: nothing to force
   };
+  // To be called before each Sample. False: its grammar allows nothing more, the phase is over.
+  bool Prepare() noexcept { return !run_.guide || run_.guide->Prepare(); }
   Sampled Sample(Sampler* sampler, std::span<const float> logits) noexcept;
   Verdict Accept(const Sampled& sampled);
   // A latent phase takes the hidden state of its last row instead, [num_embd].
@@ -101,11 +104,12 @@ class Sequence {
   // Of these answer tokens, how many a share `q` of answers will not exceed.
   std::int32_t ExpectedSteps(const Lengths& lengths, double q) const noexcept;
 
-  // How much of its time for thinking is used, and how much there is: near the end of it the end
-  // mark becomes likelier. limit_ms 0: it has no deadline.
-  void SetThinkingTime(double used_ms, double limit_ms) noexcept {
+  // How much of its time for thinking is used, and how much there is: near the end of it, in the
+  // last `landing_ms` at most, the end mark becomes likelier. limit_ms 0: it has no deadline.
+  void SetThinkingTime(double used_ms, double limit_ms, double landing_ms) noexcept {
     used_ms_ = used_ms;
     limit_ms_ = limit_ms;
+    landing_ms_ = landing_ms;
   }
   // When it began to think in this phase; negative: its prompt is still being read.
   double thinks_since_ms() const noexcept { return run_.prefilled_ms; }
@@ -119,6 +123,7 @@ class Sequence {
   void TakeBack(const Event& event) noexcept;  // it could not be delivered
 
   std::int32_t plan_index = 0;  // where the planner of this step sees it
+  double held_up_ms = 0;        // spent in steps that had no row for it
 
   // Set by probes (loop/probes.h).
   struct ProbeState {
@@ -132,6 +137,7 @@ class Sequence {
  private:
   struct Run {  // of the phase that runs
     MarkerTracker tracker;
+    std::unique_ptr<Guide> guide;  // null: the phase has no grammar
     RepetitionDetector repetition;
     TokenBudget budget{kUnlimited};
     std::unique_ptr<PhaseResult> result;
@@ -139,6 +145,7 @@ class Sequence {
     std::size_t shown[2] = {};
     double logprob_sum = 0, logprob_min = 0, margin_sum = 0, entropy_sum = 0;
     std::int32_t num_sampled = 0;
+    bool braked = false;  // the token that was drawn last gives way to the end mark
     double first_row_ms = -1, prefilled_ms = -1;
   };
 
@@ -146,6 +153,9 @@ class Sequence {
   void StartRun(std::int32_t num_cached);
   void Put(std::span<const Token> tokens);
   void PutClose(std::span<const Token> sampled);
+  Verdict AcceptGuided(Token token);
+  void TakeAnswer(Token token);
+  void MakeWhole();
   std::int32_t NumMarkTokens() const;
   // How far the end mark is lifted, and which limit is the nearer.
   struct Lift {
@@ -153,13 +163,14 @@ class Sequence {
     StopReason reason = StopReason::kBudget;
   };
   Lift EndLift() const noexcept;
+  bool Brakes(std::span<const float> logits, Token token) const noexcept;
   // The first token of an answer does not end it: whoever asks is not answered with nothing.
   bool begins_answer() const noexcept {
     return phase_->role == Role::kAnswer && run_.num_sampled == 0 &&
            run_.text[static_cast<std::size_t>(Channel::kAnswer)].empty();
   }
-  std::int32_t num_answered() const noexcept {  // answer tokens sampled in this phase
-    return run_.num_sampled - run_.result->num_reasoning;
+  std::int32_t num_answered() const noexcept {  // answer tokens of this phase
+    return static_cast<std::int32_t>(run_.result->tokens.size()) - run_.result->num_reasoning;
   }
 
   SequenceId id_;
@@ -180,6 +191,7 @@ class Sequence {
   double enqueued_ms_ = 0;
   double used_ms_ = 0;  // see SetThinkingTime
   double limit_ms_ = 0;
+  double landing_ms_ = 0;
 };
 
 }  // namespace edgereason

@@ -71,6 +71,16 @@ void CheckRules(const Probe& probe, const Loop& loop, const EngineInfo& info) {
           loop.repeats);
 }
 
+void CheckGrammar(const Phase& phase) {
+  if (!phase.grammar) return;
+  if (phase.thinks() || phase.role == Role::kPrefill) {
+    ThrowUsage("a grammar is for answers, not for phases that think or only read");
+  }
+  if (!phase.open.empty() || !phase.shut.empty() || !phase.stop.empty()) {
+    ThrowUsage("an answer with a grammar ends where the grammar says, not at marks or stop texts");
+  }
+}
+
 void CheckPhase(const Phase& phase, const EngineInfo& info) {
   CheckTokens(phase.force, info);
   CheckTokens(phase.close, info);
@@ -93,7 +103,13 @@ void CheckPhase(const Phase& phase, const EngineInfo& info) {
                 "latent steps need an engine that takes embeddings and gives hidden states");
   }
   Require(phase.soft >= 0 && phase.soft <= 1, "soft must be in [0, 1]", phase.soft);
+  Require(phase.brake >= 0 && std::isfinite(phase.brake), "brake must be 0 (off) or more nats",
+          phase.brake);
+  if (phase.brake > 0 && (!phase.thinks() || phase.close.empty())) {
+    ThrowUsage("a brake needs a phase that thinks, with an end mark to put");
+  }
   Require(phase.owed >= 0, "owed must be 0 or more", phase.owed);
+  CheckGrammar(phase);
   CheckTexts(phase.open, "a text that opens a reasoning block");
   CheckTexts(phase.shut, "a text that ends a reasoning block");
   CheckTexts(phase.stop, "a stop text");

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <functional>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -15,6 +17,8 @@ namespace {
 constexpr std::int32_t kGuessRows = 64;
 // Whom nobody could answer in time is refused for the shortest of answers only: a tenth is shorter.
 constexpr double kShortAnswers = 0.1;
+// Thoughts land within a few sentences, however much time there was.
+constexpr double kLandingSteps = 64;
 
 std::int32_t ParkCells(const SchedulerOptions& options, const EngineInfo& info) {
   return options.park_cells < 0 ? info.num_cells / 8 : options.park_cells;
@@ -105,6 +109,7 @@ bool StepLoop::DoStep(double begin_ms) {
   }
   const double sampled_before_ms = counters_.sample_ms;
   CountInterference();
+  CountHeldUp();
   Commit();
   outbox_.FlushText(sequences_.active());
   outbox_.Flush();
@@ -120,12 +125,15 @@ bool StepLoop::DoStep(double begin_ms) {
 // Who has not begun and cannot be in time, whatever is done, is told now, and makes room for those
 // who can.
 void StepLoop::Refuse(double now_ms) {
+  const auto by_deadline = sequences_.by_deadline();
+  // Alone, a try costs nobody anything.
+  if (by_deadline.size() < 2 || std::isinf(by_deadline[1]->options().deadline_ms)) return;
   const CostModel& cost = decoder_.cost();
   if (!cost.has_seen(cost.RowsWithin(options_.chunk_ms, kGuessRows))) return;
   order_.clear();
   due_.clear();
   may_refuse_.clear();
-  for (Sequence* sequence : sequences_.by_deadline()) {
+  for (Sequence* sequence : by_deadline) {
     if (std::isinf(sequence->options().deadline_ms)) break;
     PlanSeq seq = View(*sequence);
     seq.owed_steps = sequence->ExpectedSteps(lengths_, kShortAnswers);
@@ -133,7 +141,7 @@ void StepLoop::Refuse(double now_ms) {
     due_.push_back(seq);
     may_refuse_.push_back(sequence->untouched() && seq.pending > 1);
   }
-  if (std::ranges::count(may_refuse_, 1) < 2) return;  // alone, a try costs nobody anything
+  if (std::ranges::count(may_refuse_, 1) < 2) return;
   for (const std::int32_t index : refusals_.Find(due_, may_refuse_, cost, now_ms)) {
     Sequence* sequence = order_[static_cast<std::size_t>(index)];
     Contain(sequence, [&] { phases_.EndChain(sequence, StopReason::kRefused, now_ms); });
@@ -143,7 +151,8 @@ void StepLoop::Refuse(double now_ms) {
 // Those that wait get KV, the most urgent first; none overtakes a more urgent one.
 void StepLoop::Admit(double now_ms) {
   const PlanLimits limits = Limits(now_ms);
-  for (Sequence* sequence : sequences_.active()) {
+  SortByUrgency();
+  for (Sequence* sequence : order_) {
     if (sequence->seq >= 0 || memory_.IsComing(*sequence)) continue;
     if (IsTooLate(View(*sequence), 1, decoder_.cost(), limits)) continue;  // ends in this step
     if (memory_.Admit(sequence)) continue;
@@ -153,8 +162,26 @@ void StepLoop::Admit(double now_ms) {
   }
 }
 
-void StepLoop::Plan(double now_ms) {
+// Its priority, and one level more for each stretch of patience for which it was held up: else a
+// stream of more urgent ones would hold it up for ever.
+std::int32_t StepLoop::Urgency(const Sequence& sequence) const noexcept {
+  const std::int32_t priority = sequence.options().priority;
+  if (sequence.held_up_ms == 0) return priority;
+  constexpr double kMost = std::numeric_limits<std::int32_t>::max();
+  return static_cast<std::int32_t>(
+      std::min(priority + std::floor(sequence.held_up_ms / options_.patience_ms), kMost));
+}
+
+void StepLoop::SortByUrgency() {
+  const auto urgency = [this](const Sequence* sequence) { return Urgency(*sequence); };
   order_.assign(sequences_.active().begin(), sequences_.active().end());
+  // Of one priority they are in order, so that there is something to sort only where one has aged.
+  if (std::ranges::is_sorted(order_, std::greater{}, urgency)) return;
+  std::ranges::stable_sort(order_, std::greater{}, urgency);
+}
+
+void StepLoop::Plan(double now_ms) {
+  SortByUrgency();
   view_.Clear();
   for (Sequence* sequence : order_) {
     sequence->plan_index = static_cast<std::int32_t>(view_.seqs.size());
@@ -175,7 +202,8 @@ void StepLoop::LandSoftly(Sequence* sequence, const PlanSeq& seq, double now_ms)
   if (since_ms < 0 || std::isinf(seq.deadline_ms)) return;
   const PlanLimits limits = Limits(now_ms);
   const double owed_ms = limits.margin * limits.slack * OwedMs(seq, decoder_.cost());
-  sequence->SetThinkingTime(now_ms - since_ms, std::max(seq.deadline_ms - owed_ms - since_ms, 1.0));
+  sequence->SetThinkingTime(now_ms - since_ms, std::max(seq.deadline_ms - owed_ms - since_ms, 1.0),
+                            kLandingSteps * decoder_.cost().StepMs(1));
 }
 
 PlanLimits StepLoop::Limits(double now_ms) const noexcept {
@@ -188,7 +216,7 @@ PlanLimits StepLoop::Limits(double now_ms) const noexcept {
 
 PlanSeq StepLoop::View(const Sequence& sequence) const noexcept {
   const SequenceOptions& options = sequence.options();
-  PlanSeq seq{.priority = options.priority,
+  PlanSeq seq{.priority = Urgency(sequence),
               .deadline_ms = options.deadline_ms - options_.delivery_ms,
               .given_ms = options.deadline_ms - options.arrival_ms,
               .blocked = sequence.seq < 0};
@@ -283,6 +311,12 @@ void StepLoop::CountInterference() noexcept {
                       taken_rows * row_ms);
 }
 
+void StepLoop::CountHeldUp() noexcept {
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    if (plan_.grants[i] == 0) order_[i]->held_up_ms += decoder_.decode_ms();
+  }
+}
+
 void StepLoop::Commit() {
   for (std::size_t i = 0; i < owners_.size(); ++i) {
     const auto row = static_cast<std::int32_t>(i);
@@ -307,6 +341,9 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
     const std::span<const float> hidden = engine_->Hidden(row);
     if (!AreFinite(hidden)) return Break(sequence, Fault::kNumbers);
     return CommitVerdict(sequence, sequence->AcceptLatent(hidden));
+  }
+  if (!sequence->Prepare()) {
+    return CommitVerdict(sequence, {.ended = true, .reason = StopReason::kBudget});
   }
   const Sampled sampled = SampleNext(sequence, engine_->Logits(row));
   if (sampled.token == kNoToken) return Break(sequence, Fault::kNumbers);

@@ -63,6 +63,8 @@ class StepLoop {
 
   void Refuse(double now_ms);
   void Admit(double now_ms);
+  std::int32_t Urgency(const Sequence& sequence) const noexcept;
+  void SortByUrgency();
   void Plan(double now_ms);
   PlanSeq View(const Sequence& sequence) const noexcept;
   PlanLimits Limits(double now_ms) const noexcept;
@@ -71,6 +73,7 @@ class StepLoop {
   void BuildRows();
   void AddProbeRows();
   void CountInterference() noexcept;
+  void CountHeldUp() noexcept;
   void Commit();
   void CommitSequence(Sequence* sequence, std::int32_t row);
   void CommitProbe(ProbeRun* probe, std::int32_t row);

@@ -171,11 +171,13 @@ Sampler::Sampler(std::int32_t num_vocab)
 
 Sampled Sampler::Sample(std::span<const float> logits, const Sampling& sampling,
                         std::span<const ContextItem> recent, std::uint64_t draw, Token lift,
-                        float lift_share, std::span<const std::uint8_t> banned) noexcept {
+                        float lift_share, std::span<const std::uint8_t> banned,
+                        std::span<const std::uint32_t> allowed) noexcept {
   const TopTwo raw = FindTopTwo(logits);
   if (!raw.usable()) return {};
   const std::span<const float> adjusted =
-      Adjust(logits, sampling, recent, lift, lift_share, banned);
+      Adjust(logits, sampling, recent, lift, lift_share, banned, allowed);
+  if (adjusted.empty()) return {};
   Token token = 0;
   if (sampling.temperature > 0) {
     token = Draw(adjusted, sampling, CounterUniform(sampling.seed, draw));
@@ -195,11 +197,12 @@ Sampled Sampler::Sample(std::span<const float> logits, const Sampling& sampling,
 
 std::span<const float> Sampler::Adjust(std::span<const float> logits, const Sampling& sampling,
                                        std::span<const ContextItem> recent, Token lift,
-                                       float lift_share,
-                                       std::span<const std::uint8_t> banned) noexcept {
+                                       float lift_share, std::span<const std::uint8_t> banned,
+                                       std::span<const std::uint32_t> allowed) noexcept {
   const bool penalized = sampling.repetition_penalty != 1.0F || sampling.presence_penalty != 0.0F;
   const bool lifted = lift != kNoToken && lift_share > 0.0F;
-  if (!penalized && !lifted && banned.empty() && sampling.logit_bias.empty()) return logits;
+  const bool changed = penalized || lifted || !banned.empty() || !sampling.logit_bias.empty();
+  if (!changed && allowed.empty()) return logits;
   std::copy(logits.begin(), logits.end(), adjusted_.begin());
 
   if (penalized) {
@@ -232,7 +235,24 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits, const Samp
   for (std::size_t i = 0; i < banned.size(); ++i) {
     if (banned[i] != 0) adjusted_[i] = -kInf;
   }
-  return adjusted_;
+  if (allowed.empty() || Restrict(allowed)) return adjusted_;
+  std::copy(logits.begin(), logits.end(), adjusted_.begin());
+  return Restrict(allowed) ? std::span<const float>(adjusted_) : std::span<const float>();
+}
+
+// Takes out what is not allowed. False: nothing is left.
+bool Sampler::Restrict(std::span<const std::uint32_t> allowed) noexcept {
+  constexpr std::size_t kBits = 32;
+  float best = -kInf;
+  for (std::size_t word = 0; word < allowed.size(); ++word) {
+    const std::size_t begin = word * kBits;
+    const std::size_t end = std::min(begin + kBits, adjusted_.size());
+    for (std::size_t i = begin; i < end; ++i) {
+      if ((allowed[word] >> (i - begin) & 1U) == 0) adjusted_[i] = -kInf;
+      best = std::max(best, adjusted_[i]);
+    }
+  }
+  return best > -kInf;
 }
 
 bool Sampler::Before(const Candidate& a, const Candidate& b) noexcept {

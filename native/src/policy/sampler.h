@@ -39,9 +39,12 @@ class Sampler {
   // lift: a token whose logit is lifted by the share `lift_share` of its distance to the best other
   // logit plus one (the soft budget), so that at share 1 it is the best; kNoToken: none.
   // banned: [num_vocab], 1 for tokens that are not drawn now; empty: none. Ties go to the lower id.
+  // allowed: a mask, see grammar.h; empty: all are. It wins over all else: where penalties, biases and
+  // bans leave nothing of it, they are left out.
   Sampled Sample(std::span<const float> logits, const Sampling& sampling,
                  std::span<const ContextItem> recent, std::uint64_t draw, Token lift = kNoToken,
-                 float lift_share = 0, std::span<const std::uint8_t> banned = {}) noexcept;
+                 float lift_share = 0, std::span<const std::uint8_t> banned = {},
+                 std::span<const std::uint32_t> allowed = {}) noexcept;
 
  private:
   struct Candidate {
@@ -57,7 +60,9 @@ class Sampler {
   // The logits after penalties, bias and lift: `logits` itself where none of them is on.
   std::span<const float> Adjust(std::span<const float> logits, const Sampling& sampling,
                                 std::span<const ContextItem> recent, Token lift, float lift_share,
-                                std::span<const std::uint8_t> banned) noexcept;
+                                std::span<const std::uint8_t> banned,
+                                std::span<const std::uint32_t> allowed) noexcept;
+  bool Restrict(std::span<const std::uint32_t> allowed) noexcept;
   Token Draw(std::span<const float> logits, const Sampling& sampling, double uniform) noexcept;
   double Collect(std::span<const float> logits, float best, float scale, float reach) noexcept;
   std::vector<Candidate>::iterator At(std::size_t i) noexcept;

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgereason.config import assignments
 from edgereason.errors import EdgereasonError, UsageError
+from edgereason.grammars import Grammar
 from edgereason.records import Answer, Budget, Message, Request, StopReason, messages_of
 from edgereason.robot import Health, Outcome, Progress, State
 
@@ -45,6 +46,7 @@ def request_of(goal: Any, defaults: Defaults) -> Request:
             deadline_ms=goal.deadline_ms or None,
         ),
         priority=goal.priority,
+        grammar=Grammar.json(goal.json_schema) if goal.json_schema else None,
     )
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from edgereason.errors import EngineError, UsageError
+from edgereason.grammars import Grammar
 from edgereason.records import Answer
 from edgereason.robot import Agile, Planner, Thoughts
 from edgereason.robot.agile import Muted, messages
@@ -171,6 +172,18 @@ def test_with_a_clock_that_stands_still_nothing_is_late(reasoner: Reasoner) -> N
             assert agile.tick(WALL).late_ms == 0
         assert (agile.num_ticks, agile.num_late) == (1000, 0)
     assert slept == [5.0] * 1000
+
+
+def test_an_action_of_a_given_form(reasoner: Reasoner) -> None:
+    pytest.importorskip("llguidance", reason="grammars need the extra `grammar`")
+    with Agile(
+        reasoner,
+        period_ms=None,
+        react_tokens=4,
+        planner=Muted(),
+        grammar=Grammar.choice("left", "right"),
+    ) as agile:
+        assert {agile.tick(f"Scene {i}.").action for i in range(4)} <= {"left", "right"}
 
 
 def test_a_late_tick_is_counted(reasoner: Reasoner) -> None:

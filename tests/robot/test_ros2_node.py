@@ -170,6 +170,12 @@ def test_a_goal_that_makes_no_sense_is_told_why(world: World) -> None:
     assert "thnk" in ended.result.message
 
 
+def test_a_goal_with_a_schema_is_answered_in_json(world: World) -> None:
+    pytest.importorskip("llguidance", reason="grammars need the extra `grammar`")
+    ended = world.of(world.send(json_schema='{"type": "boolean"}').get_result_async())
+    assert ended.result.answer in ("true", "false")
+
+
 def test_the_service_answers_in_one_piece(world: World) -> None:
     client = world.client.create_client(Ask, "ask")
     assert world.until(client.service_is_ready)

@@ -110,6 +110,13 @@ def test_progress_is_told_where_it_is_wanted() -> None:
     assert len(kinds) > 2
 
 
+def test_an_answer_of_a_given_form(robot: Robot) -> None:
+    pytest.importorskip("llguidance", reason="grammars need the extra `grammar`")
+    assert robot.ask("f", choice=["left", "right"])["answer"] in ("left", "right")
+    heard = robot.ask("g", json_schema='{"type": "boolean"}')
+    assert heard["answer"] in ("true", "false")
+
+
 def test_cancel(robot: Robot) -> None:
     robot.send(id="e", prompt=QUESTION, way="think")
     robot.send(id="e", do="cancel")
@@ -127,6 +134,7 @@ def test_cancel(robot: Robot) -> None:
         (b'{"id": 7, "prompt": "hm"}', "id must be"),
         (b'{"id": "x", "prompt": "hm", "promt": 1}', "unknown key"),
         (b'{"id": "x", "prompt": "hm", "deadline_ms": -1}', "deadline must be more than 0"),
+        (b'{"id": "x", "prompt": "hm", "choice": ["a"], "json_schema": "{}"}', "either choice or"),
         (b'{"id": "x", "do": "dance"}', "do must be cancel, stop_thinking or health, got 'dance'"),
         (b'{"id": "nobody", "do": "cancel"}', "nothing runs with the id 'nobody'"),
         (b'{"id": "x", "prompt": "hm", "way": "thnk"}', "thnk"),

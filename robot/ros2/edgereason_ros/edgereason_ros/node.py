@@ -97,6 +97,13 @@ class ThinkNode(LifecycleNode):
         self._defaults = convert.Defaults(
             self._told("way"), self._told("think_tokens"), self._told("answer_tokens")
         )
+        if self._told("planner_tokens"):
+            self._planner = NodePlanner(station, self._told("planner_tokens"))
+        self._build()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _build(self) -> None:
+        """What speaks ROS; `close` takes it down again."""
         group = ReentrantCallbackGroup()  # a waiting coroutine must not hold up the others
         think = ActionServer(
             self,
@@ -121,8 +128,6 @@ class ThinkNode(LifecycleNode):
             self.create_timer(1 / self._told("diagnostics_hz"), self._diagnose),
         ]
         states = self.create_subscription(String, "state", self._look, 10)
-        if self._told("planner_tokens"):
-            self._planner = NodePlanner(station, self._told("planner_tokens"))
         self._parts = [
             think.destroy,
             partial(self.destroy_subscription, states),
@@ -130,7 +135,6 @@ class ThinkNode(LifecycleNode):
             partial(self.destroy_publisher, self._diagnostics),
             *(partial(self.destroy_timer, timer) for timer in timers),
         ]
-        return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._is_active = True

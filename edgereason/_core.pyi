@@ -29,8 +29,13 @@ class Scheduler:
         answer_share: float = 0.9,
         most_slack: float = 3,
         delivery_ms: float = 2,
+        cores: Iterable[int] = (),
+        nice: int = 0,
+        lock_memory: bool = False,
         clock: ManualClock | None = None,
     ) -> None: ...
+    # What a token is fed as, [num_embd]; None where the engine cannot tell.
+    def embed(self, token: int) -> NDArray[np.float32] | None: ...
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def warm_up(self) -> None: ...
@@ -54,6 +59,14 @@ class Scheduler:
     def close(self, sequence: int, *, park: bool = False) -> None: ...
     # Keys and values [layers, kv_heads, positions, head_dim]; what `open` takes as `prefix`.
     def add_prefix(self, keys: NDArray[np.float32], values: NDArray[np.float32]) -> int: ...
+    # What `open` takes as `context_key`. Steering [layers, num_embd] is added behind each layer.
+    def add_adapters(
+        self,
+        key: int,
+        *,
+        loras: Iterable[tuple[str | PathLike[str], float]] = (),
+        steering: NDArray[np.float32] | None = None,
+    ) -> None: ...
     # By kind of answer: weight, mean and spread of the logarithms. While the loop does not run.
     def restore_lengths(self, lengths: Mapping[int, tuple[float, float, float]]) -> None: ...
     def lengths(self) -> dict[int, tuple[float, float, float]]: ...
@@ -189,7 +202,7 @@ class ScriptedEngine(Engine):
         words: Iterable[str] = (),
         control: Iterable[str] = ("<|im_start|>",),
         end: str = "<|im_end|>",
-        caps: int = 63,
+        caps: int = 575,
         context: int = 4096,
         max_rows: int = 512,
         max_seqs: int = 16,

@@ -27,7 +27,7 @@ OFFLINE = ("edgereason.export", "edgereason.training", "edgereason.bench")
 
 
 # Commands that work offline import what they need when they run.
-COMMANDS = ("cli/_exporting.py", "cli/distill_prefix.py", "cli/export/")
+COMMANDS = ("cli/_exporting.py", "cli/bench/", "cli/distill_prefix.py", "cli/export/")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

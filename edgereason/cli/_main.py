@@ -85,12 +85,12 @@ def _app() -> typer.Typer:
 
 
 def _add_commands(app: typer.Typer, package: str) -> None:
-    """A file is a command, a folder a group of them."""
+    """A file is a command, a folder a group of them; `Group` in it says how its names are read."""
     for name in names(package):
         app.command(name)(load(package, name).command)
     for name in groups(package):
         module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
-        group = typer.Typer(cls=_Group, rich_markup_mode=None)
+        group = typer.Typer(cls=getattr(module, "Group", _Group), rich_markup_mode=None)
         _add_commands(group, module.__name__)
         help = (module.__doc__ or "").partition("\n")[0]
         app.add_typer(group, name=name, help=help)

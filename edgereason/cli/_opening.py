@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -37,6 +38,8 @@ def engine_options(opening: Opening) -> dict[str, Any]:
         "gpu_layers": opening.gpu_layers,
     }
     flags["lora"] = opening.lora or None
+    flags["cores"] = None if opening.cores is None else cores_of(opening.cores)
+    flags["nice"] = opening.nice or None
     others = assignments(opening.engine_options)
     for name in ("threads", "trace", *flags):
         if name in others:
@@ -45,3 +48,15 @@ def engine_options(opening: Opening) -> dict[str, Any]:
     if "park_tokens" in others:
         raise UsageError("park_tokens is not an option of an engine", "Reasoner.open takes it")
     return {name: value for name, value in flags.items() if value is not None} | others
+
+
+def cores_of(text: str) -> tuple[int, ...]:
+    """The cores of a list such as `2,3` or `0,4-7`, as `taskset -c` takes it."""
+    cores: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise UsageError(f"cores must be a list such as 2,3 or 4-7, got {text!r}")
+        cores += range(first, last + 1)
+    return tuple(cores)

@@ -38,6 +38,7 @@ from edgereason.runtime.backlog import DEFAULT_MOST, Backlog
 from edgereason.runtime.grammars import Grammars
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Line, Ticket, Tree
+from edgereason.runtime.monitor import Monitor, Watch
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
 from edgereason.runtime.trace import Sink, Tracer
 from edgereason.runtime.workers import Lane, Workers, contained
@@ -63,6 +64,7 @@ class Driver:
         most_requests: int = DEFAULT_MOST,
         *,
         grammars: Grammars,
+        monitor: Monitor | None = None,
         owner: object,
     ) -> None:
         self._backlog = Backlog(most_requests)
@@ -70,6 +72,7 @@ class Driver:
         self._owner = weakref.ref(owner)
         self.left_behind = False  # this is the child of a fork, and the threads are in the parent
         self._sink = sink
+        self._monitor = monitor
         self._lengths = lengths
         self._workers = Workers("edgereason-worker")
         self._lines: dict[int, Line] = {}  # those that the core knows; one key at a time is touched
@@ -112,6 +115,7 @@ class Driver:
             outbox=outbox,
             lane=lane,
             tracer=Tracer(self._sink, self._core.now_ms),
+            watch=Watch(self._monitor) if self._monitor else None,
         )
         return ticket
 
@@ -213,17 +217,33 @@ class Driver:
 
     def _on_text(self, line: Line, channel: Channel, text: bytes) -> None:
         line.shown[channel] = line.shown.get(channel, 0) + len(text)
-        line.ticket.shaper.put(line.chain[0], channel, text)
+        self._show(line, line.chain[0], channel, text)
+
+    def _show(self, line: Line, phase: Phase, channel: Channel, text: bytes) -> None:
+        ticket = line.ticket
+        if line.streams:  # of all lines of a request one at most
+            ticket.shaper.put(phase, channel, text)
+        if (
+            ticket.watch
+            and channel is Channel.REASONING
+            and text
+            and ticket.watch.add(line.id, text)
+        ):
+            self._on_lane(ticket, partial(self._watched, ticket))
+
+    def _watched(self, ticket: Ticket) -> None:
+        if ticket.watch and ticket.watch.look():
+            self.cancel(ticket)
 
     def _on_phase(self, line: Line, *, last: bool, fields: dict[str, Any]) -> None:
         ticket = line.ticket
         phase = line.chain.pop(0)
-        if line.streams:  # of all lines of a request one at most
+        if line.streams or ticket.watch:
             # Text that was held back, or found the ring full, is shown when its phase ends.
             own, other = fields["text"], fields["reasoning"]
             thoughts, answer = (own, b"") if phase.channel is Channel.REASONING else (other, own)
             for channel, text in ((Channel.REASONING, thoughts), (Channel.ANSWER, answer)):
-                ticket.shaper.put(phase, channel, text[line.shown.get(channel, 0) :])
+                self._show(line, phase, channel, text[line.shown.get(channel, 0) :])
         line.shown.clear()
         result = _phase_result(phase, fields)
         line.results.append(result)

@@ -12,6 +12,7 @@ from edgereason.records import (
     AnswerReport,
     Budget,
     BudgetReport,
+    ChainReport,
     Channel,
     DeadlineReport,
     PhaseReport,
@@ -107,6 +108,19 @@ def final_answer(
         ),
         timings=_timings(results, queue_ms, used_ms),
         phases=tuple(_phase(result) for result in results),
+    )
+
+
+def chain_report(answer: Answer | None, results: Results, parent: int) -> ChainReport:
+    """One line of thought; without an answer it was given up."""
+    return ChainReport(
+        parent=parent,
+        answer=answer.answer if answer else "",
+        ended_by=answer.finish.value if answer else "given up",
+        confidence=answer.confidence if answer else None,
+        phases=tuple(_phase(result) for result in results),
+        prompt_tokens=sum(result.num_prompt for result in results),
+        cached_tokens=sum(result.num_cached for result in results),
     )
 
 

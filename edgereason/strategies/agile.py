@@ -4,7 +4,11 @@ AgileThinker: https://arxiv.org/abs/2511.04898
 prompt + the planner's thoughts -> think -> answer
 
 The planner is a request of its own and may still be running; `edgereason.robot.Agile` has both.
-Without thoughts this is strategy `of`, token for token.
+Without thoughts this is strategy `of`, token for token. Not for single questions, which have no
+earlier state to think about.
+
+Cost: that of `of`, and a prompt longer by the thoughts
+Measured: not yet.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgereason.errors import UsageError
-from edgereason.records import Sampling
-from reference import budget, cost, marker, repetition, sampler, stop
+from edgereason.records import Blend, Sampling
+from reference import blend, budget, cost, marker, repetition, sampler, stop
 
 policies = pytest.importorskip("_policies", reason="built by `make test`")
 
@@ -258,3 +258,57 @@ def test_cost_model(observed: list[tuple[int, int, float, int]]) -> None:
         assert native.step_ms(num) <= native.step_ms(num + 1) * (1 + 1e-9)
     limit_ms = twin.step_ms(9) * 1.001
     assert native.rows_within(limit_ms, 12) == twin.rows_within(limit_ms, 12)
+
+
+blends = st.builds(
+    Blend,
+    top=st.sampled_from([1, 2, 3, 10, 64]),
+    noise=st.sampled_from([0.0, 0.0, 0.5, 2.0]),
+    dwell=st.integers(0, 3),
+    switches=st.integers(0, 3),
+)
+
+
+@settings(deadline=None)
+@given(rows(), samplings(), blends, st.integers(0, 10**6))
+def test_weights_of_a_blend(row: list[float], sampling: Sampling, rule: Blend, draw: int) -> None:
+    if max(row) == -math.inf:
+        return
+    plain = replace(sampling, repetition_penalty=1.0, presence_penalty=0.0)
+    logits = np.array(row, dtype=np.float32)
+    found = policies.Sampler(len(row)).weigh(logits, plain, rule, draw=draw)
+    assert sum(weight for _, weight in found) == pytest.approx(1, abs=1e-5)
+    assert [weight for _, weight in found] == sorted((w for _, w in found), reverse=True)
+    wanted = blend.weigh(row, plain, rule, draw)
+    if len(found) != len(wanted):  # a limit within the error of single precision
+        near = [
+            replace(plain, top_p=min(1.0, max(1e-6, plain.top_p + off))) for off in (-1e-5, 1e-5)
+        ]
+        near += [
+            replace(plain, min_p=min(1.0, max(0.0, plain.min_p * (1 + off))))
+            for off in (-1e-5, 1e-5)
+        ]
+        assert len(found) in {len(blend.weigh(row, each, rule, draw)) for each in near}
+        return
+    weights = dict(wanted)
+    assert {token for token, _ in found} == set(weights)
+    for token, weight in found:
+        assert weight == pytest.approx(weights[token], rel=1e-3, abs=1e-5)
+
+
+@given(rows(), st.data())
+def test_log_probs(row: list[float], data: st.DataObject) -> None:
+    tokens = data.draw(st.lists(st.integers(0, len(row) - 1), max_size=5))
+    found = policies.log_probs(np.array(row, dtype=np.float32), tokens)
+    if max(row) == -math.inf:
+        assert found is None
+        return
+    assert found == pytest.approx(blend.log_probs(row, tokens), rel=1e-5, abs=1e-5)
+
+
+@given(blends, st.lists(st.integers(0, 8).map(lambda n: n / 4), max_size=30))
+def test_turns_between_blends_and_text(rule: Blend, entropies: list[float]) -> None:
+    native = policies.BlendSwitch(rule)
+    wanted, num = blend.turns(rule, entropies)
+    assert [native.next(entropy) for entropy in entropies] == wanted
+    assert native.is_over == (rule.switches > 0 and num > rule.switches)

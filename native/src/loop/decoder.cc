@@ -1,5 +1,6 @@
 #include "loop/decoder.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -9,21 +10,29 @@ namespace {
 constexpr double kMeterMs = 100;
 constexpr double kStaleMs = 1000;  // without a step for so long, the load may be another
 
-std::int32_t Checked(std::int32_t num_threads, const EngineInfo& info) {
-  if (num_threads >= 0 && num_threads <= info.max_threads) return num_threads;
+std::int32_t MaxThreads(const EngineInfo& info, std::span<const std::int32_t> cores) {
+  if (cores.empty()) return info.max_threads;
+  return std::min(info.max_threads, static_cast<std::int32_t>(cores.size()));
+}
+
+std::int32_t Checked(std::int32_t num_threads, std::int32_t max_threads) {
+  if (num_threads >= 0 && num_threads <= max_threads) return num_threads;
   throw Error(ErrorCode::kUsage,
-              "threads must be 0 (follow the load) to " + std::to_string(info.max_threads) +
+              "threads must be 0 (follow the load) to " + std::to_string(max_threads) +
                   ", the cores this process may use, got " + std::to_string(num_threads));
 }
 
 }  // namespace
 
-Decoder::Decoder(Engine* engine, const Clock* clock, Kv* kv, std::int32_t num_threads)
+Decoder::Decoder(Engine* engine, const Clock* clock, Kv* kv, std::int32_t num_threads,
+                 std::span<const std::int32_t> cores)
     : engine_(engine),
       clock_(clock),
       kv_(kv),
-      fixed_threads_(num_threads != 0 || engine->info().max_threads <= 1),
-      governor_(engine->info().max_threads, Checked(num_threads, engine->info())) {
+      max_threads_(MaxThreads(engine->info(), cores)),
+      fixed_threads_(num_threads != 0 || max_threads_ <= 1),
+      governor_(max_threads_, Checked(num_threads, max_threads_)),
+      meter_(cores) {
   engine_->SetThreads(governor_.num_threads());
 }
 

@@ -39,6 +39,9 @@ class StepLoop {
   void Cancel(SequenceId id) noexcept;
   void Close(SequenceId id, bool park) noexcept;
   void LoadPrefix(PrefixRef prefix, const PrefixKv& kv) { memory_.LoadPrefix(prefix, kv); }
+  void AddAdapters(ContextKey key, const Adapters& adapters) {
+    engine_->AddAdapters(key, adapters);
+  }
 
   // One step. `begin_ms`: when this turn of the loop began. False: there was nothing to do.
   bool Step(double begin_ms) noexcept;
@@ -70,6 +73,7 @@ class StepLoop {
   PlanLimits Limits(double now_ms) const noexcept;
   void LandSoftly(Sequence* sequence, const PlanSeq& seq, double now_ms) const noexcept;
   void Apply(double now_ms);
+  bool KeepOneKey();
   void BuildRows();
   void AddProbeRows();
   void CountInterference() noexcept;
@@ -79,6 +83,7 @@ class StepLoop {
   void CommitProbe(ProbeRun* probe, std::int32_t row);
   void CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict);
   Sampled SampleNext(Sequence* sequence, std::span<const float> logits);
+  std::span<const float> Mixed(std::span<const Weighted> blend);
   void MakeRoom();
   void Fail();
 
@@ -106,6 +111,8 @@ class StepLoop {
   StepPlan plan_;
   std::vector<Row> rows_;
   std::vector<RowOwner> owners_;  // of each row
+  std::vector<float> mixed_;      // [num_embd], a blend; empty without kTokenRows
+  std::vector<float> token_row_;  // [num_embd], one token of it
 
   SchedulerStats counters_;  // the sums
   bool failed_ = false;

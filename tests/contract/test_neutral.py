@@ -56,7 +56,7 @@ def test_the_neutral_setting_is_plain_thinking(
     )
 
 
-@pytest.mark.parametrize("strategy", set(NEUTRAL) - {"medprompt", "memory"})
+@pytest.mark.parametrize("strategy", set(NEUTRAL) - {"agile", "medprompt", "memory"})
 def test_another_setting_is_not(reasoner: Reasoner, strategy: str) -> None:
     """Or the test above would hold for a way that does nothing. Their scripted thought is noise."""
     asked = {"gate": {"entropy": 0.0}}.get(strategy, {})

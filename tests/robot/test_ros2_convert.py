@@ -101,6 +101,13 @@ def test_goals_that_make_no_sense(changes: dict[str, Any], message: str) -> None
         convert.request_of(goal(**changes), DEFAULTS)
 
 
+def test_cores_are_numbers() -> None:
+    assert convert.cores_of(" ") == ()
+    assert convert.cores_of("2, 3") == (2, 3)
+    with pytest.raises(UsageError, match="must be numbers"):
+        convert.cores_of("2-3")
+
+
 def test_the_age_of_a_goal() -> None:
     stamp = SimpleNamespace(sec=100, nanosec=500_000_000)
     assert convert.age_ms(stamp, 100_750_000_000) == 250

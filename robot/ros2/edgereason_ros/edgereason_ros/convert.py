@@ -28,6 +28,14 @@ class Defaults:
     answer_tokens: int = 256
 
 
+def cores_of(text: str) -> tuple[int, ...]:
+    """The parameter `cpu.cores`: numbers of cores; "" for any."""
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f'cpu.cores must be numbers such as "2,3", got {text!r}')
+    return tuple(map(int, parts))
+
+
 def request_of(goal: Any, defaults: Defaults) -> Request:
     """A goal of Think, or a request of Ask. Raises `UsageError` on what makes no sense."""
     if bool(goal.prompt) == bool(goal.messages):

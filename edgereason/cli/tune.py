@@ -13,6 +13,7 @@ import typer
 from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag
 from edgereason.cli._screen import console, json_object, say
 from edgereason.cli._stages import stages
+from edgereason.cli.bench.pareto import seconds
 from edgereason.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _KL_TOKENS = 2000
 def command(
     *,
     model: Annotated[str, typer.Argument(help="A model that is here.")] = DEFAULT_MODEL,
-    time_limit: Annotated[float, flag("--time-limit", "Minutes of racing, in all.")] = 10.0,
+    time_limit: Annotated[str, flag("--time-limit", "Of all races, such as 90s or 10m.")] = "10m",
     formats: Annotated[
         str, flag("--formats", "Formats to make of the model and try, with commas.")
     ] = _FORMATS,
@@ -59,17 +60,16 @@ def command(
         _forget(bundle, as_json=as_json)
         return
     loads = _loads(busy)
-    if not (0 < time_limit <= 24 * 60 and most_kl >= 0):
-        raise UsageError(
-            f"--time-limit must be above 0 and --most-kl 0 or more, got {time_limit} and {most_kl}"
-        )
+    limit_s = seconds(time_limit, "--time-limit")
+    if not most_kl >= 0:
+        raise UsageError(f"--most-kl must be 0 or more, got {most_kl}")
 
     def tell(text: str) -> None:
         if not as_json:
             say(text, error=True)
 
     files, losses = _files(bundle, formats, most_kl, tell)
-    outcomes = _races(files, loads, time_limit * 60, tell, more=more)
+    outcomes = _races(files, loads, limit_s, tell, more=more)
     choices = tuple(_choice(bundle, outcome, most_kl) for outcome in outcomes)
     here.save_tuned(bundle, choices)
     if as_json:
@@ -115,7 +115,7 @@ def _files(
 def _races(
     files: Sequence[tuple[str, Path, str, float]],
     loads: Sequence[int],
-    seconds: float,
+    limit_s: float,
     tell: Any,
     *,
     more: bool,
@@ -125,7 +125,7 @@ def _races(
     from edgereason.runtime.measure import decode_rate
 
     setups = setups_of(files, num_cores(), more=more)
-    each = seconds / len(loads)
+    each = limit_s / len(loads)
     return [
         race(setups, load, each, tell, lambda setup: decode_rate(setup.path, setup.options))
         for load in loads

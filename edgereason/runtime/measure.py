@@ -42,6 +42,7 @@ _LEAST_TURNS: Final = 2
 _MOST_TURNS: Final = 15
 _ANSWER: Final = 32  # tokens of the request that tells the rest
 _LEAST: Final = 0.25  # of a step is not its cells
+_MOST_SPREAD: Final = 1.0  # a factor of 2.7: beyond, a busy machine was measured with --force
 
 Step = tuple[int, float, float]  # rows, cells read, milliseconds
 
@@ -99,7 +100,7 @@ def cost_of(bundle: Bundle, steps: Sequence[Step], threads: int) -> Cost:
         num_parameters=size.num_parameters,
     )
     spread = spread_of((ms, cost.rows_ms(rows, cells)) for rows, cells, ms in steps if rows == 1)
-    return replace(cost, spread=max(spread, LEAST_SPREAD))
+    return replace(cost, spread=min(max(spread, LEAST_SPREAD), _MOST_SPREAD))
 
 
 def _slope(single: Sequence[tuple[float, float]]) -> float:

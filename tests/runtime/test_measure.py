@@ -30,6 +30,11 @@ def test_a_cost_is_read_off_steps() -> None:
     assert "2 threads" in cost.source
 
 
+def test_what_a_busy_machine_tells_is_a_cost_all_the_same() -> None:
+    steps = [(1, float(at), 0.01 if at % 2 else 50.0) for at in range(40)]
+    assert cost_of(NANO, steps, 1).spread == 1.0
+
+
 def test_a_model_is_measured_and_then_starts_from_that() -> None:
     cost = measure_cost("nano", seconds=0.1, threads=1)
     assert set(cost.step_ms) <= set(KNOTS)

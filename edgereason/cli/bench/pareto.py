@@ -73,6 +73,7 @@ def command(
     goes on when the same command is given again.
     """
     from edgereason.bench import pareto
+    from edgereason.planning import energy
 
     asked = pareto.Job(
         out=out,
@@ -94,7 +95,10 @@ def command(
         device=device,
         data=data,
     )
-    tell(pareto.run(asked, lambda text: None if as_json else say(text, error=True)), as_json)
+    done = pareto.run(
+        asked, lambda text: None if as_json else say(text, error=True), energy.meter()
+    )
+    tell(done, as_json)
 
 
 def tell(done: Done, as_json: bool) -> None:

@@ -100,8 +100,8 @@ def extract_answer(text: str, *, numeric: bool = False) -> str:
     r"""The final answer inside a longer text, else the text itself.
 
     A JSON object is its own answer. Else looked for in this order, the last of a kind wins:
-    \boxed{}, "Final answer:" or "####", "the answer is"; then a first line that is a value by itself,
-    and with `numeric` the last number.
+    \boxed{}, "Final answer:" or "####", "the answer is"; then a first line that is a value by
+    itself, and with `numeric` the last number.
     """
     if _object(text) is not None:
         return text.strip()

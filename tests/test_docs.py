@@ -145,6 +145,18 @@ def test_the_programs_of_the_security_page_run(block: str) -> None:
     assert "at byte 24" in done.stdout
 
 
+def test_the_program_of_the_planning_page_runs() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", page("docs/planning.md"), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second, source = done.stdout.splitlines()
+    assert re.fullmatch(r"think:64 \d+ fits", first)
+    assert second.startswith("think None ('how long it thinks is not known")
+    assert source.startswith("roofline: ")
+
+
 def test_the_program_of_the_page_about_sweeps_runs(tmp_path: Path) -> None:
     pytest.importorskip("polars")
     (block,) = re.findall(r"```python\n(.*?)```", page("docs/pareto.md"), re.DOTALL)

@@ -112,7 +112,7 @@ def at_samples(chains: Sequence[Chain], way: Way) -> Ballot | None:
     ]
     results = [result for chain in samples for result in chain]
     return Ballot(
-        vote.elected(answers, config),
+        vote.elected(answers, weigh=config.weigh),
         sum(result.num_reasoning for result in results),
         sum(r.num_tokens - r.num_reasoning for r in results if r.channel is Channel.ANSWER),
     )

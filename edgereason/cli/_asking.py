@@ -166,6 +166,7 @@ def build_request(
         probe_every=asking.probe_every,
         prefix=asking.prefix,
         grammar=grammar_of(asking),
+        adapters=asking.adapters,
     )
 
 

@@ -452,6 +452,30 @@ class PhaseReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Energy:
+    """What the machine took from the arrival of a request to its answer, other requests and
+    programs included; only where it has a meter.
+
+    Attributes:
+        joules: idle power included.
+        joules_per_token: of tokens that were sampled.
+        idle_watts: of the machine at rest; None where it has not rested since it was opened.
+        above_idle_joules: less what it would have taken at rest.
+        rails: joules by rail, `ina3221.VDD_IN`.
+        meter: `ina3221`, `rapl`, ...
+        scope: what of the machine the meter sees.
+    """
+
+    joules: float
+    joules_per_token: float
+    meter: str
+    scope: str
+    rails: Mapping[str, float] = field(default_factory=dict)
+    idle_watts: float | None = None
+    above_idle_joules: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChainReport:
     """One line of thought of a request, of those that `explain` asks for.
 
@@ -490,6 +514,7 @@ class Answer:
     phases: tuple[PhaseReport, ...] = ()
     note: str = ""  # what the strategy has to say of how it decided
     chains: tuple[ChainReport, ...] = ()  # of a request that asked to `explain`
+    energy: Energy | None = None  # None: there is no meter
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
@@ -497,6 +522,8 @@ class Answer:
         data["candidates"] = list(data["candidates"])
         data["phases"] = list(data["phases"])
         data["chains"] = [{**chain, "phases": list(chain["phases"])} for chain in data["chains"]]
+        if self.energy is None:
+            del data["energy"]
         return data
 
 

@@ -22,7 +22,7 @@ from typing import Any, Final
 from edgereason.errors import UsageError
 from edgereason.grammars import Grammar
 from edgereason.records import Answer
-from edgereason.runtime.reasoner import Reasoner
+from edgereason.runtime.reasoner import Handle, Reasoner
 
 from ..harness.runner import Bench, Findings, Say, Table, checkout, open_reasoner, quantile
 
@@ -101,13 +101,12 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
         cases = list(
             _compiled(reasoner, read_cases(options.schemas, options.num), compile_ms, refused)
         )
-        for budget in budgets:
-            say(f"budget {budget}: {len(cases)} schemas")
-            answers = _answers(reasoner, cases, budget, options)
-            for case, (answer, tokens) in zip(cases, answers, strict=True):
+        for number, case in enumerate(cases, 1):
+            say(f"schema {number} of {len(cases)}: {case.id}")
+            answers = _answers(reasoner, case, budgets, options)
+            for budget, (answer, _) in answers.items():
                 shares[budget].add(case, budget, answer.answer)
-                if budget == budgets[-1]:
-                    costs.add(reasoner, case, tokens, answer)
+            costs.add(reasoner, case, answers[budgets[-1]][1])
     rivals = _rival(options, cases, budgets, say) if options.rival else {}
     return findings(shares, refused, compile_ms, costs, rivals)
 
@@ -130,25 +129,26 @@ def _compiled(
 
 
 def _answers(
-    reasoner: Reasoner, cases: Sequence[Case], budget: int, options: argparse.Namespace
-) -> list[tuple[Answer, tuple[int, ...]]]:
-    """In batches. With each answer the tokens of its last phase."""
-    done: list[tuple[Answer, tuple[int, ...]]] = []
-    for begin in range(0, len(cases), options.batch):
-        handles = [
-            reasoner.submit(
-                case.question,
-                strategy=options.strategy,
-                think_budget=options.think_budget,
-                answer_budget=budget,
-                grammar=case.grammar,
-            )
-            for case in cases[begin : begin + options.batch]
-        ]
-        for handle in handles:
-            answer = handle.result()
-            done.append((answer, handle.chains[0][-1].tokens))
-    return done
+    reasoner: Reasoner, case: Case, budgets: Sequence[int], options: argparse.Namespace
+) -> dict[int, tuple[Answer, tuple[int, ...]]]:
+    """By budget: an answer, and the tokens of its last phase. All share the KV of the prompt."""
+
+    def submit(budget: int) -> Handle:
+        return reasoner.submit(
+            case.question,
+            strategy=options.strategy,
+            think_budget=options.think_budget,
+            answer_budget=budget,
+            grammar=case.grammar,
+            keep=True,
+        )
+
+    handles = {budgets[0]: submit(budgets[0])}
+    handles[budgets[0]].result()  # it reads the prompt for the others
+    handles |= {budget: submit(budget) for budget in budgets[1:]}
+    return {
+        budget: (handle.result(), handle.chains[0][-1].tokens) for budget, handle in handles.items()
+    }
 
 
 class Costs:
@@ -160,7 +160,7 @@ class Costs:
         self.num_tokens = 0
         self.num_forced = 0
 
-    def add(self, reasoner: Reasoner, case: Case, tokens: Sequence[int], answer: Answer) -> None:
+    def add(self, reasoner: Reasoner, case: Case, tokens: Sequence[int]) -> None:
         from edgereason import _core
 
         guide = _core.Guide(reasoner.grammars.get(case.grammar).core, _NO_LIMIT)
@@ -263,7 +263,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schemas", type=Path, default=path, help="JSON lines with extra.schema")
     parser.add_argument("--num", type=int, default=0, help="the first so many; 0 is all")
     parser.add_argument("--budgets", type=int, nargs="+", default=[1, 4, 8, 16, 32, 64, 128])
-    parser.add_argument("--batch", type=int, default=4, help="requests at once")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--strategy", default="no-think")
     parser.add_argument("--think-budget", type=int, default=32)

@@ -219,6 +219,7 @@ def budget_of(asking: Asking, context: typer.Context, num_context: int | None) -
         think_tokens=UNLIMITED if asking.think_budget is None else asking.think_budget,
         answer_tokens=asking.answer_budget,
         deadline_ms=asking.deadline_ms,
+        soft=asking.soft,
     )
     if asking.effort is None:
         return budget

@@ -73,6 +73,9 @@ class Asking:
     )
     think_budget: int | None = _declared(None, "Thinking tokens at most; -1 no limit, 0 off [-1]")
     answer_budget: int = _declared(256, "Answer tokens at most.")
+    soft: float = _declared(
+        0.8, "Share of the think budget from which its end becomes likelier; 1 is a hard budget."
+    )
     deadline_ms: float | None = _declared(None, "Milliseconds until the answer must be there.")
     effort: str | None = _declared(
         None, "none, minimal, low, medium, high, xhigh or max; `edgereason show` has the budgets."

@@ -48,7 +48,7 @@ def command(
     """
     turns = _asking.read_question(prompt, messages, asking.system)
     _asking.check(asking, ctx)
-    with open_reasoner(opening) as reasoner:
+    with open_reasoner(opening, quiet=quiet or as_json) as reasoner:
         request = _asking.build_request(asking, turns, ctx, reasoner.bundle)
         request = replace(request, explain=explain or explain_page is not None)
         with Interrupt() as interrupt:

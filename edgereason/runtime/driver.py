@@ -31,6 +31,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgereason.errors import EdgereasonError, EngineError, MemoryLimitError
+from edgereason.planning import energy
 from edgereason.prompt.lowering import Tokenizer
 from edgereason.records import Channel, Phase, PhaseResult, Request, StopReason
 from edgereason.runtime import lifetime
@@ -85,6 +86,7 @@ class Driver:
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="edgereason-driver", daemon=True)
         self._thread.start()
+        energy.watch()
         lifetime.opened(self)
 
     # -- any thread --------------------------------------------------------------------------------
@@ -115,6 +117,7 @@ class Driver:
             outbox=outbox,
             lane=lane,
             tracer=Tracer(self._sink, self._core.now_ms),
+            meter=energy.meter(),
             watch=Watch(self._monitor) if self._monitor else None,
         )
         return ticket
@@ -189,6 +192,8 @@ class Driver:
                 raise EngineError("this model is closed", "open it again with Reasoner.open")
             self._backlog.enter(self._core.now_ms())
             self._tickets.add(ticket)
+        if ticket.meter is not None:
+            ticket.meter.start()
 
     # -- the driver's thread -----------------------------------------------------------------------
 
@@ -283,6 +288,8 @@ class Driver:
             if ticket.ended:
                 return False
             ticket.ended = True
+            if ticket.meter is not None:
+                ticket.meter.stop()  # where no answer came of it
             for line in ticket.lines:
                 if self._lines.pop(line.id, None) is not None:
                     park = ticket.request.keep and line.parent is None

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgereason.errors import EngineError
+from edgereason.planning.energy import Meter
 from edgereason.prompt.lowering import CorePhase, Tokenizer, chain_of, lower
 from edgereason.records import (
     Answer,
@@ -32,7 +33,13 @@ from edgereason.runtime.database import run_query
 from edgereason.runtime.grammars import Grammars
 from edgereason.runtime.monitor import STOPPED, Watch
 from edgereason.runtime.prefixes import LoadedPrefix
-from edgereason.runtime.report import best_so_far, chain_report, final_answer, line_answer
+from edgereason.runtime.report import (
+    best_so_far,
+    chain_report,
+    energy_of,
+    final_answer,
+    line_answer,
+)
 from edgereason.runtime.sandbox import run_program
 from edgereason.runtime.stream import Outbox, Shaper
 from edgereason.runtime.trace import Tracer
@@ -91,6 +98,7 @@ class Ticket:
     interrupted: bool = False  # stop_thinking was called
     ended: bool = False  # its outcome is settled
     silenced: bool = False  # the conversation switched off the thinking that was asked for
+    meter: Meter | None = None  # None: the machine has none
     answer: Answer | None = None  # the strategy's, while lines that it gave up still report
     starting: list[tuple[Line, list[CorePhase]]] = field(default_factory=list)
     shaper: Shaper = field(init=False)
@@ -327,6 +335,7 @@ class Tree:
             request=ticket.request,
             silenced=ticket.silenced,
             used_ms=self._core.now_ms() - ticket.arrival_ms,
+            energy=energy_of(ticket.meter, [r for line in ticket.lines for r in line.results]),
         )
         if ticket.request.explain:
             answer = replace(answer, chains=_chains(ticket.lines))

@@ -20,7 +20,8 @@ from edgereason.errors import UnsupportedError, UsageError
 from edgereason.keywords import Keywords, Prompt, request_of, spelled_out
 from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.models.hub import resolve
-from edgereason.planning import calibration
+from edgereason.planning import calibration, here
+from edgereason.planning.cost import KNOTS
 from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import Words, prompt_tokens, text_of
 from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
@@ -107,6 +108,7 @@ class Reasoner:
         nice: int = 0,
         lock_memory: bool = False,
         most_requests: int = DEFAULT_MOST,
+        opening: str = "",
         monitor: Monitor | None = None,
     ) -> None:
         from edgereason import _core  # loads the native library
@@ -127,6 +129,7 @@ class Reasoner:
             lock_memory=lock_memory,
         )
         lengths = AnswerLengths(bundle, self._core)
+        self._start_from(opening)
         self._core.start()
         self.grammars = Grammars(engine)
         self._driver = Driver(
@@ -184,6 +187,7 @@ class Reasoner:
             ModelNotFoundError, BundleError, MemoryLimitError, UsageError
         """
         bundle = open_bundle(resolve(str(model)))
+        opening = here.way_of_opening(engine or bundle.engine, options, threads)
         module = load(engines, engine or bundle.engine)
         names = {option.name for option in fields_of(module.Config)}
         if threads and "threads" in names:
@@ -206,6 +210,7 @@ class Reasoner:
             nice=nice,
             lock_memory=lock_memory,
             most_requests=most_requests,
+            opening=opening,
             monitor=monitor,
         )
         made._switches = getattr(module, "switches", {})
@@ -298,6 +303,13 @@ class Reasoner:
         messages = request_of(prompt).messages
         segments = thinking_prompt(self.bundle, messages, thinking).segments
         return prompt_tokens(segments, self.engine)
+
+    def _start_from(self, opening: str) -> None:
+        """Steps cost what `edgereason profile measure` found, where it opened the model so."""
+        known = here.load_cost(self.bundle, opening)
+        if known is not None:
+            knot_ms = [known.step_ms.get(rows, 0.0) for rows in KNOTS]
+            self._core.restore_cost(knot_ms, known.cell_ms)
 
     def _steps(self, request: Request, ticket: Ticket) -> Steps:
         num_prefix = ticket.prefix.num_positions if ticket.prefix else 0

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from edgereason.planning.energy import Meter
 from edgereason.records import (
     UNLIMITED,
     Answer,
@@ -15,6 +16,7 @@ from edgereason.records import (
     ChainReport,
     Channel,
     DeadlineReport,
+    Energy,
     PhaseReport,
     PhaseResult,
     Request,
@@ -88,6 +90,7 @@ def final_answer(
     *,
     request: Request,
     used_ms: float,
+    energy: Energy | None = None,
     silenced: bool = False,
 ) -> Answer:
     """Adds the figures. `lines` are all lines of thought, the request's own first: its prompt is
@@ -108,6 +111,7 @@ def final_answer(
         ),
         timings=_timings(results, queue_ms, used_ms),
         phases=tuple(_phase(result) for result in results),
+        energy=energy,
     )
 
 
@@ -224,4 +228,23 @@ def _timings(results: Results, queue_ms: float, used_ms: float) -> Timings:
         answer_ms=answer_ms,
         total_ms=used_ms,
         tokens_per_s=1000 * num_sampled / busy_ms if busy_ms > 0 else 0.0,
+    )
+
+
+def energy_of(meter: Meter | None, results: Results) -> Energy | None:
+    """What the machine took; None where it has no meter, or the meter could not be read."""
+    joules = meter.stop() if meter is not None else None
+    if meter is None or joules is None:
+        return None
+    sampler = meter.sampler
+    idle_watts = sampler.idle_watts
+    num_sampled = sum(result.num_tokens for result in results)
+    return Energy(
+        joules=joules,
+        joules_per_token=joules / max(num_sampled, 1),
+        meter=sampler.label,
+        scope=sampler.scope,
+        rails=meter.rails,
+        idle_watts=idle_watts,
+        above_idle_joules=None if idle_watts is None else joules - idle_watts * meter.seconds,
     )

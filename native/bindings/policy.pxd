@@ -154,6 +154,7 @@ cdef extern from "policy/cost.h" namespace "edgereason":
         CCostModel() noexcept
         void Observe(int32_t, int64_t, double) noexcept
         double StepMs(int32_t, int64_t) noexcept
+        void Restore(const vector[double]&, double) noexcept
         int32_t RowsWithin(double, int32_t) noexcept
         double load() noexcept
         double cell_ms() noexcept

@@ -189,6 +189,9 @@ cdef class CostModel:
     def observe(self, int32_t rows, int64_t cells, double ms):
         self.core.Observe(rows, cells, ms)
 
+    def restore(self, vector[double] knot_ms, double cell_ms):
+        self.core.Restore(knot_ms, cell_ms)
+
     def step_ms(self, int32_t rows, int64_t cells=-1):
         return self.core.StepMs(rows, cells)
 

@@ -130,6 +130,10 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         double mean
         double spread
 
+    cdef cppclass KnownCost:
+        vector[double] knot_ms
+        double cell_ms
+
     cdef cppclass IdAndChain "edgereason::Scheduler::IdAndChain":
         int64_t id
         vector[Phase] chain
@@ -148,6 +152,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         void AddAdapters(uint64_t, const Adapters&) except +translate_error nogil
         void RestoreLengths(const vector[LearnedLength]&) except +translate_error
         vector[LearnedLength] lengths() except +translate_error
+        void RestoreCost(const KnownCost&) except +translate_error
         vector[Event] Take(double, size_t) except +translate_error nogil
         SchedulerStats stats() except +translate_error
         double NowMs() noexcept nogil

@@ -130,6 +130,12 @@ cdef class Scheduler:
         cdef vector[LearnedLength] native = self.core.get().lengths()
         return {one.kind: (one.weight, one.mean, one.spread) for one in native}
 
+    def restore_cost(self, knot_ms, double cell_ms=0):
+        cdef KnownCost cost
+        cost.knot_ms = knot_ms
+        cost.cell_ms = cell_ms
+        self.core.get().RestoreCost(cost)
+
     def take(self, double timeout_ms, size_t max_events=256):
         cdef vector[Event] events
         with nogil:

@@ -51,20 +51,12 @@ class GuidanceGrammar final : public Grammar {
     const auto one = static_cast<std::uint32_t>(token);
     return calls().matcher_validate_tokens(matcher_, &one, 1) == 1;
   }
-  bool Completes(std::span<const Token> tokens) noexcept override {
-    const auto* const ids = reinterpret_cast<const std::uint32_t*>(tokens.data());
-    const auto num = static_cast<std::int32_t>(tokens.size());
-    if (num > 0 && calls().matcher_validate_tokens(matcher_, ids, tokens.size()) != num) {
-      return false;
-    }
-    llg::Matcher* const behind = calls().clone_matcher(matcher_);
-    if (behind == nullptr) return false;
-    const bool accepted = std::ranges::all_of(tokens, [&](Token token) {
-      return calls().matcher_consume_token(behind, static_cast<std::uint32_t>(token)) == 0;
-    });
-    const bool may_end = accepted && calls().matcher_is_accepting(behind);
-    calls().free_matcher(behind);
-    return may_end;
+  bool Completes(std::span<const Token> tokens) override {
+    if (tokens.empty()) return MayEnd();
+    // An end token is valid where the text may end.
+    std::vector<std::uint32_t> all(tokens.begin(), tokens.end());
+    all.push_back(static_cast<std::uint32_t>(guidance_->end()));
+    return calls().matcher_validate_tokens(matcher_, all.data(), all.size()) == std::ssize(all);
   }
   bool Accept(Token token) noexcept override {
     return calls().matcher_consume_token(matcher_, static_cast<std::uint32_t>(token)) == 0;
@@ -157,6 +149,7 @@ void Guidance::ReadVocabulary() {
   if (ends.empty()) {
     throw Error(ErrorCode::kUnsupported, "a grammar needs a model with a token that ends its text");
   }
+  end_ = static_cast<Token>(ends.front());
   const llg::TokenizerInit init = {
       .struct_size = sizeof(llg::TokenizerInit),
       .num_vocab = static_cast<std::uint32_t>(vocab.pieces.size()),

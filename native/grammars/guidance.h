@@ -37,6 +37,7 @@ class Guidance : public std::enable_shared_from_this<Guidance> {
 
   const llg::Functions& calls() const noexcept { return calls_; }
   const TokenTable& table() const noexcept { return table_; }
+  Token end() const noexcept { return end_; }  // one of those that end a text
 
   // The tokens that the model's own tokenizer makes of a text; those of `table` where it adds or
   // loses bytes.
@@ -51,6 +52,7 @@ class Guidance : public std::enable_shared_from_this<Guidance> {
   TokenTable table_;
   llg::Functions calls_ = {};
   llg::Tokenizer* tokenizer_ = nullptr;
+  Token end_ = kNoToken;
 };
 
 }  // namespace edgereason

@@ -37,7 +37,7 @@ class TextsGrammar final : public Grammar {
     if (vocab_->Ends(token)) return MayEnd();
     return table_->IsText(token) && Begins(so_far_ + std::string(vocab_->Piece(token)));
   }
-  bool Completes(std::span<const Token> tokens) noexcept override {
+  bool Completes(std::span<const Token> tokens) override {
     std::string text = so_far_;
     for (const Token token : tokens) text += vocab_->Piece(token);
     return std::ranges::count(texts_, text) > 0;

@@ -51,7 +51,6 @@ def test_it_runs(tmp_path: Path) -> None:
         schemas=file,
         num=0,
         budgets=[1, 30],
-        batch=2,
         strategy="no-think",
         think_budget=8,
         rival=False,

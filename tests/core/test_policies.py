@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgereason.errors import UsageError
+from edgereason.planning.cost import KNOTS, Cost
 from edgereason.records import Blend, Sampling
 from reference import blend, budget, cost, marker, repetition, sampler, stop
 
@@ -258,6 +259,45 @@ def test_cost_model(observed: list[tuple[int, int, float, int]]) -> None:
         assert native.step_ms(num) <= native.step_ms(num + 1) * (1 + 1e-9)
     limit_ms = twin.step_ms(9) * 1.001
     assert native.rows_within(limit_ms, 12) == twin.rows_within(limit_ms, 12)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, math.nan, -1.0]) | st.floats(0.1, 500), max_size=11),
+    st.sampled_from([0.0, math.nan]) | st.floats(1e-6, 0.1),
+    st.lists(steps, max_size=4),
+)
+@example([6.0, 0.0, 12.0], 1e-3, [(1, 50, 12.0, 80)])
+def test_a_cost_that_was_measured_before(
+    knot_ms: list[float], cell_ms: float, observed: list[tuple[int, int, float, int]]
+) -> None:
+    native, twin = policies.CostModel(), cost.CostModel()
+    native.restore(knot_ms, cell_ms)
+    twin.restore(knot_ms, cell_ms)
+    assert native.known == twin.restored
+    for rows, cells, ms, times in observed:
+        for i in range(times):
+            native.observe(rows, cells + i * rows, ms)
+            twin.observe(rows, cells + i * rows, ms)
+    assert native.load == pytest.approx(twin.load, rel=1e-6)
+    for num in (1, 2, 3, 7, 16, 40, 1024, 2000):
+        assert native.step_ms(num, 100) == pytest.approx(twin.step_ms(num, 100), rel=1e-6)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(KNOTS), st.floats(0.1, 500), min_size=1),
+    st.floats(0, 0.1),
+    st.integers(1, 2000),
+    st.integers(0, 10000),
+)
+def test_predictions_and_the_core_have_one_cost_model(
+    step_ms: dict[int, float], cell_ms: float, rows: int, cells: int
+) -> None:
+    known = Cost("m", "made up", {1: 0.2} | step_ms, cell_ms)
+    native = policies.CostModel()
+    native.restore([known.step_ms.get(knot, 0.0) for knot in KNOTS], cell_ms)
+    assert known.rows_ms(rows, cells) == pytest.approx(native.step_ms(rows, cells), rel=1e-6)
 
 
 blends = st.builds(

@@ -42,7 +42,7 @@ class Grammar {
   virtual bool FillMask(std::span<std::uint32_t> mask) noexcept = 0;
   virtual bool Allows(Token token) noexcept = 0;
   // The tokens may follow, and the text may end behind them.
-  virtual bool Completes(std::span<const Token> tokens) noexcept = 0;
+  virtual bool Completes(std::span<const Token> tokens) = 0;
   // Moves on. False: `token` was not allowed, and this state is of no further use.
   virtual bool Accept(Token token) noexcept = 0;
   // The tokens that must come next, as the model's tokenizer writes them. They are not accepted yet.

@@ -66,6 +66,12 @@ struct LearnedLength {
   double spread = 0;
 };
 
+// What steps of a model were measured to cost on this machine; see policy/cost.h.
+struct KnownCost {
+  std::vector<double> knot_ms;  // of 1, 2, 4 ... 1024 rows, no cells read; 0: not measured
+  double cell_ms = 0;           // per KV cell that a row reads
+};
+
 class Scheduler {
  public:
   // Throws kUsage.
@@ -111,6 +117,8 @@ class Scheduler {
   // To be kept from run to run: before Start, and after Stop.
   void RestoreLengths(const std::vector<LearnedLength>& lengths);
   std::vector<LearnedLength> lengths() const;
+  // Before Start: steps cost this, and the warm-up learns the load alone. Throws kUsage.
+  void RestoreCost(const KnownCost& cost);
 
   std::vector<Event> Take(double timeout_ms, std::size_t max_events);
   // One event, without a lock and without allocating: for threads in real time.

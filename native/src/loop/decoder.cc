@@ -1,6 +1,8 @@
 #include "loop/decoder.h"
 
 #include <algorithm>
+#include <array>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -9,6 +11,9 @@ namespace {
 
 constexpr double kMeterMs = 100;
 constexpr double kStaleMs = 1000;  // without a step for so long, the load may be another
+// Rows of the steps of a warm-up: to learn what steps cost, and where that is known.
+constexpr std::array<std::int32_t, 7> kLearning{1, 4, 16, 1, 2, 4, 16};
+constexpr std::array<std::int32_t, 2> kTouching{1, 1};
 
 std::int32_t MaxThreads(const EngineInfo& info, std::span<const std::int32_t> cores) {
   if (cores.empty()) return info.max_threads;
@@ -42,8 +47,13 @@ void Decoder::WarmUp() {
   const SeqId seq = kv_->Acquire();
   std::vector<Row> rows;
   std::int32_t pos = 0;
-  // Twice: the first round touches memory for the first time.
-  for (const std::int32_t num : {1, 4, 16, 1, 2, 4, 16}) {
+  // Two rounds: the first touches memory for the first time, so what it took does not count.
+  const CostModel before = cost_;
+  const bool is_known = before.known();
+  const std::int32_t first_round = is_known ? 1 : 21;  // rows
+  const std::span<const std::int32_t> rounds = is_known ? std::span<const std::int32_t>(kTouching)
+                                                        : std::span<const std::int32_t>(kLearning);
+  for (const std::int32_t num : rounds) {
     if (num > info.max_rows || pos + num > info.num_cells) break;
     rows.clear();
     for (std::int32_t i = 0; i < num; ++i) {
@@ -53,7 +63,7 @@ void Decoder::WarmUp() {
       throw Error(ErrorCode::kEngine, "the engine failed its warm-up: " + engine_->last_error());
     }
     pos += num;
-    if (pos == 21) cost_ = CostModel();
+    if (pos == first_round) cost_ = before;
   }
   kv_->Release(seq);
 }

@@ -19,6 +19,11 @@ class Decoder {
   Decoder(Engine* engine, const Clock* clock, Kv* kv, std::int32_t num_threads,
           std::span<const std::int32_t> cores = {});
 
+  // What steps were measured to cost before; WarmUp then learns the load alone.
+  void RestoreCost(std::span<const double> knot_ms, double cell_ms) noexcept {
+    cost_.Restore(knot_ms, cell_ms);
+  }
+
   // Learns what steps cost with a few made-up rows, and touches all weights. Throws kEngine.
   void WarmUp();
 

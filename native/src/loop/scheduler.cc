@@ -1,7 +1,9 @@
 // The outside of the loop: its thread, and what callers ask for from theirs.
 #include "edgereason/scheduler.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <exception>
 #include <functional>
@@ -15,6 +17,7 @@
 #include "loop/checks.h"
 #include "loop/step_loop.h"
 #include "loop/thread_options.h"
+#include "policy/cost.h"
 
 namespace edgereason {
 namespace {
@@ -40,6 +43,7 @@ class Scheduler::Impl {
   void Start();
   void Stop() noexcept;
   void WarmUp() { loop_.WarmUp(); }
+  void RestoreCost(const KnownCost& cost);
   bool Step() noexcept;
 
   SequenceId Open(const SequenceOptions& options);
@@ -240,6 +244,19 @@ Lengths& Scheduler::Impl::lengths() {
   throw Error(ErrorCode::kUsage, "lengths are read and restored while the loop does not run");
 }
 
+void Scheduler::Impl::RestoreCost(const KnownCost& cost) {
+  if (thread_.joinable()) {
+    throw Error(ErrorCode::kUsage, "costs are restored while the loop does not run");
+  }
+  const auto is_wrong = [](double ms) { return !std::isfinite(ms) || ms < 0; };
+  if (cost.knot_ms.size() > static_cast<std::size_t>(CostModel::kNumKnots) ||
+      std::ranges::any_of(cost.knot_ms, is_wrong) || is_wrong(cost.cell_ms)) {
+    throw Error(ErrorCode::kUsage,
+                "a cost has milliseconds of 0 or more for 1, 2, 4 ... 1024 rows, and for a cell");
+  }
+  loop_.RestoreCost(cost.knot_ms, cost.cell_ms);
+}
+
 void Scheduler::Impl::Close(SequenceId id, bool park) {
   {
     const std::scoped_lock lock(mutex_);
@@ -340,6 +357,7 @@ void Scheduler::RestoreLengths(const std::vector<LearnedLength>& lengths) {
     impl_->lengths().Restore(one.kind, {one.weight, one.mean, one.spread});
   }
 }
+void Scheduler::RestoreCost(const KnownCost& cost) { impl_->RestoreCost(cost); }
 std::vector<LearnedLength> Scheduler::lengths() const {
   std::vector<LearnedLength> lengths;
   for (const auto& [kind, model] : impl_->lengths().all()) {

@@ -30,6 +30,9 @@ class StepLoop {
   StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& options, EventRing* ring);
 
   void WarmUp() { decoder_.WarmUp(); }
+  void RestoreCost(std::span<const double> knot_ms, double cell_ms) noexcept {
+    decoder_.RestoreCost(knot_ms, cell_ms);
+  }
 
   // What callers ask for, between two steps. An id that is closed is no error. What goes wrong with
   // a sequence, then or in a step, ends that sequence alone.

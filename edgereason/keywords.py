@@ -38,6 +38,8 @@ class Keywords(TypedDict, total=False):
     keep: bool
     prefix: str | None
     grammar: Grammar | None
+    adapters: Sequence[str]
+    explain: bool
 
 
 _BUDGET: Final = {
@@ -88,6 +90,7 @@ def request_of(prompt: Prompt, **keywords: Unpack[Keywords]) -> Request:
     budget = {field: given.pop(name) for name, field in _BUDGET.items() if name in given}
     if given.get("options", {}) is None:
         given["options"] = {}
-    if isinstance(given.get("stop"), list):
-        given["stop"] = tuple(given["stop"])
+    for name in ("stop", "adapters"):
+        if isinstance(given.get(name), list):
+            given[name] = tuple(given[name])
     return Request(messages_of(prompt), budget=Budget(**budget), **given)

@@ -33,6 +33,7 @@ class Capability(Flag):
     PREFIX_KV = 64
     STEER = 128
     LORA = 256
+    TOKEN_ROWS = 512
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -213,6 +214,41 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
+class Blend:
+    """Think in blends: what is fed next is the mean of the likeliest tokens' embeddings, weighted
+    by their probability (Soft Thinking). The text of such a step is its heaviest token.
+
+    Sampling decides which tokens and how heavy: temperature, top-k, top-p and min-p of the phase.
+    At temperature 0 there is one token, which is plain thinking.
+
+    Attributes:
+        top: tokens in a blend at most, 64; 1 is plain thinking.
+        noise: temperature of Gumbel noise on the weights; 0 is none. Without it the next step
+            follows the heaviest token nearly always (2508.03440).
+        dwell: 0: every step is a blend. Else blends and text take turns by entropy (SwiReasoning),
+            and this many tokens of text at least lie between two stretches of blends.
+        switches: turns after which thinking ends; 0 is no limit.
+    """
+
+    top: int = 10
+    noise: float = 0.0
+    dwell: int = 0
+    switches: int = 0
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.top <= 64, f"blend top must be in [1, 64], got {self.top}")
+        _require(
+            math.isfinite(self.noise) and self.noise >= 0,
+            f"blend noise must be 0 or more, got {self.noise}",
+        )
+        for name in ("dwell", "switches"):
+            _require(
+                getattr(self, name) >= 0,
+                f"blend {name} must be 0 or more, got {getattr(self, name)}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """One stretch of decoding that the native core runs by itself. Mirrors `Phase` in `phase.h`.
 
@@ -227,7 +263,9 @@ class Phase:
     # them samples nothing; `close` is forced after the last.
     latent: int = 0
     retract: bool = False  # take the end mark that ended the phase before back out of the context
-    force: str = ""  # put into the context, not sampled, before the phase begins
+    # Put into the context, not sampled, before the phase begins. What a program or a database says
+    # is not ours: it comes as a segment that is no `control`.
+    force: str | tuple[Segment, ...] = ""
     budget: int = UNLIMITED  # tokens sampled at most in this phase
     soft: float = 1.0  # fraction of the budget from which the first token of `close` is likelier
     # Thinking ends at the end of a sentence where the logit of `close`'s first token is no more
@@ -243,6 +281,9 @@ class Phase:
     probe: Probe | None = None
     loop: Loop | None = None
     grammar: Grammar | None = None  # what an answer must look like; it ends where that does
+    blend: Blend | None = None  # think in blends of tokens
+    # Of a `PREFILL` phase: what might follow. How likely the first token of each is, is told.
+    score: tuple[str, ...] = ()
     then: Phase | None = None  # follows by itself, without Python
 
     @property
@@ -258,7 +299,9 @@ class PhaseResult:
         role, budget: those of the phase.
         num_tokens: tokens sampled in this phase, on either channel.
         num_reasoning: those of them that were thinking, and latent steps.
-        num_latent: latent steps; they are no tokens.
+        num_latent: latent steps, which are no tokens, and tokens that were fed as blends.
+        entropies: of the logits that each of `tokens` was drawn from, in nats.
+        scores: natural logs of the probabilities of the phase's `score`, in its order.
         text: text of the phase's own channel, markers and stop texts left out.
         mark: the text of the phase's `shut` (thinking) or `stop` (answer) that ended it; "" where
             none did.
@@ -280,6 +323,8 @@ class PhaseResult:
     reasoning: str = ""
     mark: str = ""
     tokens: tuple[int, ...] = ()
+    entropies: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
     num_reasoning: int = 0
     num_latent: int = 0
     mean_logprob: float = 0.0
@@ -407,6 +452,52 @@ class PhaseReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Energy:
+    """What the machine took from the arrival of a request to its answer, other requests and
+    programs included; only where it has a meter.
+
+    Attributes:
+        joules: idle power included.
+        joules_per_token: of tokens that were sampled.
+        idle_watts: of the machine at rest; None where it has not rested since it was opened.
+        above_idle_joules: less what it would have taken at rest.
+        rails: joules by rail, `ina3221.VDD_IN`.
+        meter: `ina3221`, `rapl`, ...
+        scope: what of the machine the meter sees.
+    """
+
+    joules: float
+    joules_per_token: float
+    meter: str
+    scope: str
+    rails: Mapping[str, float] = field(default_factory=dict)
+    idle_watts: float | None = None
+    above_idle_joules: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """One line of thought of a request, of those that `explain` asks for.
+
+    Attributes:
+        parent: place of the line that forked it, in `Answer.chains`; -1: the request's own line.
+        answer: what it came to.
+        ended_by: why it ended; "given up" where others were enough.
+        phases: what it did, in order.
+        prompt_tokens, cached_tokens: that its phases put into its context; of them, those whose KV
+            was there.
+    """
+
+    parent: int = -1
+    answer: str = ""
+    ended_by: str = "stop"
+    confidence: float | None = None
+    phases: tuple[PhaseReport, ...] = ()
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The answer of a request and what it cost. `to_dict()` is the documented JSON object."""
 
@@ -422,12 +513,17 @@ class Answer:
     candidates: tuple[Candidate, ...] = ()
     phases: tuple[PhaseReport, ...] = ()
     note: str = ""  # what the strategy has to say of how it decided
+    chains: tuple[ChainReport, ...] = ()  # of a request that asked to `explain`
+    energy: Energy | None = None  # None: there is no meter
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
         data["finish"] = self.finish.value
         data["candidates"] = list(data["candidates"])
         data["phases"] = list(data["phases"])
+        data["chains"] = [{**chain, "phases": list(chain["phases"])} for chain in data["chains"]]
+        if self.energy is None:
+            del data["energy"]
         return data
 
 
@@ -455,6 +551,9 @@ class Request:
         grammar: what the answer must look like; thoughts are free.
         prefix: a trained prefix that stands before the prompt: the name of one that the bundle or
             `Reasoner.open` has, or a `.safetensors` file.
+        adapters: control vectors and LoRA adapters (GGUF) that are in force for this request alone,
+            each FILE or FILE:strength.
+        explain: report every line of thought in `Answer.chains`; `runtime/explain.py` shows them.
     """
 
     messages: tuple[Message, ...]
@@ -468,6 +567,8 @@ class Request:
     keep: bool = False
     prefix: str | None = None
     grammar: Grammar | None = None
+    adapters: tuple[str, ...] = ()
+    explain: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)

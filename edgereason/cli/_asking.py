@@ -166,6 +166,7 @@ def build_request(
         probe_every=asking.probe_every,
         prefix=asking.prefix,
         grammar=grammar_of(asking),
+        adapters=asking.adapters,
     )
 
 
@@ -218,6 +219,7 @@ def budget_of(asking: Asking, context: typer.Context, num_context: int | None) -
         think_tokens=UNLIMITED if asking.think_budget is None else asking.think_budget,
         answer_tokens=asking.answer_budget,
         deadline_ms=asking.deadline_ms,
+        soft=asking.soft,
     )
     if asking.effort is None:
         return budget

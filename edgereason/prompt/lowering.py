@@ -10,7 +10,7 @@ from dataclasses import fields
 from types import SimpleNamespace
 from typing import Final, Protocol
 
-from edgereason.errors import ContextFullError
+from edgereason.errors import ContextFullError, UsageError
 from edgereason.records import Phase, Segment
 
 FIELDS: Final = tuple(field.name for field in fields(Phase) if field.name not in ("name", "then"))
@@ -56,12 +56,17 @@ def prompt_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> tuple[in
             f"the prompt has {num_bytes} bytes, the context holds {tokenizer.most_bytes} at most",
             "shorten the prompt, or open the model with a larger context",
         )
-    tokens: list[int] = []
-    for segment in segments:
-        tokens += tokenizer.tokenize(segment.text, parse_control=segment.control)
+    tokens = _segment_tokens(segments, tokenizer)
     if tokenizer.add_bos and tokenizer.bos is not None and tokens[:1] != [tokenizer.bos]:
         tokens.insert(0, tokenizer.bos)
     return tuple(tokens)
+
+
+def _segment_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> list[int]:
+    tokens: list[int] = []
+    for segment in segments:
+        tokens += tokenizer.tokenize(segment.text, parse_control=segment.control)
+    return tokens
 
 
 class Vocabulary(Protocol):
@@ -95,6 +100,14 @@ class Words:
         return self._found[wanted]
 
 
+def text_of(vocabulary: Vocabulary, tokens: Sequence[int]) -> str | None:
+    """What tokens are as text; None where they end within a character."""
+    try:
+        return b"".join(map(vocabulary.piece, tokens)).decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def chain_of(phase: Phase) -> list[Phase]:
     """The phase and those that follow it by themselves."""
     chain = [phase]
@@ -109,8 +122,9 @@ def lower(phase: Phase, tokenizer: Tokenizer) -> list[CorePhase]:
 
 
 def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
-    def ids(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer.tokenize(text, parse_control=True)) if text else ()
+    def ids(text: str | tuple[Segment, ...]) -> tuple[int, ...]:
+        segments = (Segment(text),) if isinstance(text, str) else text
+        return tuple(_segment_tokens([each for each in segments if each.text], tokenizer))
 
     def raw(texts: Sequence[str]) -> tuple[bytes, ...]:
         return tuple(text.encode() for text in texts)
@@ -123,7 +137,18 @@ def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
     for name in ("open", "shut", "stop"):
         # Where a grammar says how the answer ends, a mark in it is text like any other.
         lowered[name] = () if phase.grammar else raw(lowered[name])
+    lowered["score"] = _first_tokens(phase.score, tokenizer)
     if phase.probe is not None:
         rule = {field.name: getattr(phase.probe, field.name) for field in fields(phase.probe)}
         lowered["probe"] = SimpleNamespace(**rule | {"cue": ids(phase.probe.cue)})
     return CorePhase(**lowered)
+
+
+def _first_tokens(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[int, ...]:
+    """What tells the texts apart. Raises `UsageError` where they begin alike, or are empty."""
+    tokens = [tuple(tokenizer.tokenize(text))[:1] for text in texts]
+    if () in tokens or len(set(tokens)) < len(tokens):
+        raise UsageError(
+            f"texts that are scored must begin with different tokens, got {', '.join(texts)}"
+        )
+    return tuple(token for (token,) in tokens)

@@ -18,16 +18,33 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgereason.errors import EngineError
+from edgereason.planning.energy import Meter
 from edgereason.prompt.lowering import CorePhase, Tokenizer, chain_of, lower
-from edgereason.records import Answer, Channel, Phase, PhaseResult, Request, StopReason
+from edgereason.records import (
+    Answer,
+    ChainReport,
+    Channel,
+    Phase,
+    PhaseResult,
+    Request,
+    StopReason,
+)
+from edgereason.runtime.database import run_query
 from edgereason.runtime.grammars import Grammars
+from edgereason.runtime.monitor import STOPPED, Watch
 from edgereason.runtime.prefixes import LoadedPrefix
-from edgereason.runtime.report import best_so_far, final_answer, line_answer
+from edgereason.runtime.report import (
+    best_so_far,
+    chain_report,
+    energy_of,
+    final_answer,
+    line_answer,
+)
 from edgereason.runtime.sandbox import run_program
 from edgereason.runtime.stream import Outbox, Shaper
 from edgereason.runtime.trace import Tracer
 from edgereason.runtime.workers import Lane
-from edgereason.strategies.base import Call, Fork, Returned, Steps
+from edgereason.strategies.base import Call, Fork, Query, Returned, Steps
 
 if TYPE_CHECKING:
     from edgereason._core import Scheduler
@@ -53,6 +70,7 @@ class Line:
     streams: bool = False  # its text is the request's, shown as it appears
     busy: bool = False  # the core runs a chain of it, or the lane has yet to hear how that ended
     shown: dict[Channel, int] = field(default_factory=dict)  # bytes of the running phase shown
+    answer: Answer | None = None  # what it came to; None: it was given up
 
 
 @dataclass(eq=False)
@@ -70,14 +88,17 @@ class Ticket:
     outbox: Outbox
     lane: Lane
     tracer: Tracer
+    watch: Watch | None = None  # of a model that is opened with a monitor
     prefix: LoadedPrefix | None = None  # what every prompt stands behind
     shortest: str = ""  # of its grammar: the answer where none could be begun
+    context_key: int = 0  # of the adapters that are in force
     lock: threading.RLock = field(default_factory=threading.RLock)
     lines: list[Line] = field(default_factory=list)
     cancelled: bool = False
     interrupted: bool = False  # stop_thinking was called
     ended: bool = False  # its outcome is settled
     silenced: bool = False  # the conversation switched off the thinking that was asked for
+    meter: Meter | None = None  # None: the machine has none
     answer: Answer | None = None  # the strategy's, while lines that it gave up still report
     starting: list[tuple[Line, list[CorePhase]]] = field(default_factory=list)
     shaper: Shaper = field(init=False)
@@ -165,8 +186,9 @@ class Tree:
                 arrival_ms=ticket.arrival_ms,
                 deadline_ms=float("inf") if ticket.due_ms is None else ticket.due_ms,
                 think_budget=ticket.request.budget.think_tokens,
-                stream=ticket.outbox.streams and line.streams,
+                stream=(ticket.outbox.streams and line.streams) or ticket.watch is not None,
                 prefix=ticket.prefix.id if ticket.prefix else 0,
+                context_key=ticket.context_key,
             )
             self._lines[line.id] = line
             ticket.lines.append(line)
@@ -178,7 +200,7 @@ class Tree:
         """Sends `value` into the strategy and prepares what it yields."""
         try:
             step = line.steps.send(value)
-            while isinstance(step, Call):
+            while isinstance(step, Call | Query):
                 step = line.steps.send(self._called(line.ticket, step))
         except StopIteration as stop:
             self._return(line, stop.value)
@@ -195,14 +217,14 @@ class Tree:
         else:
             self._fork(line, step)
 
-    def _called(self, ticket: Ticket, call: Call) -> Returned:
-        """Waits for a program: the lane is the request's own, and what the core runs goes on."""
+    def _called(self, ticket: Ticket, call: Call | Query) -> Returned:
+        """Waits for a program or a database: on the request's own lane, while the core goes on."""
         seconds = call.seconds
         if ticket.due_ms is not None:
             seconds = min(seconds, (ticket.due_ms - self._core.now_ms()) / 2000)
-        return run_program(
-            replace(call, seconds=seconds), stopped=lambda: ticket.cancelled or ticket.ended
-        )
+        call = replace(call, seconds=seconds)
+        stopped = lambda: ticket.cancelled or ticket.ended  # noqa: E731  # both take it
+        return run_program(call, stopped) if isinstance(call, Call) else run_query(call, stopped)
 
     def _start(self, ticket: Ticket) -> None:
         """Hands over what was prepared, at once: children of a fork start in the same step."""
@@ -247,7 +269,7 @@ class Tree:
         line.steps.close()
         parent = line.parent
         shortest = line.ticket.shortest if parent is None else ""  # no vote is made up
-        answer = line_answer(answer, line.results, shortest)
+        line.answer = answer = line_answer(answer, line.results, shortest)
         if parent is None:
             self._close(line)
             line.ticket.answer = answer
@@ -313,9 +335,15 @@ class Tree:
             request=ticket.request,
             silenced=ticket.silenced,
             used_ms=self._core.now_ms() - ticket.arrival_ms,
+            energy=energy_of(ticket.meter, [r for line in ticket.lines for r in line.results]),
         )
+        if ticket.request.explain:
+            answer = replace(answer, chains=_chains(ticket.lines))
         if ticket.cancelled:
             answer = replace(answer, finish=StopReason.CANCELLED)
+        if ticket.watch and ticket.watch.reason:
+            note = STOPPED + ticket.watch.reason
+            answer = replace(answer, answer="", candidates=(), confidence=None, note=note)
         ticket.shaper.put_answer(answer.answer)
         ticket.tracer.tell(
             "request_end",
@@ -328,3 +356,11 @@ class Tree:
         )
         if self._settle(ticket):
             ticket.outbox.end(replace(answer, strategy=ticket.strategy, model=ticket.model))
+
+
+def _chains(lines: list[Line]) -> tuple[ChainReport, ...]:
+    places = {id(line): place for place, line in enumerate(lines)}
+    return tuple(
+        chain_report(line.answer, line.results, places[id(line.parent)] if line.parent else -1)
+        for line in lines
+    )

@@ -6,14 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from edgereason.planning.energy import Meter
 from edgereason.records import (
     UNLIMITED,
     Answer,
     AnswerReport,
     Budget,
     BudgetReport,
+    ChainReport,
     Channel,
     DeadlineReport,
+    Energy,
     PhaseReport,
     PhaseResult,
     Request,
@@ -87,6 +90,7 @@ def final_answer(
     *,
     request: Request,
     used_ms: float,
+    energy: Energy | None = None,
     silenced: bool = False,
 ) -> Answer:
     """Adds the figures. `lines` are all lines of thought, the request's own first: its prompt is
@@ -107,6 +111,20 @@ def final_answer(
         ),
         timings=_timings(results, queue_ms, used_ms),
         phases=tuple(_phase(result) for result in results),
+        energy=energy,
+    )
+
+
+def chain_report(answer: Answer | None, results: Results, parent: int) -> ChainReport:
+    """One line of thought; without an answer it was given up."""
+    return ChainReport(
+        parent=parent,
+        answer=answer.answer if answer else "",
+        ended_by=answer.finish.value if answer else "given up",
+        confidence=answer.confidence if answer else None,
+        phases=tuple(_phase(result) for result in results),
+        prompt_tokens=sum(result.num_prompt for result in results),
+        cached_tokens=sum(result.num_cached for result in results),
     )
 
 
@@ -210,4 +228,23 @@ def _timings(results: Results, queue_ms: float, used_ms: float) -> Timings:
         answer_ms=answer_ms,
         total_ms=used_ms,
         tokens_per_s=1000 * num_sampled / busy_ms if busy_ms > 0 else 0.0,
+    )
+
+
+def energy_of(meter: Meter | None, results: Results) -> Energy | None:
+    """What the machine took; None where it has no meter, or the meter could not be read."""
+    joules = meter.stop() if meter is not None else None
+    if meter is None or joules is None:
+        return None
+    sampler = meter.sampler
+    idle_watts = sampler.idle_watts
+    num_sampled = sum(result.num_tokens for result in results)
+    return Energy(
+        joules=joules,
+        joules_per_token=joules / max(num_sampled, 1),
+        meter=sampler.label,
+        scope=sampler.scope,
+        rails=meter.rails,
+        idle_watts=idle_watts,
+        above_idle_joules=None if idle_watts is None else joules - idle_watts * meter.seconds,
     )

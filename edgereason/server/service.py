@@ -26,7 +26,7 @@ from edgereason.server.fields import Given
 from edgereason.server.metrics import Metrics
 from edgereason.server.models import Model, Models
 from edgereason.server.running import Running, num_completion
-from edgereason.strategies.base import choose
+from edgereason.strategies.base import choose, file_options
 
 log = logging.getLogger("edgereason.server")
 
@@ -134,6 +134,14 @@ class Service:
         arrived: float,
     ) -> Request:
         strategy, options = given.get("strategy", "think"), given.get("options", {})
+        named = {name.replace("-", "_") for name in options}
+        for name in file_options(strategy):
+            if name in named:
+                raise ApiError(
+                    400,
+                    f"{name} names a file of this machine, which no client may",
+                    param=given.name("options"),
+                )
         chosen = choose(strategy, options, model.bundle)
         num_samples = getattr(chosen.config, "samples", 1)
         if num_samples > self.config.max_samples:

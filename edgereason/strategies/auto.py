@@ -5,6 +5,10 @@ prompt -> (draft -> sure? that is the answer) beside (think -> answer)
 Which ways are tried, and from which confidence their answer is kept, is measured for a model with
 `edgereason calibrate`. Without that a direct answer is kept from a confidence of 0.8, and the
 answer's note says that nobody measured whether this model can tell.
+
+Cost: the drafts, and the thought where none of them is sure
+Measured: Qwen2.5-Coder-0.5B, 8 of GSM8K: not told apart from thinking, at twice its time in a batch
+of eight.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ A strategy is a module with three names:
 
 `run` is called once per request, before its first token. It yields a `Phase` and is sent the
 `PhaseResult` of the last phase of that chain, a `Fork` and is sent the children's answers, or a
-`Call` and is sent what a program `Returned`. It never sees a token or a clock.
+`Call` or `Query` and is sent what a program or a database `Returned`. It sees no clock.
 
 Three more names where they hold, and one name of an option that has a meaning:
 
@@ -33,17 +33,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from edgereason import strategies
-from edgereason.config import build
+from edgereason.config import build, fields_of
 from edgereason.errors import BundleError, UsageError
 from edgereason.grammars import Grammar
 from edgereason.models.bundle import Bundle
 from edgereason.planning.calibration import Calibration
 from edgereason.prompt.chat import Prompt, thinking_prompt
 from edgereason.records import (
+    UNLIMITED,
     Answer,
     Budget,
     Capability,
@@ -83,7 +85,8 @@ class Call:
 
     Attributes:
         source: the program.
-        function: the function in it that gives the answer; it takes no arguments.
+        function: the function in it that gives the answer; it takes no arguments. "": the answer is
+            what the program prints, or where it prints nothing the value of its last line.
         seconds: at most, of a deadline at most half of what is left of it.
         memory_mib: address space of the child.
     """
@@ -95,14 +98,33 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """Ask a SQLite database, read only; the strategy is sent a `Returned`.
+
+    What the database is kept from is told in `runtime/database.py`.
+
+    Attributes:
+        database: its file; "" is an empty one, for sums and dates.
+        sql: one statement that reads.
+        seconds: at most, of a deadline at most half of what is left of it.
+        rows: that are given at most.
+    """
+
+    database: str
+    sql: str
+    seconds: float = 2.0
+    rows: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class Returned:
-    """What became of a `Call`: the value as text, or why there is none."""
+    """What became of a `Call` or a `Query`: the value as text, or why there is none."""
 
     value: str = ""
     error: str = ""
 
 
-Steps = Generator["Phase | Fork | Call", Any, Answer]
+Steps = Generator["Phase | Fork | Call | Query", Any, Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +145,8 @@ class Turn:
     grammar: Grammar | None = None  # what the answer must look like
     # The tokens that are one of these words and nothing else.
     words: Callable[[Sequence[str]], tuple[int, ...]] = field(default=lambda words: ())
+    # What tokens are as text; None where they end within a character.
+    text: Callable[[Sequence[int]], str | None] = field(default=lambda tokens: None)
 
     def prompt(self, *, thinking: bool | None) -> tuple[Segment, ...]:
         """The rendered conversation up to where the model goes on; None: as the template has it."""
@@ -210,6 +234,18 @@ class Turn:
         messages[last] = replace(messages[last], content=content)
         return replace(self, messages=tuple(messages))
 
+    def spent(self, num_tokens: int) -> Turn:
+        """The same question with less to think: these tokens are gone from the budget."""
+        budget = self.budget.think_tokens
+        left = UNLIMITED if budget == UNLIMITED else max(0, budget - num_tokens)
+        return replace(self, budget=replace(self.budget, think_tokens=left))
+
+    def warmed(self, temperature: float) -> Turn:
+        """Draws with this temperature where the request's own is 0: equal samples say nothing."""
+        if self.sampling.temperature > 0:
+            return self
+        return replace(self, sampling=replace(self.sampling, temperature=temperature))
+
     @property
     def can_think(self) -> bool:
         return self.budget.think_tokens != 0 and not self.is_silenced
@@ -248,6 +284,12 @@ class Chosen:
         return steps
 
 
+def file_options(name: str) -> tuple[str, ...]:
+    """Options of a strategy that name files of this machine: not for requests of strangers."""
+    options = fields_of(load(strategies, name).Config)
+    return tuple(each.name for each in options if Path in (each.type, *get_args(each.type)))
+
+
 def choose(
     name: str, options: Mapping[str, Any] | None = None, bundle: Bundle | None = None
 ) -> Chosen:
@@ -269,4 +311,14 @@ def choose(
         raise BundleError(f"{where} recommends: {error.message}", error.hint) from None
 
 
-__all__ = ["Call", "Chosen", "Fork", "Returned", "Steps", "Turn", "choose"]
+__all__ = [
+    "Call",
+    "Chosen",
+    "Fork",
+    "Query",
+    "Returned",
+    "Steps",
+    "Turn",
+    "choose",
+    "file_options",
+]

@@ -1,6 +1,9 @@
 """Think, then answer: the model's own way, within the budget.
 
 prompt -> think -> answer
+
+Cost: a thought and the answer
+Measured: the yardstick of all others.
 """
 
 from __future__ import annotations

@@ -219,6 +219,7 @@ PyObject* TupleOf(const Items& items) {
   return tuple.release();
 }
 inline PyObject* ToPython(const std::vector<Token>& value) { return TupleOf(value); }
+inline PyObject* ToPython(const std::vector<double>& value) { return TupleOf(value); }
 
 // The record as a dict, for keyword arguments.
 template <typename Record>

@@ -295,6 +295,19 @@ TEST(ProbesThatAgreeEndThinking) {
   CHECK_EQ(outcome.last().text, "\n\n42");
 }
 
+TEST(WhatProbesHearIsToldWhereItIsAskedFor) {
+  ScriptedOptions model = Endless();
+  model.rules.push_back({.after = "[final]", .reply = std::string(60, 'x') + "\n"});
+  Harness harness(model);
+  Phase think = Think(harness, 150);
+  think.probe = {.every = 8, .cue = harness.Ids("[final]"), .tokens = 64, .agree = 9};
+  const Outcome& told =
+      harness.Finish(harness.Ask({think, Answer(harness)}, {.tell_probes = true}));
+  CHECK(!told.heard.empty());
+  CHECK_EQ(told.heard[0], std::string(Event::kTextBytes, 'x'));  // cut to what an event holds
+  CHECK(harness.Finish(harness.Ask({think, Answer(harness)})).heard.empty());
+}
+
 TEST(LoopEndsThinking) {
   std::string loop;
   for (int i = 0; i < 200; ++i) loop += "again ";

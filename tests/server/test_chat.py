@@ -259,3 +259,11 @@ def test_other_strategies_may_be_asked_for(server: Served) -> None:
 def test_priority_and_tier(server: Served) -> None:
     for body, priority in (({"priority": -3}, -3), ({"service_tier": "flex"}, -1), ({}, 0)):
         assert server.post(PATH, asked(**body)).json()["edgereason"]["priority"] == priority
+
+
+@pytest.mark.parametrize(("way", "option"), [("sql", "database"), ("memory", "bank")])
+def test_clients_cannot_name_files(server: Served, way: str, option: str) -> None:
+    refused = server.post(PATH, asked(strategy=way, strategy_options={option: "/etc/passwd"}))
+    assert refused.status_code == 400
+    assert f"{option} names a file of this machine" in refused.json()["error"]["message"]
+    assert server.post(PATH, asked(strategy=way)).status_code == 200

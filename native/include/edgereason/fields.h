@@ -44,6 +44,11 @@ inline constexpr auto kFields<Loop> =
                Field{"min_tokens", &Loop::min_tokens}};
 
 template <>
+inline constexpr auto kFields<Blend> =
+    std::tuple{Field{"top", &Blend::top}, Field{"noise", &Blend::noise},
+               Field{"dwell", &Blend::dwell}, Field{"switches", &Blend::switches}};
+
+template <>
 inline constexpr auto kFields<Phase> =
     std::tuple{Field{"role", &Phase::role},         Field{"fresh", &Phase::fresh},
                Field{"latent", &Phase::latent},     Field{"retract", &Phase::retract},
@@ -53,13 +58,16 @@ inline constexpr auto kFields<Phase> =
                Field{"stop", &Phase::stop},         Field{"owed", &Phase::owed},
                Field{"kind", &Phase::kind},         Field{"brake", &Phase::brake},
                Field{"sampling", &Phase::sampling}, Field{"probe", &Phase::probe},
-               Field{"loop", &Phase::loop},         Field{"grammar", &Phase::grammar}};
+               Field{"loop", &Phase::loop},         Field{"grammar", &Phase::grammar},
+               Field{"blend", &Phase::blend},       Field{"score", &Phase::score}};
 
 template <>
 inline constexpr auto kFields<PhaseResult> =
     std::tuple{Field{"reason", &PhaseResult::reason},
                Field{"mark", &PhaseResult::mark},
                Field{"tokens", &PhaseResult::tokens},
+               Field{"entropies", &PhaseResult::entropies},
+               Field{"scores", &PhaseResult::scores},
                Field{"text", &PhaseResult::text},
                Field{"reasoning", &PhaseResult::reasoning},
                Field{"probe", &PhaseResult::probe},

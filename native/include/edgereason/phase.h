@@ -87,6 +87,16 @@ struct Loop {
   std::int32_t min_tokens = 32;
 };
 
+// Thinking in blends: the next row is the mean of the likeliest tokens' embeddings, weighted by their
+// probability. See Blend in records.py.
+struct Blend {
+  std::int32_t top = 0;    // tokens blended at most; 0, 1: off
+  float noise = 0;         // temperature of Gumbel noise on the weights; 0: none
+  std::int32_t dwell = 0;  // tokens between two stretches of blends, at least; 0: all is blended
+  std::int32_t switches =
+      0;  // between the two; the one after the last ends the thinking; 0: no limit
+};
+
 struct Phase {
   Role role = Role::kAnswer;
   // Start again from these tokens; KV of the common prefix is kept.
@@ -113,6 +123,8 @@ struct Phase {
   Sampling sampling{};
   Probe probe{};
   Loop loop{};
+  Blend blend{};
+  std::vector<Token> score{};  // kPrefill: tokens whose log-probs after its last row are told
 
   // It spends the thinking budget.
   bool thinks() const noexcept { return role == Role::kThink || role == Role::kCarry; }
@@ -123,11 +135,13 @@ struct PhaseResult {
   StopReason reason = StopReason::kStop;
   std::int32_t mark = -1;     // which text of `shut` (thinking) or `stop` (else) ended it; -1: none
   std::vector<Token> tokens;  // sampled, on either channel
-  std::string text;           // of the phase's own channel, UTF-8, without markers
-  std::string reasoning;      // of blocks re-opened in a phase that does not think
+  std::vector<double> entropies;      // nats, of the logits that each of them was drawn from
+  std::vector<double> scores;         // natural logs, of Phase::score in its order
+  std::string text;                   // of the phase's own channel, UTF-8, without markers
+  std::string reasoning;              // of blocks re-opened in a phase that does not think
   std::optional<std::string> probe;   // text of the last finished probe
   std::int32_t num_reasoning = 0;     // tokens that count as thinking
-  std::int32_t num_latent = 0;        // those of them that were latent steps
+  std::int32_t num_latent = 0;        // those of them that were latent steps, or fed as blends
   std::int32_t num_probe_tokens = 0;  // sampled by probes
   std::int32_t num_steps = 0;         // decode calls with a row of this phase
   std::int32_t num_prompt = 0;        // tokens put in by fresh, force and close

@@ -92,6 +92,7 @@ void Sequence::StartRun(std::int32_t num_cached) {
                                             thinks ? think_.remaining() : num_cells_, num_cells_});
   const auto most_tokens = static_cast<std::size_t>(std::max(most, 0));
   run_.result->tokens.reserve(most_tokens + 1);
+  run_.result->entropies.reserve(most_tokens + 1);
   run_.text[Index(phase_->channel())].reserve(carry_.size() + most_tokens * kBytesPerToken + 64);
   if (!thinks) run_.text[Index(Channel::kAnswer)] += carry_;
   carry_.clear();
@@ -130,10 +131,20 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexce
   const Token lift = share > 0 ? phase_->close.front() : kNoToken;
   const std::span<const std::uint8_t> banned =
       begins_answer() ? std::span(vocab_->ends) : std::span<const std::uint8_t>{};
-  const auto allowed = run_.guide ? run_.guide->mask() : std::span<const std::uint32_t>{};
-  const Sampled sampled = sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++,
-                                          lift, share, banned, allowed);
-  run_.braked = sampled.token != kNoToken && Brakes(logits, sampled.token);
+  const std::uint64_t draw = num_drawn_++;
+  const std::span<const std::uint32_t> allowed =
+      run_.guide ? run_.guide->mask() : std::span<const std::uint32_t>{};
+  Sampled sampled = sampler->Sample(logits, phase_->sampling, context_.items(), draw, lift, share,
+                                    banned, allowed);
+  if (sampled.token == kNoToken) return sampled;
+  run_.braked = Brakes(logits, sampled.token);
+  if (run_.braked || !run_.turns.Next(phase_->blend, sampled.entropy)) return sampled;
+  sampled.blend = sampler->Weigh(logits, phase_->sampling, phase_->blend, context_.items(), draw,
+                                 lift, share, banned);
+  const Token heaviest = sampled.blend.front().token;
+  sampled.logprob +=
+      logits[static_cast<std::size_t>(heaviest)] - logits[static_cast<std::size_t>(sampled.token)];
+  sampled.token = heaviest;
   return sampled;
 }
 
@@ -145,7 +156,21 @@ bool Sequence::Brakes(std::span<const float> logits, Token token) const noexcept
   return *std::ranges::max_element(logits) - close <= phase_->brake;
 }
 
-Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
+bool Sequence::Score(std::span<const float> logits) {
+  return phase_->score.empty() || LogProbs(logits, phase_->score, &run_.result->scores);
+}
+
+void Sequence::Feed(Token token, std::span<const float> mixed) {
+  if (mixed.empty()) return context_.Append(token);
+  if (run_.result->num_latent == 0) {
+    const std::int32_t most = std::min({run_.budget.remaining(), think_.remaining(), num_cells_});
+    context_.ReserveLatents(most, mixed.size());
+  }
+  context_.AppendBlend(mixed);
+  ++run_.result->num_latent;
+}
+
+Sequence::Verdict Sequence::Accept(const Sampled& sampled, std::span<const float> mixed) {
   if (run_.braked) return {.ended = true, .reason = StopReason::kStable};
   run_.logprob_sum += sampled.logprob;
   run_.logprob_min = std::min(run_.logprob_min, static_cast<double>(sampled.logprob));
@@ -161,8 +186,8 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
   // Asked before this token is fed: the lift acted on it.
   const Lift lift = EndLift();
   const bool lifted = lift.share > 0 && token == phase_->close.front();
-  context_.Append(token);
   run_.result->tokens.push_back(token);
+  run_.result->entropies.push_back(static_cast<double>(sampled.entropy));
   if (was_inside) {
     think_.Spend();
     ++run_.result->num_reasoning;
@@ -172,6 +197,8 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
 
   const auto event = run_.tracker.Feed(vocab_->Piece(token), &run_.text[Index(Channel::kAnswer)],
                                        &run_.text[Index(Channel::kReasoning)]);
+  const bool may_be_mark = event != MarkerTracker::Event::kNone || run_.tracker.num_held() > 0;
+  Feed(token, may_be_mark ? std::span<const float>{} : mixed);
   if (event == MarkerTracker::Event::kStop) {
     run_.result->mark = run_.tracker.mark();
     return {.ended = true, .reason = StopReason::kStop};
@@ -186,6 +213,9 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
     }
   }
   if (lifted) return {.ended = true, .reason = lift.reason};
+  if (thinks && run_.turns.is_over(phase_->blend)) {
+    return {.ended = true, .reason = StopReason::kBudget};
+  }
   if (run_.tracker.inside() && !think_.can_spend()) return CloseThinking(StopReason::kBudget);
   if (!run_.budget.can_spend()) return {.ended = true, .reason = StopReason::kBudget};
   if (run_.repetition.Push(run_.result->tokens))

@@ -25,6 +25,7 @@
 #include "edgereason/event.h"
 #include "edgereason/phase.h"
 #include "edgereason/sequence_options.h"
+#include "policy/blend.h"
 #include "policy/budget.h"
 #include "policy/lengths.h"
 #include "policy/marker.h"
@@ -72,7 +73,11 @@ class Sequence {
   // To be called before each Sample. False: its grammar allows nothing more, the phase is over.
   bool Prepare() noexcept { return !run_.guide || run_.guide->Prepare(); }
   Sampled Sample(Sampler* sampler, std::span<const float> logits) noexcept;
-  Verdict Accept(const Sampled& sampled);
+  // `mixed`: the embedding that Sampled::blend comes to, [num_embd]; empty where it is no blend. The
+  // token is what it reads as. One that may begin a mark is fed as it is, so that marks are exact.
+  Verdict Accept(const Sampled& sampled, std::span<const float> mixed = {});
+  // The log-probs that a phase without tokens asks for. False: the logits are of no use.
+  bool Score(std::span<const float> logits);
   // A latent phase takes the hidden state of its last row instead, [num_embd].
   bool latent() const noexcept { return phase_->latent > 0; }
   Verdict AcceptLatent(std::span<const float> hidden);
@@ -124,6 +129,7 @@ class Sequence {
 
   std::int32_t plan_index = 0;  // where the planner of this step sees it
   double held_up_ms = 0;        // spent in steps that had no row for it
+  std::int64_t last_step = 0;   // the last step with rows of it
 
   // Set by probes (loop/probes.h).
   struct ProbeState {
@@ -140,6 +146,7 @@ class Sequence {
     std::unique_ptr<Guide> guide;  // null: the phase has no grammar
     RepetitionDetector repetition;
     TokenBudget budget{kUnlimited};
+    BlendSwitch turns;
     std::unique_ptr<PhaseResult> result;
     std::string text[2];  // by Channel
     std::size_t shown[2] = {};
@@ -157,6 +164,7 @@ class Sequence {
   void TakeAnswer(Token token);
   void MakeWhole();
   std::int32_t NumMarkTokens() const;
+  void Feed(Token token, std::span<const float> mixed);
   // How far the end mark is lifted, and which limit is the nearer.
   struct Lift {
     float share = 0;

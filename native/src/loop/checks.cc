@@ -5,6 +5,8 @@
 #include <limits>
 #include <string>
 
+#include "policy/sampler.h"
+
 namespace edgereason {
 namespace {
 
@@ -81,6 +83,24 @@ void CheckGrammar(const Phase& phase) {
   }
 }
 
+void CheckBlend(const Phase& phase, const EngineInfo& info) {
+  const Blend& blend = phase.blend;
+  Require(blend.top >= 0 && blend.top <= kMostBlended, "blend top must be 0 (off) to 64",
+          blend.top);
+  Require(std::isfinite(blend.noise) && blend.noise >= 0, "blend noise must be 0 or more",
+          blend.noise);
+  Require(blend.dwell >= 0, "blend dwell must be 0 or more", blend.dwell);
+  Require(blend.switches >= 0, "blend switches must be 0 (no limit) or more", blend.switches);
+  if (blend.top < 2) return;
+  if (!phase.thinks() || phase.latent > 0) {
+    ThrowUsage("blends are thinking in tokens: they cannot be in an answer or a latent phase");
+  }
+  if ((~info.caps & (kEmbedIn | kTokenRows)) != 0) {
+    throw Error(ErrorCode::kUnsupported,
+                "blends need an engine that takes embeddings and gives those of its tokens");
+  }
+}
+
 void CheckPhase(const Phase& phase, const EngineInfo& info) {
   CheckTokens(phase.force, info);
   CheckTokens(phase.close, info);
@@ -114,6 +134,11 @@ void CheckPhase(const Phase& phase, const EngineInfo& info) {
   CheckTexts(phase.shut, "a text that ends a reasoning block");
   CheckTexts(phase.stop, "a stop text");
   CheckSampling(phase.sampling, info);
+  CheckBlend(phase, info);
+  CheckTokens(phase.score, info);
+  if (!phase.score.empty() && phase.role != Role::kPrefill) {
+    ThrowUsage("scores are of a phase that samples nothing", "give it the role prefill");
+  }
   CheckRules(phase.probe, phase.loop, info);
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <new>
+#include <tuple>
 #include <utility>
 
 #include "policy/finite.h"
@@ -36,10 +37,14 @@ StepLoop::StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& o
       probes_(&memory_.kv()),
       outbox_(ring),
       phases_(&sequences_, &memory_, &probes_, &outbox_, &lengths_),
-      decoder_(engine, clock, &memory_.kv(), options.num_threads),
+      decoder_(engine, clock, &memory_.kv(), options.num_threads, options.thread.cores),
       sampler_(info_.num_vocab) {
   rows_.reserve(static_cast<std::size_t>(info_.max_rows));
   owners_.reserve(static_cast<std::size_t>(info_.max_rows));
+  if ((info_.caps & kTokenRows) != 0) {
+    mixed_.resize(static_cast<std::size_t>(info_.num_embd));
+    token_row_.resize(static_cast<std::size_t>(info_.num_embd));
+  }
 }
 
 // ---- what goes wrong
@@ -94,6 +99,7 @@ bool StepLoop::DoStep(double begin_ms) {
     outbox_.Flush();
     return plan_.lacks_cells;
   }
+  if (!KeepOneKey()) return true;
   BuildRows();
   outbox_.Flush();  // who was answered without this step need not wait for it
 
@@ -244,6 +250,35 @@ void StepLoop::Apply(double now_ms) {
   memory_.Evict(plan_.num_evict);
 }
 
+// Adapters are a setting of the whole engine, so a step computes rows of one key. Owed work leads,
+// the earliest deadline first; otherwise who has waited longest. False: that key stands for nothing.
+bool StepLoop::KeepOneKey() {
+  const auto runs = [&](std::size_t i) {
+    return plan_.grants[i] > 0 && order_[i]->running() && order_[i]->seq >= 0;
+  };
+  const auto rank = [&](std::size_t i) {
+    const bool owed = IsOwed(view_.seqs[i]);
+    return std::tuple(!owed, owed ? view_.seqs[i].deadline_ms : 0.0, order_[i]->last_step);
+  };
+  const Sequence* lead = nullptr;
+  auto first = rank(0);
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    if (!runs(i) || (lead != nullptr && rank(i) >= first)) continue;
+    lead = order_[i];
+    first = rank(i);
+  }
+  if (lead == nullptr) return true;
+  const ContextKey key = lead->context().key();
+  const bool known = engine_->Use(key);
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    const bool same = order_[i]->context().key() == key;
+    if (!same) plan_.grants[i] = 0;
+    if (same && !known && runs(i)) Break(order_[i], Fault::kOther);
+    if (plan_.grants[i] > 0) order_[i]->last_step = counters_.num_steps + 1;
+  }
+  return known;
+}
+
 void StepLoop::BuildRows() {
   probes_.Sweep();
   rows_.clear();
@@ -335,6 +370,7 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
   sequence->CountStep(decoder_.begin_ms(), decoder_.end_ms());
   if (sequence->pending() > 0) return;
   if (sequence->phase().role == Role::kPrefill) {
+    if (!sequence->Score(engine_->Logits(row))) return Break(sequence, Fault::kNumbers);
     return CommitVerdict(sequence, {.ended = true, .reason = StopReason::kBudget});
   }
   if (sequence->latent()) {
@@ -347,7 +383,20 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
   }
   const Sampled sampled = SampleNext(sequence, engine_->Logits(row));
   if (sampled.token == kNoToken) return Break(sequence, Fault::kNumbers);
-  CommitVerdict(sequence, sequence->Accept(sampled));
+  CommitVerdict(sequence, sequence->Accept(sampled, Mixed(sampled.blend)));
+}
+
+// The embedding that a blend is fed as; empty where it is one token.
+std::span<const float> StepLoop::Mixed(std::span<const Weighted> blend) {
+  if (blend.size() < 2) return {};
+  mixed_.assign(mixed_.size(), 0);
+  for (const auto& [token, weight] : blend) {
+    if (!engine_->Embed(token, token_row_)) {
+      throw Error(ErrorCode::kEngine, "the embedding of a token cannot be read");
+    }
+    for (std::size_t i = 0; i < mixed_.size(); ++i) mixed_[i] += weight * token_row_[i];
+  }
+  return mixed_;
 }
 
 void StepLoop::CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict) {
@@ -373,7 +422,11 @@ void StepLoop::CommitProbe(ProbeRun* probe, std::int32_t row) {
   const Sampled sampled = sampler_.Sample(engine_->Logits(row), kGreedy, {}, 0);
   ++counters_.num_sampled;
   if (sampled.token == kNoToken) return Break(owner, Fault::kNumbers);
-  if (!probes_.Accept(probe, sampled.token, engine_->vocab())) return;
+  const bool agree = probes_.Accept(probe, sampled.token, engine_->vocab());
+  if (probe->owner == nullptr && owner->options().tell_probes) {
+    outbox_.Probed(owner->id(), owner->probe.text);
+  }
+  if (!agree) return;
   phases_.CloseThinking(owner, StopReason::kStable, clock_->NowMs());
 }
 

@@ -30,6 +30,9 @@ class StepLoop {
   StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& options, EventRing* ring);
 
   void WarmUp() { decoder_.WarmUp(); }
+  void RestoreCost(std::span<const double> knot_ms, double cell_ms) noexcept {
+    decoder_.RestoreCost(knot_ms, cell_ms);
+  }
 
   // What callers ask for, between two steps. An id that is closed is no error. What goes wrong with
   // a sequence, then or in a step, ends that sequence alone.
@@ -39,6 +42,9 @@ class StepLoop {
   void Cancel(SequenceId id) noexcept;
   void Close(SequenceId id, bool park) noexcept;
   void LoadPrefix(PrefixRef prefix, const PrefixKv& kv) { memory_.LoadPrefix(prefix, kv); }
+  void AddAdapters(ContextKey key, const Adapters& adapters) {
+    engine_->AddAdapters(key, adapters);
+  }
 
   // One step. `begin_ms`: when this turn of the loop began. False: there was nothing to do.
   bool Step(double begin_ms) noexcept;
@@ -70,6 +76,7 @@ class StepLoop {
   PlanLimits Limits(double now_ms) const noexcept;
   void LandSoftly(Sequence* sequence, const PlanSeq& seq, double now_ms) const noexcept;
   void Apply(double now_ms);
+  bool KeepOneKey();
   void BuildRows();
   void AddProbeRows();
   void CountInterference() noexcept;
@@ -79,6 +86,7 @@ class StepLoop {
   void CommitProbe(ProbeRun* probe, std::int32_t row);
   void CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict);
   Sampled SampleNext(Sequence* sequence, std::span<const float> logits);
+  std::span<const float> Mixed(std::span<const Weighted> blend);
   void MakeRoom();
   void Fail();
 
@@ -106,6 +114,8 @@ class StepLoop {
   StepPlan plan_;
   std::vector<Row> rows_;
   std::vector<RowOwner> owners_;  // of each row
+  std::vector<float> mixed_;      // [num_embd], a blend; empty without kTokenRows
+  std::vector<float> token_row_;  // [num_embd], one token of it
 
   SchedulerStats counters_;  // the sums
   bool failed_ = false;

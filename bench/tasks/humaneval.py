@@ -1,0 +1,26 @@
+"""Python functions from their description, run against tests (2107.03374)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .base import Item, Source
+
+SOURCE = Source(
+    ("https://github.com/openai/human-eval/raw/refs/heads/master/data/HumanEval.jsonl.gz",), "MIT"
+)
+
+
+def items(files: Sequence[Path]) -> Iterator[Item]:
+    for line in gzip.decompress(files[0].read_bytes()).decode().splitlines():
+        row = json.loads(line)
+        yield Item(
+            f"humaneval-{row['task_id'].rpartition('/')[2]}",
+            row["prompt"].strip(),
+            row["canonical_solution"],
+            "code",
+            extra={"entry_point": row["entry_point"], "test": row["test"]},
+        )

@@ -117,7 +117,7 @@ def test_the_program_about_reasoning_runs_and_its_levels_are_those_that_hold() -
 
 PROGRAMS = [
     block
-    for name in ("README.md", "docs/ways.md", "docs/structured.md")
+    for name in ("README.md", "docs/robots.md", "docs/structured.md", "docs/ways.md")
     for block in re.findall(r"```python\n(.*?)```", page(name), re.DOTALL)
 ]
 

@@ -155,7 +155,9 @@ def _row(line: str, where: str, name: str) -> Item:
             'a line is {"question": ..., "answer": ..., "checker": "number"}',
         )
     known: dict[str, Any] = {key: record[key] for key in Item.__slots__ if key in record}
-    known["answer"] = str(known["answer"]).rpartition("####")[2].strip()
+    known["answer"] = str(known["answer"])
+    if "####" in known["answer"]:  # as in GSM8K, behind the way to it
+        known["answer"] = known["answer"].rpartition("####")[2].strip()
     known = {"id": name, "checker": _DEFAULT_CHECKER} | known
     if not isinstance(known["checker"], str):
         raise UsageError(f"{where}: checker must be text, got {known['checker']!r}")

@@ -8,7 +8,6 @@ error is what simulations show (docs/pareto.md).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -55,28 +54,28 @@ class Dropper:
 
         Rows of settings that are dropped already are not read.
         """
-        num = right.shape[1]
-        alive = [i for i in range(right.shape[0]) if i not in self.dropped]
-        cheaper_first = sorted(alive, key=lambda i: float(low_cost[i] + high_cost[i]))
+        leads = self._leads(right) & (high_cost[:, np.newaxis] < low_cost[np.newaxis])
+        there = np.array([i not in self.dropped for i in range(right.shape[0])])
         now: set[int] = set()
-        for place, i in enumerate(cheaper_first):
-            rivals = [j for j in cheaper_first[:place] if j not in now]
-            if any(
-                high_cost[j] < low_cost[i] and self._leads(right[j], right[i], num) for j in rivals
-            ):
-                self._beaten[i] = self._beaten.get(i, 0) + 1
-                if self._beaten[i] >= self.rule.looks:
-                    now.add(i)
-            else:
-                self._beaten[i] = 0
-        self.dropped.update({i: num for i in now})
+        for i in np.argsort(low_cost + high_cost, kind="stable"):  # cheaper ones first
+            if not there[i]:
+                continue
+            beaten = bool(np.any(leads[there, i]))
+            self._beaten[int(i)] = self._beaten.get(int(i), 0) + 1 if beaten else 0
+            if self._beaten[int(i)] >= self.rule.looks:
+                now.add(int(i))
+                there[i] = False
+        self.dropped.update({i: right.shape[1] for i in now})
         return frozenset(now)
 
-    def _leads(self, ahead: Bools, behind: Bools, num: int) -> bool:
-        """One discordant pair is added, so that few questions are never sure."""
-        gained = int(np.sum(ahead & ~behind))
-        lost = int(np.sum(behind & ~ahead))
-        lead = (gained - lost) / num
-        variance = (gained + lost + 1) / num - lead * lead
+    def _leads(self, right: Bools) -> Bools:
+        """Settings x settings: does the first surely lead? One discordant pair is added, so that
+        few questions are never sure."""
+        num = right.shape[1]
+        hits = right.astype(np.float64)
+        gained = hits @ (1 - hits).T  # how often only the first is right
+        lead = (gained - gained.T) / num
+        variance = (gained + gained.T + 1) / num - lead * lead
         left = max(0.0, 1 / num - 1 / self.num_questions)
-        return lead > self.rule.z * math.sqrt(variance * left) and gained > lost
+        found: Bools = (lead > self.rule.z * np.sqrt(variance * left)) & (lead > 0)
+        return found

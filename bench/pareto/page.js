@@ -2,7 +2,7 @@
 "use strict";
 const form = document.getElementById("controls");
 const tip = document.getElementById("tip");
-const points = JSON.parse(document.getElementById("data").textContent);
+const told = new Map(); // of each point: its figures, and its command on the next line
 
 function chosen() {
   const models = new Set([...form.querySelectorAll("[name=model]:checked")].map((box) => box.value));
@@ -35,8 +35,7 @@ function apply() {
 }
 
 function show(mark) {
-  const task = mark.closest("figure").dataset.task;
-  const [text, ...command] = points[task][Number(mark.dataset.i)].split("\n");
+  const [text, ...command] = told.get(mark).split("\n");
   const code = document.createElement("code");
   code.textContent = command.join("\n");
   tip.replaceChildren(text, code);
@@ -44,7 +43,9 @@ function show(mark) {
   const box = mark.getBoundingClientRect();
   const left = Math.min(box.right + 12, window.innerWidth - tip.offsetWidth - 12);
   tip.style.left = `${Math.max(8, left) + window.scrollX}px`;
-  tip.style.top = `${box.bottom + 10 + window.scrollY}px`;
+  const below = box.bottom + 10 + tip.offsetHeight < window.innerHeight;
+  const top = below ? box.bottom + 10 : Math.max(8, box.top - 10 - tip.offsetHeight);
+  tip.style.top = `${top + window.scrollY}px`;
 }
 
 function value(cell) {
@@ -66,7 +67,9 @@ function sortBy(column, button) {
 }
 
 for (const mark of document.querySelectorAll(".point")) {
-  mark.querySelector("title").remove(); // the tip says it
+  const title = mark.querySelector("title");
+  told.set(mark, title.textContent);
+  title.remove(); // the tip says it
   mark.addEventListener("mouseenter", () => show(mark));
   mark.addEventListener("focus", () => show(mark));
   mark.addEventListener("mouseleave", () => { tip.hidden = true; });

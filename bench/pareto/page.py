@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from .points import Findings
-from .wording import COLUMNS, Sweeps, about, cells, file_name, sentence, short, title_of, told
+from .wording import COLUMNS, Sweeps, about, cells, file_name, sentence, short, title_of
 
 _HERE: Final = Path(__file__).parent
 _POLICY: Final = (
@@ -52,7 +52,6 @@ def page(findings: Findings, sweeps: Sweeps, drawn: Mapping[str, str]) -> str:
 <h2>How it was measured</h2>
 <ul>{facts}</ul>
 {commands}
-<script type="application/json" id="data">{_data(findings)}</script>
 <script>
 {script}</script>
 </body>
@@ -127,7 +126,7 @@ def _table(findings: Findings) -> str:
         rows.append(
             f'<tr data-task="{escape(point.task)}" data-model="{escape(point.model)}" '
             f'data-way="{escape(point.way)}" data-deadline="{deadline}"'
-            f'{" class=on" if point.frontier else ""} title="{escape(told(point))}">{own}</tr>'
+            f"{' class=on' if point.frontier else ''}>{own}</tr>"
         )
     return (
         f'<h2>All settings</h2><div class="scroll"><table id="table"><thead><tr>{head}</tr></thead>'
@@ -142,12 +141,3 @@ def _steps(findings: Findings) -> str:
         f'<li data-task="{escape(step.task)}">{escape(sentence(step))}</li>'
         for step in findings.steps
     )
-
-
-def _data(findings: Findings) -> str:
-    """For the script. `<` is written so that no text can end the element."""
-    by_task = {
-        task: [told(point) for point in findings.points if point.task == task]
-        for task in findings.tasks
-    }
-    return json.dumps(by_task, allow_nan=False).replace("<", "\\u003c")

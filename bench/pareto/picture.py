@@ -57,18 +57,17 @@ def scatter(
     points: Sequence[Point], axis: Axis, title: str, style: Mapping[str, tuple[str, str]]
 ) -> str:
     """Accuracy against the median time or the joules of a question. Points without one are left
-    out; "" where none has one. Each point's place in `points` is its `data-i`."""
-    placed = [(i, p) for i, p in enumerate(points) if _cost(p, axis) is not None]
-    if not placed:
+    out; "" where none has one."""
+    shown = [point for point in points if _cost(point, axis) is not None]
+    if not shown:
         return ""
-    shown = [point for _, point in placed]
     frame = _frame(shown, axis)
     unit = "seconds a question, median" if axis == "time" else "joules a question, mean"
     parts = [_head(title), *_grid(frame, f"{unit} (logarithmic)", "right")]
     on = sorted((p for p in shown if _is_on(p, axis)), key=lambda p: _cost(p, axis) or 0.0)
     parts += _staircase(frame, on, axis)
-    order = sorted(placed, key=lambda each: (_is_on(each[1], axis), -(each[1].deadline_ms or 0)))
-    parts += [_mark(frame, i, point, axis, style[point.model]) for i, point in order]
+    order = sorted(shown, key=lambda point: (_is_on(point, axis), -(point.deadline_ms or 0)))
+    parts += [_mark(frame, point, axis, style[point.model]) for point in order]
     parts += _labels(frame, on, shown, axis, style)
     parts += _key(style, {point.model for point in shown})
     return "\n".join([*parts, "</svg>"])
@@ -92,9 +91,8 @@ def curves(
     taken: list[float] = []
     for model, line in sorted(lines.items(), key=lambda each: -each[1][-1][1]):
         colour, _ = style[model]
-        steps = " ".join(
-            f"{'M' if i == 0 else 'L'}{frame.x(t / 1000):.1f} {frame.y(a):.1f}"
-            for i, (t, a) in enumerate(line)
+        steps = f"M{frame.x(line[0][0] / 1000):.1f} {frame.y(line[0][1]):.1f}" + "".join(
+            f"H{frame.x(t / 1000):.1f}V{frame.y(a):.1f}" for t, a in line[1:]
         )
         y = frame.y(line[-1][1]) - 7
         while any(abs(y - other) < 14 for other in taken):
@@ -190,7 +188,7 @@ def _staircase(frame: Frame, on: Sequence[Point], axis: Axis) -> list[str]:
     return [f'<path d="{path}" fill="none" stroke="#8a93a0" stroke-width="1.5"/>']
 
 
-def _mark(frame: Frame, i: int, point: Point, axis: Axis, style: tuple[str, str]) -> str:
+def _mark(frame: Frame, point: Point, axis: Axis, style: tuple[str, str]) -> str:
     colour, shape = style
     cost = _cost(point, axis) or 1.0
     x, y = frame.x(cost), frame.y(point.accuracy)
@@ -204,9 +202,10 @@ def _mark(frame: Frame, i: int, point: Point, axis: Axis, style: tuple[str, str]
         bars += f"M{left:.1f} {y:.1f}H{right:.1f}"
     deadline = "" if point.deadline_ms is None else f"{point.deadline_ms:g}"
     return (
-        f'<g class="point" data-i="{i}" data-model="{escape(point.model)}" '
+        f'<g class="point" data-model="{escape(point.model)}" '
         f'data-way="{escape(point.way)}" data-deadline="{deadline}" tabindex="0" '
         f'opacity="{1 if on else 0.75}"><title>{escape(told(point))}</title>'
+        f'<circle class="hit" cx="{x:.1f}" cy="{y:.1f}" r="10" fill="none" pointer-events="all"/>'
         f'<path d="{bars}" stroke="{colour}" opacity="{0.55 if on else 0.16}"/>'
         f'<path d="{_outline(shape, x, y, size)}" fill="{fill}" stroke="{colour}" '
         f'stroke-width="{2 if on else 1.2}"/></g>'

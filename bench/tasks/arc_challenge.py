@@ -10,11 +10,12 @@ from .base import Item, Source
 
 SOURCE = Source(
     (
-        "https://raw.githubusercontent.com/LzyFischer/icml_kd/30f6ce59d478"
+        "https://raw.githubusercontent.com/LzyFischer/icml_kd/30f6ce59d478ce4ad1c53dd1f4195d97cb29c530"
         "/data/arc_challenge/test.jsonl",
     ),
     "CC BY-SA 4.0, seen second hand",
     caution="a copy; the texts of models in it are not read",
+    sha256=("0eb0a68eee6716a3fdfa8925311c8098f5cd419f47d10e39644a40b7e2b7233f",),
 )
 
 

@@ -20,7 +20,7 @@ _NAMES: Final = (
     "tracking_shuffled_objects_seven_objects tracking_shuffled_objects_three_objects web_of_lies "
     "word_sorting"
 )
-_AT: Final = "https://raw.githubusercontent.com/suzgunmirac/BIG-Bench-Hard/9ee07bd481fe/bbh"
+_AT: Final = "https://raw.githubusercontent.com/suzgunmirac/BIG-Bench-Hard/9ee07bd481feebf959a6b59d61ea57bdcf30964d/bbh"
 SOURCE = Source(tuple(f"{_AT}/{name}.json" for name in _NAMES.split()), "MIT")
 
 _OPTION: Final = re.compile(r"^\s*(\([A-Z]\)|-) ?(.*)$", re.MULTILINE)

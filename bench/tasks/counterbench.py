@@ -10,11 +10,12 @@ from .base import Item, Source
 
 SOURCE = Source(
     (
-        "https://raw.githubusercontent.com/panavinsingh/Causal-Reasoning-Benchmark/332f42ad8457"
+        "https://raw.githubusercontent.com/panavinsingh/Causal-Reasoning-Benchmark/332f42ad8457f029f2bf773ac448f7fbb698780c"
         "/train/counterbench/counterbench.jsonl",
     ),
     "MIT, as this copy states",
     caution="a copy: its source was not seen",
+    sha256=("d7e86c38ffeb235f154dfa00e792613ad250ea3b9dc0604d6a34df118ddc0103",),
 )
 
 

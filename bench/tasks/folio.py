@@ -16,6 +16,7 @@ SOURCE = Source(
     ),
     "CC BY-SA 4.0",
     caution="version 0.0: its authors have since corrected some labels",
+    sha256=("6922c988ef10987bd6545568ee8e63e897af80994591fa20539767da58f8e3d1",),
 )
 
 

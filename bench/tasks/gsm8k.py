@@ -14,6 +14,7 @@ SOURCE = Source(
         "/grade_school_math/data/test.jsonl",
     ),
     "MIT",
+    sha256=("3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",),
 )
 
 

@@ -10,7 +10,11 @@ from pathlib import Path
 from .base import Item, Source
 
 SOURCE = Source(
-    ("https://github.com/openai/human-eval/raw/refs/heads/master/data/HumanEval.jsonl.gz",), "MIT"
+    (
+        "https://raw.githubusercontent.com/openai/human-eval/6d43fb980f9fee3c892a914eda09951f772ad10d/data/HumanEval.jsonl.gz",
+    ),
+    "MIT",
+    sha256=("b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",),
 )
 
 

@@ -10,10 +10,11 @@ from .base import Item, Source
 
 SOURCE = Source(
     (
-        "https://raw.githubusercontent.com/josejg/instruction_following_eval/0c495b2f9515"
+        "https://raw.githubusercontent.com/josejg/instruction_following_eval/0c495b2f95155e8b10acb919ae283bfb4d5be6e2"
         "/instruction_following_eval/data/input_data.jsonl",
     ),
     "CC BY 4.0",
+    sha256=("67ffeee0fcb87c317c5b08a2de85557b4a7e96ada6178aa645b4954fe4b53d49",),
 )
 
 

@@ -10,11 +10,12 @@ from .base import Item, Source
 
 SOURCE = Source(
     (
-        "https://raw.githubusercontent.com/mahbubhimel/MathMist/fba35cc64340"
+        "https://raw.githubusercontent.com/mahbubhimel/MathMist/fba35cc6434047360bd5572febff694d7e913a1b"
         "/Data/MCQ/MCQ_Numerical_Symbolic_English.jsonl",
     ),
     "Apache-2.0",
     caution="read by OCR from textbooks; its choices were generated",
+    sha256=("493a53d8ee2d73c839de78c8eb63aff6bdcd46b4a74d3cf27d05eb6792fda76a",),
 )
 
 
@@ -26,7 +27,11 @@ def items(files: Sequence[Path]) -> Iterator[Item]:
         choices = {each[:1]: _bare(each[2:]) for each in row["Multiple Choices"]}
         answer = choices.get(row["Correct Answer"], "")
         exact = row["Exact Answer"]
-        if row["Evaluation Method"] != "Numerical Match" or answer != _bare(exact) or not answer:
+        if (
+            row["Evaluation Method"] != "Numerical Match"
+            or _letters(answer) != _letters(exact)
+            or not answer
+        ):
             continue
         if len(set(choices.values())) == len(choices):
             texts = tuple(choices.values())
@@ -35,3 +40,7 @@ def items(files: Sequence[Path]) -> Iterator[Item]:
 
 def _bare(text: str) -> str:
     return text.replace("$", "").strip()
+
+
+def _letters(text: str) -> str:
+    return "".join(_bare(text).split())

@@ -10,11 +10,12 @@ from .base import Item, Source
 
 SOURCE = Source(
     (
-        "https://raw.githubusercontent.com/nikhilk7153/MedCalc-Bench-Verified/0eb59609f413"
+        "https://raw.githubusercontent.com/nikhilk7153/MedCalc-Bench-Verified/0eb59609f413e08a0980aec0103b7e63c275bca8"
         "/datasets/one_shot_data.csv",
     ),
     "CC BY-SA 4.0",
     caution="55 rows, one for each calculator; the test set is another",
+    sha256=("0728278c75b93a96a358c928d60912e7a1ea247c4f37be276ffe9f13efae292f",),
 )
 
 

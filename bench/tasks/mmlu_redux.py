@@ -24,14 +24,17 @@ _SUBJECTS: Final = (
     "professional_accounting professional_law professional_medicine professional_psychology "
     "public_relations security_studies sociology us_foreign_policy virology world_religions"
 )
-_AT: Final = "https://raw.githubusercontent.com/aryopg/mmlu-redux/4563cfa79b65/mmlu_redux"
+_AT: Final = "https://raw.githubusercontent.com/aryopg/mmlu-redux/4563cfa79b659d76716e5b6019f46bba85fa02db/mmlu_redux"
 SOURCE = Source(tuple(f"{_AT}/mmlu_{subject}.csv" for subject in _SUBJECTS.split()), "CC BY 4.0")
 
 
 def items(files: Sequence[Path]) -> Iterator[Item]:
     for subject, path in zip(_SUBJECTS.split(), files, strict=True):
-        with path.open(encoding="utf-8", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file)):
+        # Some files are set apart by semicolons; a few letters of one are of another encoding.
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            mark = ";" if file.readline().startswith("question;") else ","
+            file.seek(0)
+            for number, row in enumerate(csv.DictReader(file, delimiter=mark)):
                 choices = tuple(map(str, ast.literal_eval(row["choices"])))
                 if row["error_type"].lower() != "ok" or len(set(choices)) < len(choices):
                     continue

@@ -9,7 +9,7 @@ model may tell each other little that a vote does not count.
 Not for open questions, nor where a vote of the same number of chains is as good: measure both.
 
 Cost: (rounds + 1) * samples thoughts, fewer where they agree
-Measured: not yet.
+Measured: nano, 60 sums: 57 right, thinking 58: not told apart, at three times its tokens.
 """
 
 from __future__ import annotations

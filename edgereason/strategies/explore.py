@@ -9,7 +9,7 @@ from 34 to 42 %. Untrained, RLAD's hints took Qwen3-1.7B from 86 to 78 % on AMC2
 Not for small models that were not trained to plan: they ignore the plan, or answer in it.
 
 Cost: as many plans and thoughts as `samples`
-Measured: not yet.
+Measured: nano, 60 sums: 0 right, thinking 58: loses on what was measured.
 """
 
 from __future__ import annotations

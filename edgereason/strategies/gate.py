@@ -9,7 +9,7 @@ without training is not published.
 Not for thoughts that are sure throughout, where no token reaches `entropy`: it then only thinks.
 
 Cost: a thought, and the rest of it once more for each fork
-Measured: not yet.
+Measured: nano, 60 sums: no token was unsure, so it only thought.
 """
 
 from __future__ import annotations

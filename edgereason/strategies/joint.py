@@ -8,7 +8,7 @@ GSM8K disagree. With two quick ways it is a stop rule: `ways=program,no-think` t
 Not for open questions, whose answers are never equal, nor where one way is nearly always wrong.
 
 Cost: both ways, and one more thought where they disagree
-Measured: not yet.
+Measured: nano, 60 sums: 1 right, thinking 58: loses on what was measured.
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ def run(turn: Turn, config: Config) -> Steps:
     if len(config.ways) == 1:
         answer = yield from _branch(turn, config.ways[0])
         return answer
+    free = [way for way in config.ways if not choose(way).takes_grammar]
+    if turn.grammar is not None and free:
+        raise UsageError(f"{free[0]} takes no grammar", "leave it out of ways, or the grammar")
     answers = yield Fork(tuple(_branch(turn, way) for way in config.ways))
     agreed = elected(answers)
     out_of_time = any(answer.finish is StopReason.DEADLINE for answer in answers)

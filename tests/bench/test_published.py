@@ -70,7 +70,7 @@ FOLIO = (
         ("gsm8k", lines({"question": "Q", "answer": "So.\n#### 1,200"}),
          ("gsm8k-0", "Q", "1,200", "number")),
         ("svamp", json.dumps([SVAMP]).encode(),
-         ("svamp-chal-1", "A. Q?", "16", "number")),
+         ("svamp-chal-1", "A, Q?", "16", "number")),
         ("folio", lines({"premises": ["P. ", "R."], "conclusion": "C.", "label": "True"}),
          ("folio-0", FOLIO, "True", "choice")),
         ("mathmist", lines(MIST), ("mathmist-0", "Half?", "0.5", "choice")),

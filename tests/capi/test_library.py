@@ -132,10 +132,19 @@ def test_polling_neither_allocates_nor_locks(program: Compile, plan: Plans) -> N
 def test_valgrind_finds_nothing(program: Compile, plan: Plans) -> None:
     if shutil.which("valgrind") is None:
         pytest.skip("needs valgrind")
-    # One thread: libgomp keeps a pool until the end of the process, which counts as reachable.
-    done("valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full",
-         "--errors-for-leak-kinds=definite", *contract(program, plan),
-         env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    ran = subprocess.run(
+        ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full",
+         "--errors-for-leak-kinds=definite", *contract(program, plan)],
+        capture_output=True,
+        text=True,
+        # libgomp keeps the threads of a pool, and what belongs to them, to the end of the process.
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )  # fmt: skip
+    if "SIGILL" in ran.stderr:
+        pytest.skip("valgrind does not know an instruction that this libllama was built for; "
+                    "LD_LIBRARY_PATH may name one without AVX-512")  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (0, "all hold\n"), ran.stderr
 
 
 # --- the same answers as Python's -----------------------------------------------------------------

@@ -12,6 +12,7 @@ from edgereason.runtime.reasoner import Reasoner
 from support.places import SCRIPTED
 
 NEUTRAL: dict[str, dict[str, Any]] = {
+    "agile": {},
     "debate": {"samples": 1},
     "explore": {"samples": 0},
     "gate": {"entropy": float("inf")},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from edgereason.models.hub import resolve
 from edgereason.prompt.guards import Guards
 from edgereason.prompt.reasoning import Kind
 from edgereason.prompt.template import literals_of
-from edgereason.records import Budget, Message, Role, Segment
+from edgereason.records import Budget, Message, Phase, Role, Segment
 from support.bundles import bundle_of
 from support.chat_templates import CHATML, QWEN3
 from support.cli_runner import Cli
@@ -105,6 +105,7 @@ def test_budget_forcing_without_waits_is_a_chain() -> None:
         ("vote", "several lines"),
         ("auto", "several lines"),
         ("program", "several lines of thought, or a program"),
+        ("soft", "thinks in blends"),
     ],
 )
 def test_ways_that_branch_are_refused_by_name(strategy: str, why: str) -> None:
@@ -233,3 +234,14 @@ def test_the_command_refuses_what_branches(cli: Cli, tmp_path: Path) -> None:
     done = cli("export", "plan", "nano", "--way", "vote", "--out", str(tmp_path / "vote.json"))
     assert done.code == 2
     assert "vote" in done.err
+
+
+def test_a_plan_has_all_that_a_phase_has(tmp_path: Path) -> None:
+    """A new field of phases must not be left out in silence."""
+    write_plan(Way("think", {"brake": 0.5}), "nano", tmp_path / "plan.json")
+    (phase, _) = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["phases"]
+    # `fresh` is the conversation; what follows, and what is owed to it, is the next of the list.
+    elsewhere = {"fresh", "owed", "kind", "then"}
+    refused = {"blend", "grammar", "score"}
+    assert set(phase) == {field.name for field in fields(Phase)} - elsewhere - refused
+    assert phase["brake"] == 0.5

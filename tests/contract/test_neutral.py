@@ -56,10 +56,7 @@ def test_the_neutral_setting_is_plain_thinking(
     )
 
 
-<<<<<<< HEAD
-=======
 # The reply of the script to `agile` is the same whatever is quoted to it: see its own tests.
->>>>>>> h_f
 @pytest.mark.parametrize("strategy", set(NEUTRAL) - {"agile", "medprompt", "memory"})
 def test_another_setting_is_not(reasoner: Reasoner, strategy: str) -> None:
     """Or the test above would hold for a way that does nothing. Their scripted thought is noise."""

@@ -22,7 +22,7 @@ PACKAGE = Path(edgereason.__file__).parent
 EXPORT = ROOT / "export"
 MAPPED = ("bench", "export", "training")
 # Suites that all pass, the native core, tools.
-TESTS_ONLY = {"contract", "core", "fuzz", "reference", "support"}
+TESTS_ONLY = {"capi", "contract", "core", "fuzz", "reference", "support"}
 OFFLINE = ("edgereason.export", "edgereason.training", "edgereason.bench")
 
 
@@ -55,7 +55,7 @@ FLOORS = (
     ("sources", "weights"),
     ("metadata",),
     ("graph", "trt", "libllama", "target"),
-    ("compare", "prefixes", "inspection"),
+    ("compare", "plans", "prefixes", "inspection"),
     ("targets", "workshop"),
     ("job", "optimum"),
     ("tuning",),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, get_type_hints
 
 from edgereason.config import fields_of, unknown
 from edgereason.errors import UsageError
-from edgereason.records import Budget, Message, Request, Sampling, messages_of
+from edgereason.records import Budget, Message, Request, Sampling, Tools, messages_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -28,6 +28,7 @@ class Keywords(TypedDict, total=False):
     options: Mapping[str, Any]
     think_budget: int
     answer_budget: int
+    total_budget: int
     deadline_ms: float | None
     soft: float
     sampling: Sampling | None
@@ -36,11 +37,15 @@ class Keywords(TypedDict, total=False):
     probe_every: int
     keep: bool
     prefix: str | None
+    tools: Tools | None
+    begun: str
+    logprobs: int
 
 
 _BUDGET: Final = {
     "think_budget": "think_tokens",
     "answer_budget": "answer_tokens",
+    "total_budget": "total_tokens",
     "deadline_ms": "deadline_ms",
     "soft": "soft",
 }

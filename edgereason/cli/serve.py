@@ -59,7 +59,13 @@ def _listen(specs: tuple[str, ...], opening: Opening, serving: ServerConfig) -> 
 
     def open_model(path: Path) -> Reasoner:
         return Reasoner.open(
-            path, engine=opening.engine, threads=opening.threads, trace=trace, **options
+            path,
+            engine=opening.engine,
+            threads=opening.threads,
+            trace=trace,
+            kv_cache=serving.kv_cache,
+            kv_cache_mib=serving.kv_cache_mib,
+            **options,
         )
 
     _log_to_stderr()

@@ -13,7 +13,9 @@ from typing import Final, Protocol
 from edgereason.errors import ContextFullError
 from edgereason.records import Phase, Segment
 
-FIELDS: Final = tuple(field.name for field in fields(Phase) if field.name not in ("name", "then"))
+FIELDS: Final = tuple(
+    field.name for field in fields(Phase) if field.name not in ("name", "then", "said")
+)
 """What the core knows of a phase; a test holds it against the core's own list."""
 
 
@@ -95,6 +97,13 @@ class Words:
         return self._found[wanted]
 
 
+def _prompt(fresh: Sequence[Segment] | Sequence[int], tokenizer: Tokenizer) -> tuple[int, ...]:
+    tokens = tuple(each for each in fresh if not isinstance(each, Segment))
+    if tokens:
+        return tokens
+    return prompt_tokens([each for each in fresh if isinstance(each, Segment)], tokenizer)
+
+
 def chain_of(phase: Phase) -> list[Phase]:
     """The phase and those that follow it by themselves."""
     chain = [phase]
@@ -117,10 +126,12 @@ def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
 
     lowered = {name: getattr(phase, name) for name in FIELDS}
     if phase.fresh is not None:
-        lowered["fresh"] = prompt_tokens(phase.fresh, tokenizer)
+        lowered["fresh"] = _prompt(phase.fresh, tokenizer)
     for name in ("force", "close"):
         lowered[name] = ids(lowered[name])
-    for name in ("open", "shut", "stop"):
+    if phase.said:
+        lowered["force"] += tuple(tokenizer.tokenize(phase.said))
+    for name in ("open", "shut", "call", "stop"):
         lowered[name] = raw(lowered[name])
     if phase.probe is not None:
         rule = {field.name: getattr(phase.probe, field.name) for field in fields(phase.probe)}

@@ -13,15 +13,18 @@ after another, so that the tree needs no lock. Knows strategies only as generato
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgereason.errors import EngineError
 from edgereason.prompt.lowering import CorePhase, Tokenizer, chain_of, lower
+from edgereason.prompt.tool_reader import CallReader
+from edgereason.prompt.tools import ToolFormat, opening_of
 from edgereason.records import Answer, Channel, Phase, PhaseResult, Request, StopReason
 from edgereason.runtime.prefixes import LoadedPrefix
-from edgereason.runtime.report import best_so_far, final_answer, line_answer
+from edgereason.runtime.report import best_so_far, final_answer, line_answer, with_calls
 from edgereason.runtime.sandbox import run_program
 from edgereason.runtime.stream import Outbox, Shaper
 from edgereason.runtime.trace import Tracer
@@ -78,10 +81,26 @@ class Ticket:
     silenced: bool = False  # the conversation switched off the thinking that was asked for
     answer: Answer | None = None  # the strategy's, while lines that it gave up still report
     starting: list[tuple[Line, list[CorePhase]]] = field(default_factory=list)
+    form: ToolFormat | None = None  # how calls of functions are read out of the answer
+    verbatim: bool = False  # blanks at the ends of the answer are part of it
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
     shaper: Shaper = field(init=False)
 
     def __post_init__(self) -> None:
         self.shaper = Shaper(self.outbox)
+
+    def reads(self, form: ToolFormat | None, *, verbatim: bool) -> None:
+        """How the text of its answer is read, before any."""
+        self.form, self.verbatim = form, verbatim
+        self.shaper.reads(self.reader(), verbatim=verbatim)
+
+    def reader(self) -> CallReader | None:
+        """What reads calls, the same ones each time; None where there are no tools."""
+        tools = self.request.tools
+        if self.form is None or tools is None:
+            return None
+        stem = f"call_{self.id[:16]}"
+        return CallReader(self.form, tools, opening=opening_of(self.form, tools), stem=stem)
 
     def silence(self) -> None:
         self.silenced = True
@@ -103,12 +122,15 @@ class Tree:
         kind_of: Callable[[str, str], int],
         lines: dict[int, Line],
         settle: Callable[[Ticket], bool],
+        *,
+        fetch: Callable[[Sequence[int]], object] | None = None,
     ) -> None:
         self._core = core
         self._tokenizer = tokenizer
         self._kind_of = kind_of  # strategy, phase -> a number for answers of like length
         self._lines = lines  # those that the core knows
         self._settle = settle
+        self._fetch = fetch  # of KV on disk, for a prompt that is about to be read
 
     def begin(self, ticket: Ticket, steps: Steps) -> None:
         line = self._open(ticket, steps)
@@ -183,6 +205,10 @@ class Tree:
             phases = lower(step, self._tokenizer)
             for phase, lowered in zip(line.chain, phases, strict=True):
                 lowered.kind = self._kind_of(line.ticket.strategy, phase.name)
+            first = phases[0]
+            from_disk = self._fetch if line.ticket.prefix is None else None
+            if from_disk is not None and first.fresh and not first.score_prompt:
+                from_disk(first.fresh)
             line.ticket.starting.append((line, phases))
         else:
             self._fork(line, step)
@@ -237,7 +263,7 @@ class Tree:
         """The strategy of `line` is over."""
         line.done = True
         line.steps.close()
-        answer = line_answer(answer, line.results)
+        answer = line_answer(answer, line.results, verbatim=line.ticket.verbatim)
         parent = line.parent
         if parent is None:
             self._close(line)
@@ -308,6 +334,8 @@ class Tree:
         if ticket.cancelled:
             answer = replace(answer, finish=StopReason.CANCELLED)
         ticket.shaper.put_answer(answer.answer)
+        if (reader := ticket.reader()) is not None:
+            answer = with_calls(answer, reader)
         ticket.tracer.tell(
             "request_end",
             ticket.lines[0].id,

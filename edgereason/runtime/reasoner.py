@@ -22,10 +22,11 @@ from edgereason.models.hub import resolve
 from edgereason.planning import calibration
 from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import Words, prompt_tokens
-from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
+from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request, Tools
 from edgereason.registry import load
 from edgereason.runtime.backlog import DEFAULT_MOST
 from edgereason.runtime.driver import Driver
+from edgereason.runtime.kv_store import DEFAULT_MIB, KvCache
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Ticket
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
@@ -101,6 +102,7 @@ class Reasoner:
         park_tokens: int = -1,
         trace: Sink | None = None,
         most_requests: int = DEFAULT_MOST,
+        kv_cache: KvCache | None = None,
     ) -> None:
         from edgereason import _core  # loads the native library
         from edgereason.runtime.prefixes import Prefixes
@@ -112,8 +114,11 @@ class Reasoner:
         self._words = Words(engine)
         self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
         lengths = AnswerLengths(bundle, self._core)
+        store = kv_cache.open(bundle, self._core, self.caps) if kv_cache else None
         self._core.start()
-        self._driver = Driver(self._core, engine, lengths, trace, most_requests, owner=self)
+        self._driver = Driver(
+            self._core, engine, lengths, trace, most_requests, owner=self, store=store
+        )
         self._prefixes = Prefixes(bundle, self._core)
 
     @classmethod
@@ -127,6 +132,8 @@ class Reasoner:
         trace: Sink | None = None,
         prefixes: Sequence[Path | str] = (),
         most_requests: int = DEFAULT_MOST,
+        kv_cache: str | Path | None = None,
+        kv_cache_mib: int = DEFAULT_MIB,
         **options: Any,
     ) -> Reasoner:
         """Opens a model.
@@ -143,6 +150,9 @@ class Reasoner:
             prefixes: `.safetensors` files to load now, called what the files are called. Those in
                 the bundle's folder `prefixes` are there without, and loaded when first asked for.
             most_requests: how many may be on their way at once; a further one raises `BusyError`.
+            kv_cache: a folder in which the KV of conversations that asked to `keep` theirs is kept,
+                for the next process that opens this model. As trusted as the model itself.
+            kv_cache_mib: what of it is kept at most; what was not used for longest goes.
             options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
 
         Raises:
@@ -161,6 +171,7 @@ class Reasoner:
             park_tokens=park_tokens,
             trace=trace,
             most_requests=most_requests,
+            kv_cache=KvCache.of(kv_cache, kv_cache_mib, config),
         )
         made._switches = getattr(module, "switches", {})
         try:
@@ -242,18 +253,27 @@ class Reasoner:
 
         return ticket, begin
 
-    def prompt_tokens(self, prompt: Prompt, *, thinking: bool | None = True) -> tuple[int, ...]:
+    def prompt_tokens(
+        self, prompt: Prompt, *, thinking: bool | None = True, tools: Tools | None = None
+    ) -> tuple[int, ...]:
         """What a prompt is to the model, up to where it goes on. `thinking`: as it is written for a
         model that thinks (True), that answers at once (False), as the template has it (None). A
         prefix's positions are not among them."""
         messages = request_of(prompt).messages
-        segments = thinking_prompt(self.bundle, messages, thinking).segments
+        functions = tools.functions if tools else None
+        segments = thinking_prompt(self.bundle, messages, thinking, tools=functions).segments
         return prompt_tokens(segments, self.engine)
 
     def _steps(self, request: Request, ticket: Ticket) -> Steps:
         num_prefix = ticket.prefix.num_positions if ticket.prefix else 0
         strategy = choose(request.strategy, request.options, self.bundle)
         self._check_needs(strategy.needs, request)
+        wants = "call tools" if request.tools else "go on with an answer" if request.begun else ""
+        if wants and not strategy.is_plain:
+            raise UsageError(
+                f"strategy {request.strategy} does not {wants}",
+                "use think or no-think, or send none",
+            )
         engine = self.engine  # a request that runs does not hold the reasoner
         turn = Turn(
             bundle=self.bundle,
@@ -267,7 +287,12 @@ class Reasoner:
             silenced=ticket.silence,
             calibration=self._calibration,
             words=self._words,
+            tools=request.tools,
+            begun=request.begun,
+            logprobs=request.logprobs,
         )
+        verbatim = strategy.verbatim or bool(request.begun)
+        ticket.reads(turn.call_format, verbatim=verbatim)
         return strategy.run(turn)
 
     def _check_needs(self, needs: Capability, request: Request) -> None:

@@ -201,6 +201,11 @@ PyObject* TupleOf(const Items& items) {
 }
 inline PyObject* ToPython(const std::vector<Token>& value) { return TupleOf(value); }
 
+inline PyObject* ToPython(const Score& value) {
+  return Py_BuildValue("(if)", value.token, static_cast<double>(value.logprob));
+}
+inline PyObject* ToPython(const std::vector<Score>& value) { return TupleOf(value); }
+
 // The record as a dict, for keyword arguments.
 template <typename Record>
 PyObject* DictOf(const Record& record) {

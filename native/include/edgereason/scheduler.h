@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "edgereason/clock.h"
@@ -92,6 +93,15 @@ class Scheduler {
   // Waits until it is there. Throws what Engine::LoadPrefix throws, kUsage where its arrays have
   // another size.
   PrefixId AddPrefix(const PrefixKv& prefix);
+
+  // KV that is parked, to be kept in files: what there is, the longest unused first; the bytes of one
+  // of them, empty where it is there no more; and back, as if it had just been parked. False: there
+  // is no room, or more of it is there already. Each waits for the end of the step that runs.
+  std::vector<KeptTokens> kept();
+  std::vector<std::uint8_t> SaveKept(const KeptTokens& kept);
+  bool RestoreKept(const KeptTokens& kept, std::span<const std::uint8_t> state);
+  // How many of the first of these tokens are parked.
+  std::int32_t NumKept(const KeptTokens& kept);
 
   // To be kept from run to run: before Start, and after Stop.
   void RestoreLengths(const std::vector<LearnedLength>& lengths);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "edgereason/phase.h"
 
@@ -17,6 +18,12 @@ using ContextKey = std::uint64_t;
 
 using PrefixId = std::int32_t;
 inline constexpr PrefixId kNoPrefix = 0;
+
+// A context of tokens alone whose KV is kept, or was.
+struct KeptTokens {
+  ContextKey key = 0;
+  std::vector<Token> tokens{};
+};
 
 inline constexpr double kNever = std::numeric_limits<double>::infinity();
 

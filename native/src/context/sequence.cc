@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "policy/scores.h"
 #include "policy/stop.h"
 
 namespace edgereason {
@@ -49,13 +51,18 @@ std::int32_t Sequence::Begin() {
   std::int32_t keep = num_decoded;
   std::int32_t cached = 0;
   if (phase_->fresh) keep = cached = Restart(*phase_->fresh, phase_->force.size());
+  if (phase_->score_prompt) {  // all of its rows are needed
+    cached = std::min(cached, context_.num_prefix());
+    num_decoded = keep = std::min(keep, context_.num_prefix());
+  }
   if (phase_->retract && mark_begin_ >= 0) {
     context_.Truncate(mark_begin_);
     num_decoded = keep = std::min(num_decoded, mark_begin_);
     carry_.clear();
+    called_ = false;
   }
   mark_begin_ = -1;
-  Put(phase_->force);
+  if (!std::exchange(called_, false)) Put(phase_->force);
   if (context_.size() == 0) throw Error(ErrorCode::kUsage, "a phase has nothing to go on from");
   // Where nothing is new, the last item is decoded again, for its logits.
   if (pending() == 0) num_decoded = keep = context_.size() - 1;
@@ -71,15 +78,17 @@ std::int32_t Sequence::Restart(std::span<const Token> prompt, std::size_t num_fo
   num_decoded = std::clamp(common, 0, std::max(last, 0));
   num_put_ = context_.size();
   carry_.clear();
+  called_ = false;
   return num_decoded;
 }
 
 void Sequence::StartRun(std::int32_t num_cached) {
   const bool thinks = phase_->thinks();
   run_ = Run{};
-  run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks);
+  run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks, phase_->call);
   run_.repetition = RepetitionDetector(phase_->loop);
-  run_.budget = TokenBudget(phase_->budget);
+  run_.budget = TokenBudget(Limit());
+  run_.num_prompt = context_.size();
   run_.result = std::make_unique<PhaseResult>();
   run_.result->num_cached = num_cached;
   const std::int32_t most = latent()
@@ -88,6 +97,9 @@ void Sequence::StartRun(std::int32_t num_cached) {
                                             thinks ? think_.remaining() : num_cells_, num_cells_});
   const auto most_tokens = static_cast<std::size_t>(std::max(most, 0));
   run_.result->tokens.reserve(most_tokens + 1);
+  if (phase_->logprobs >= 0) {
+    run_.result->scores.reserve(most_tokens * static_cast<std::size_t>(phase_->logprobs + 1));
+  }
   run_.text[Index(phase_->channel())].reserve(carry_.size() + most_tokens * kBytesPerToken + 64);
   if (!thinks) run_.text[Index(Channel::kAnswer)] += carry_;
   carry_.clear();
@@ -99,6 +111,19 @@ void Sequence::StartRun(std::int32_t num_cached) {
   }
   probe = {.next_at = phase_->probe.every, .agree = 0, .text = {}};
   SetThinkingTime(0, 0);
+}
+
+// What thinking has left of the total is the answer's, beyond its own budget.
+std::int32_t Sequence::Limit() const noexcept {
+  if (phase_->total == kUnlimited || phase_->budget == kUnlimited) return phase_->budget;
+  return std::max(phase_->budget, phase_->total - think_.used());
+}
+
+bool Sequence::spent() const noexcept {
+  if (!run_.budget.can_spend()) return true;
+  if (phase_->total == kUnlimited || phase_->thinks()) return false;
+  const bool within_own = run_.budget.used() < phase_->budget;
+  return !within_own && think_.used() + run_.budget.used() >= phase_->total;
 }
 
 bool Sequence::ends_at_once() const noexcept {
@@ -120,13 +145,30 @@ Sequence::Lift Sequence::EndLift() const noexcept {
                              : Lift{by_tokens, StopReason::kBudget};
 }
 
-Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexcept {
+Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) {
   const float share = EndLift().share;
   const Token lift = share > 0 ? phase_->close.front() : kNoToken;
   const std::span<const std::uint8_t> banned =
       begins_answer() ? std::span(vocab_->ends) : std::span<const std::uint8_t>{};
-  return sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++, lift, share,
-                         banned);
+  const Sampled sampled = sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++,
+                                          lift, share, banned);
+  const bool is_text = sampled.token != kNoToken && !vocab_->Ends(sampled.token);
+  if (phase_->logprobs >= 0 && is_text) {
+    AppendScores(logits, sampled.token, phase_->logprobs, &run_.result->scores);
+  }
+  return sampled;
+}
+
+bool Sequence::ScorePrompt(std::int32_t at, std::span<const float> logits) {
+  const std::int32_t first = context_.num_prefix();
+  if (at < first || at + 1 >= run_.num_prompt) return true;
+  const std::int32_t num_top = std::max(phase_->logprobs, 0);
+  auto& scores = run_.result->prompt_scores;
+  // Rows whose KV had to give way are decoded again.
+  const std::ptrdiff_t num_scored = std::ssize(scores) / (num_top + 1);
+  if (at - first != num_scored) return true;
+  const Token next = context_.items()[static_cast<std::size_t>(at) + 1].token();
+  return AppendScores(logits, next, num_top, &scores);
 }
 
 Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
@@ -169,7 +211,7 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
   }
   if (lifted) return {.ended = true, .reason = lift.reason};
   if (run_.tracker.inside() && !think_.can_spend()) return CloseThinking(StopReason::kBudget);
-  if (!run_.budget.can_spend()) return {.ended = true, .reason = StopReason::kBudget};
+  if (spent()) return {.ended = true, .reason = StopReason::kBudget};
   if (run_.repetition.Push(run_.result->tokens))
     return {.ended = true, .reason = StopReason::kLoop};
   return {};
@@ -226,6 +268,7 @@ std::unique_ptr<PhaseResult> Sequence::End(const Verdict& verdict, double now_ms
   if (thinks) {
     result->text = std::move(reasoning);
     carry_ = std::move(answer);
+    called_ = verdict.shut && run_.tracker.called();
   } else {
     result->text = std::move(answer);
     result->reasoning = std::move(reasoning);
@@ -255,9 +298,11 @@ std::int32_t Sequence::NumMarkTokens() const {
     const Token token = context_.items()[static_cast<std::size_t>(context_.size() - num)].token();
     if (token == kNoToken) break;
     tail.insert(0, vocab_->Piece(token));
-    for (const std::string& mark : phase_->shut) {
-      if (tail.find(mark) != std::string::npos) return num;
-    }
+    const auto is_in_tail = [&](const std::string& mark) {
+      return tail.find(mark) != std::string::npos;
+    };
+    if (std::ranges::any_of(phase_->shut, is_in_tail)) return num;
+    if (std::ranges::any_of(phase_->call, is_in_tail)) return num;
   }
   return 0;
 }

@@ -68,11 +68,17 @@ class Sequence {
     StopReason reason = StopReason::kStop;
     bool shut = false;  // the model wrote its end mark itself: nothing to force
   };
-  Sampled Sample(Sampler* sampler, std::span<const float> logits) noexcept;
+  Sampled Sample(Sampler* sampler, std::span<const float> logits);
   Verdict Accept(const Sampled& sampled);
   // A latent phase takes the hidden state of its last row instead, [num_embd].
   bool latent() const noexcept { return phase_->latent > 0; }
   Verdict AcceptLatent(std::span<const float> hidden);
+
+  // The tokens of its prompt are scored: each row that another follows gives logits, too.
+  bool scores_prompt() const noexcept { return phase_ && phase_->score_prompt; }
+  // `logits` of the row at place `at`: scores the token behind it, where that is the prompt's. Doing
+  // so again changes nothing. False: they are no logits.
+  bool ScorePrompt(std::int32_t at, std::span<const float> logits);
 
   // Ends the phase; what must be forced is put into the context. The result is the caller's.
   std::unique_ptr<PhaseResult> End(const Verdict& verdict, double now_ms);
@@ -139,6 +145,7 @@ class Sequence {
     std::size_t shown[2] = {};
     double logprob_sum = 0, logprob_min = 0, margin_sum = 0, entropy_sum = 0;
     std::int32_t num_sampled = 0;
+    std::int32_t num_prompt = 0;  // items of the context when the phase began
     double first_row_ms = -1, prefilled_ms = -1;
   };
 
@@ -147,6 +154,8 @@ class Sequence {
   void Put(std::span<const Token> tokens);
   void PutClose(std::span<const Token> sampled);
   std::int32_t NumMarkTokens() const;
+  std::int32_t Limit() const noexcept;  // tokens that the phase may sample
+  bool spent() const noexcept;          // nothing is left of that, or of the total
   // How far the end mark is lifted, and which limit is the nearer.
   struct Lift {
     float share = 0;
@@ -170,7 +179,8 @@ class Sequence {
   std::deque<Phase> chain_;
   std::optional<Phase> phase_;
   Run run_;
-  std::string carry_;  // text after an end mark, for the phase that follows
+  std::string carry_;    // text after an end mark, for the phase that follows
+  bool called_ = false;  // it begins with a call: what would be forced before it is left out
   TokenBudget think_;
   std::uint64_t num_drawn_ = 0;
   std::int32_t num_put_ = 0;  // tokens put since the last phase began

@@ -5,6 +5,8 @@
 #include <limits>
 #include <string>
 
+#include "policy/scores.h"
+
 namespace edgereason {
 namespace {
 
@@ -97,6 +99,11 @@ void CheckPhase(const Phase& phase, const EngineInfo& info) {
   CheckTexts(phase.open, "a text that opens a reasoning block");
   CheckTexts(phase.shut, "a text that ends a reasoning block");
   CheckTexts(phase.stop, "a stop text");
+  CheckTexts(phase.call, "a text that opens a call");
+  Require(phase.total >= kUnlimited, "a total must be -1 (none) or more", phase.total);
+  Require(phase.logprobs >= -1 && phase.logprobs <= std::min(kMostScores, info.num_vocab),
+          "logprobs must be -1 (none) to 20", phase.logprobs);
+  if (phase.score_prompt && !phase.fresh) ThrowUsage("a prompt that is scored must be fresh");
   CheckSampling(phase.sampling, info);
   CheckRules(phase.probe, phase.loop, info);
 }

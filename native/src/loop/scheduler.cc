@@ -44,6 +44,10 @@ class Scheduler::Impl {
   void RunAll(std::vector<IdAndChain> runs);
   void Close(SequenceId id, bool park);
   PrefixId AddPrefix(const PrefixKv& prefix);
+  // Does `work` between two steps, and waits for that. It must own what it needs: who asked may not
+  // wait for the end.
+  template <typename Work>
+  auto Ask(Work work) -> decltype(work(std::declval<StepLoop&>()));
 
   Lengths& lengths();
 
@@ -238,6 +242,26 @@ void Scheduler::Impl::Close(SequenceId id, bool park) {
   Post([=](StepLoop& loop) { loop.Close(id, park); });
 }
 
+template <typename Work>
+auto Scheduler::Impl::Ask(Work work) -> decltype(work(std::declval<StepLoop&>())) {
+  using Result = decltype(work(loop_));
+  if (!thread_.joinable()) return work(loop_);
+  auto answer = std::make_shared<std::promise<Result>>();
+  std::future<Result> done = answer->get_future();
+  Post([answer, work = std::move(work)](StepLoop& loop) {
+    try {
+      answer->set_value(work(loop));
+    } catch (...) {
+      answer->set_exception(std::current_exception());
+    }
+  });
+  // The thread may have ended before it saw the command.
+  while (done.wait_for(kStopCheck) != std::future_status::ready) {
+    if (stopping_) throw Error(ErrorCode::kEngine, "the model was closed");
+  }
+  return done.get();
+}
+
 PrefixRef Scheduler::Impl::NewPrefix(const PrefixKv& prefix) {
   const std::scoped_lock lock(mutex_);
   prefixes_.push_back(kNotLoaded);
@@ -247,35 +271,20 @@ PrefixRef Scheduler::Impl::NewPrefix(const PrefixKv& prefix) {
 PrefixId Scheduler::Impl::AddPrefix(const PrefixKv& prefix) {
   CheckPrefix(prefix, info_);
   const PrefixRef ref = NewPrefix(prefix);
-  if (!thread_.joinable()) {
-    loop_.LoadPrefix(ref, prefix);
-  } else {
-    struct Loading {
-      PrefixKv kv;
-      std::vector<float> numbers;  // of kv; who asked may not wait for the end
-      std::promise<void> done;
-    };
-    auto loading = std::make_shared<Loading>();
-    loading->numbers.assign(prefix.keys.begin(), prefix.keys.end());
-    loading->numbers.insert(loading->numbers.end(), prefix.values.begin(), prefix.values.end());
-    loading->kv = prefix;
-    loading->kv.keys = std::span(loading->numbers).first(prefix.keys.size());
-    loading->kv.values = std::span(loading->numbers).last(prefix.values.size());
-    std::future<void> done = loading->done.get_future();
-    Post([=](StepLoop& loop) {
-      try {
-        loop.LoadPrefix(ref, loading->kv);
-        loading->done.set_value();
-      } catch (...) {
-        loading->done.set_exception(std::current_exception());
-      }
-    });
-    // The thread may have ended before it saw the command.
-    while (done.wait_for(kStopCheck) != std::future_status::ready) {
-      if (stopping_) throw Error(ErrorCode::kEngine, "the model was closed");
-    }
-    done.get();
-  }
+  struct Loading {
+    PrefixKv kv;
+    std::vector<float> numbers;  // of kv
+  };
+  auto loading = std::make_shared<Loading>();
+  loading->numbers.assign(prefix.keys.begin(), prefix.keys.end());
+  loading->numbers.insert(loading->numbers.end(), prefix.values.begin(), prefix.values.end());
+  loading->kv = prefix;
+  loading->kv.keys = std::span(loading->numbers).first(prefix.keys.size());
+  loading->kv.values = std::span(loading->numbers).last(prefix.values.size());
+  Ask([=](StepLoop& loop) {
+    loop.LoadPrefix(ref, loading->kv);
+    return true;
+  });
   const std::scoped_lock lock(mutex_);
   num_pinned_ += ref.num_positions;
   prefixes_[static_cast<std::size_t>(ref.id) - 1] = ref.num_positions;
@@ -322,6 +331,26 @@ std::vector<LearnedLength> Scheduler::lengths() const {
     lengths.push_back({kind, weight, mean, spread});
   }
   return lengths;
+}
+
+std::vector<KeptTokens> Scheduler::kept() {
+  return impl_->Ask([](StepLoop& loop) { return loop.memory().kv().KeptOfTokens(); });
+}
+std::vector<std::uint8_t> Scheduler::SaveKept(const KeptTokens& kept) {
+  return impl_->Ask([kept](StepLoop& loop) { return loop.memory().kv().Save(kept); });
+}
+bool Scheduler::RestoreKept(const KeptTokens& kept, std::span<const std::uint8_t> state) {
+  auto owned = std::make_shared<std::vector<std::uint8_t>>(state.begin(), state.end());
+  return impl_->Ask([kept, owned](StepLoop& loop) {
+    return loop.memory().Restore(kept.key, kept.tokens, *owned);
+  });
+}
+std::int32_t Scheduler::NumKept(const KeptTokens& kept) {
+  return impl_->Ask([kept](StepLoop& loop) {
+    std::vector<ContextItem> items;
+    for (const Token token : kept.tokens) items.push_back(ContextItem::OfToken(token));
+    return loop.memory().kv().FindKept(kept.key, items).len;
+  });
 }
 
 std::vector<Event> Scheduler::Take(double timeout_ms, std::size_t max_events) {

@@ -39,6 +39,7 @@ class StepLoop {
   void Cancel(SequenceId id) noexcept;
   void Close(SequenceId id, bool park) noexcept;
   void LoadPrefix(PrefixRef prefix, const PrefixKv& kv) { memory_.LoadPrefix(prefix, kv); }
+  Memory& memory() noexcept { return memory_; }
 
   // One step. `begin_ms`: when this turn of the loop began. False: there was nothing to do.
   bool Step(double begin_ms) noexcept;
@@ -73,6 +74,7 @@ class StepLoop {
   void CountInterference() noexcept;
   void Commit();
   void CommitSequence(Sequence* sequence, std::int32_t row);
+  bool ScorePrompt(Sequence* sequence, std::int32_t row);
   void CommitProbe(ProbeRun* probe, std::int32_t row);
   void CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict);
   Sampled SampleNext(Sequence* sequence, std::span<const float> logits);

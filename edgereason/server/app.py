@@ -165,12 +165,20 @@ class Faces:
         config = self._service.config
         body = await read_json(request, config)
         given = read(body, table, reject_unknown=config.unknown_fields == "reject")
-        if "model" not in given.values:
-            raise ApiError(400, "model must be given", param="model", code="missing_parameter")
+        self._name_model(given)
         deadline = request.headers.get(DEADLINE_HEADER)
         if deadline is not None:
             given.put("deadline_ms", DEADLINE_HEADER, _milliseconds(deadline))
         return given
+
+    def _name_model(self, given: Given) -> None:
+        """Clients of llama.cpp's server name none: where there is one, it is that."""
+        if "model" in given.values:
+            return
+        names = [model.name for model in self._service.models]
+        if len(names) > 1:
+            raise ApiError(400, "model must be given", param="model", code="missing_parameter")
+        given.put("model", "model", names[0])
 
 
 def _check_number(given: Given, num: int, most: int, *, streams: bool) -> None:

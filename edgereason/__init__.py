@@ -17,6 +17,7 @@ from edgereason.errors import (
     UnsupportedError,
     UsageError,
 )
+from edgereason.grammars import Grammar
 from edgereason.records import (
     Answer,
     Budget,
@@ -45,6 +46,7 @@ __all__ = [
     "DownloadError",
     "EdgereasonError",
     "EngineError",
+    "Grammar",
     "Handle",
     "MemoryLimitError",
     "Message",

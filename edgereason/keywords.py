@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, get_type_hints
 
 from edgereason.config import fields_of, unknown
 from edgereason.errors import UsageError
+from edgereason.grammars import Grammar
 from edgereason.records import Budget, Message, Request, Sampling, Tools, messages_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class Keywords(TypedDict, total=False):
     probe_every: int
     keep: bool
     prefix: str | None
+    grammar: Grammar | None
+    adapters: Sequence[str]
+    explain: bool
     tools: Tools | None
     begun: str
     logprobs: int
@@ -91,6 +95,7 @@ def request_of(prompt: Prompt, **keywords: Unpack[Keywords]) -> Request:
     budget = {field: given.pop(name) for name, field in _BUDGET.items() if name in given}
     if given.get("options", {}) is None:
         given["options"] = {}
-    if isinstance(given.get("stop"), list):
-        given["stop"] = tuple(given["stop"])
+    for name in ("stop", "adapters"):
+        if isinstance(given.get(name), list):
+            given[name] = tuple(given[name])
     return Request(messages_of(prompt), budget=Budget(**budget), **given)

@@ -14,6 +14,7 @@ from typing import Any
 
 from edgereason.config import check_types
 from edgereason.errors import UsageError
+from edgereason.grammars import Grammar
 
 UNLIMITED = -1
 """A budget without a limit. 0 switches thinking off."""
@@ -32,6 +33,7 @@ class Capability(Flag):
     PREFIX_KV = 64
     STEER = 128
     LORA = 256
+    TOKEN_ROWS = 512
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -282,6 +284,41 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
+class Blend:
+    """Think in blends: what is fed next is the mean of the likeliest tokens' embeddings, weighted
+    by their probability (Soft Thinking). The text of such a step is its heaviest token.
+
+    Sampling decides which tokens and how heavy: temperature, top-k, top-p and min-p of the phase.
+    At temperature 0 there is one token, which is plain thinking.
+
+    Attributes:
+        top: tokens in a blend at most, 64; 1 is plain thinking.
+        noise: temperature of Gumbel noise on the weights; 0 is none. Without it the next step
+            follows the heaviest token nearly always (2508.03440).
+        dwell: 0: every step is a blend. Else blends and text take turns by entropy (SwiReasoning),
+            and this many tokens of text at least lie between two stretches of blends.
+        switches: turns after which thinking ends; 0 is no limit.
+    """
+
+    top: int = 10
+    noise: float = 0.0
+    dwell: int = 0
+    switches: int = 0
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.top <= 64, f"blend top must be in [1, 64], got {self.top}")
+        _require(
+            math.isfinite(self.noise) and self.noise >= 0,
+            f"blend noise must be 0 or more, got {self.noise}",
+        )
+        for name in ("dwell", "switches"):
+            _require(
+                getattr(self, name) >= 0,
+                f"blend {name} must be 0 or more, got {getattr(self, name)}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """One stretch of decoding that the native core runs by itself. Mirrors `Phase` in `phase.h`.
 
@@ -296,13 +333,15 @@ class Phase:
     # them samples nothing; `close` is forced after the last.
     latent: int = 0
     retract: bool = False  # take the end mark that ended the phase before back out of the context
-    force: str = ""  # put into the context, not sampled, before the phase begins
-    said: str = (
-        ""  # the same, behind it, of a text that is not trusted: no control token comes of it
-    )
+    # Put into the context, not sampled, before the phase begins. What a program or a database says
+    # is not ours: it comes as a segment that is no `control`.
+    force: str | tuple[Segment, ...] = ""
     budget: int = UNLIMITED  # tokens sampled at most in this phase
     total: int = UNLIMITED  # of it and the thinking before: what that leaves, `budget` grows by
     soft: float = 1.0  # fraction of the budget from which the first token of `close` is likelier
+    # Thinking ends at the end of a sentence where the logit of `close`'s first token is no more
+    # than so many nats below the best; 0: off.
+    brake: float = 0.0
     open: tuple[str, ...] = ()  # texts that open a reasoning block in the middle of this phase
     shut: tuple[str, ...] = ()  # texts that end a reasoning block; they end a reasoning phase
     # Texts that open a call of a tool: they end a reasoning block, too, and are the beginning of
@@ -317,6 +356,10 @@ class Phase:
     sampling: Sampling = Sampling()
     probe: Probe | None = None
     loop: Loop | None = None
+    grammar: Grammar | None = None  # what an answer must look like; it ends where that does
+    blend: Blend | None = None  # think in blends of tokens
+    # Of a `PREFILL` phase: what might follow. How likely the first token of each is, is told.
+    score: tuple[str, ...] = ()
     then: Phase | None = None  # follows by itself, without Python
 
     @property
@@ -332,7 +375,9 @@ class PhaseResult:
         role, budget: those of the phase.
         num_tokens: tokens sampled in this phase, on either channel.
         num_reasoning: those of them that were thinking, and latent steps.
-        num_latent: latent steps; they are no tokens.
+        num_latent: latent steps, which are no tokens, and tokens that were fed as blends.
+        entropies: of the logits that each of `tokens` was drawn from, in nats.
+        scores: natural logs of the probabilities of the phase's `score`, in its order.
         text: text of the phase's own channel, markers and stop texts left out.
         mark: the text of the phase's `shut` or `call` (thinking) or `stop` (answer) that ended
             it; "" where none did.
@@ -341,8 +386,8 @@ class PhaseResult:
             sampled.
         mean_margin: mean of p(best) - p(second), in [0, 1].
         mean_entropy: nats.
-        scores: with `logprobs` n of the phase, n + 1 for each token: (token, logprob), the token
-            itself first, then the likeliest.
+        token_scores: with `logprobs` n of the phase, n + 1 for each token: (token, logprob), the
+            token itself first, then the likeliest.
         prompt_scores: with `score_prompt` the same, from the second token of the prompt on.
         probe: text of the last probe that finished, or None.
         num_steps: decode calls that carried a row of this phase.
@@ -357,13 +402,15 @@ class PhaseResult:
     reasoning: str = ""
     mark: str = ""
     tokens: tuple[int, ...] = ()
+    entropies: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
     num_reasoning: int = 0
     num_latent: int = 0
     mean_logprob: float = 0.0
     min_logprob: float = 0.0
     mean_margin: float = 0.0
     mean_entropy: float = 0.0
-    scores: tuple[tuple[int, float], ...] = ()
+    token_scores: tuple[tuple[int, float], ...] = ()
     prompt_scores: tuple[tuple[int, float], ...] = ()
     probe: str | None = None
     num_probe_tokens: int = 0
@@ -486,6 +533,52 @@ class PhaseReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Energy:
+    """What the machine took from the arrival of a request to its answer, other requests and
+    programs included; only where it has a meter.
+
+    Attributes:
+        joules: idle power included.
+        joules_per_token: of tokens that were sampled.
+        idle_watts: of the machine at rest; None where it has not rested since it was opened.
+        above_idle_joules: less what it would have taken at rest.
+        rails: joules by rail, `ina3221.VDD_IN`.
+        meter: `ina3221`, `rapl`, ...
+        scope: what of the machine the meter sees.
+    """
+
+    joules: float
+    joules_per_token: float
+    meter: str
+    scope: str
+    rails: Mapping[str, float] = field(default_factory=dict)
+    idle_watts: float | None = None
+    above_idle_joules: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """One line of thought of a request, of those that `explain` asks for.
+
+    Attributes:
+        parent: place of the line that forked it, in `Answer.chains`; -1: the request's own line.
+        answer: what it came to.
+        ended_by: why it ended; "given up" where others were enough.
+        phases: what it did, in order.
+        prompt_tokens, cached_tokens: that its phases put into its context; of them, those whose KV
+            was there.
+    """
+
+    parent: int = -1
+    answer: str = ""
+    ended_by: str = "stop"
+    confidence: float | None = None
+    phases: tuple[PhaseReport, ...] = ()
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The answer of a request and what it cost. `to_dict()` is the documented JSON object."""
 
@@ -502,12 +595,17 @@ class Answer:
     phases: tuple[PhaseReport, ...] = ()
     calls: tuple[ToolCall, ...] = ()  # of functions, in a request with tools; no part of `answer`
     note: str = ""  # what the strategy has to say of how it decided
+    chains: tuple[ChainReport, ...] = ()  # of a request that asked to `explain`
+    energy: Energy | None = None  # None: there is no meter
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
         data["finish"] = self.finish.value
         data["candidates"] = list(data["candidates"])
         data["phases"] = list(data["phases"])
+        data["chains"] = [{**chain, "phases": list(chain["phases"])} for chain in data["chains"]]
+        if self.energy is None:
+            del data["energy"]
         data["calls"] = list(data["calls"])
         return data
 
@@ -536,13 +634,17 @@ class Request:
         keep: keep the KV of this conversation, so that its next turn need not read it again.
         probe_every: look ahead every so many thinking tokens and stop when the answer is stable; 0
             is off.
+        grammar: what the answer must look like; thoughts are free.
         prefix: a trained prefix that stands before the prompt: the name of one that the bundle or
             `Reasoner.open` has, or a `.safetensors` file.
         tools: functions that the model may call.
         begun: what the answer begins with: the model goes on from there, and the answer is what
             follows.
         logprobs: how likely each token of the answer was, and so many of the likeliest, up to 20:
-            in `PhaseResult.scores`. -1 is off.
+            in `PhaseResult.token_scores`. -1 is off.
+        adapters: control vectors and LoRA adapters (GGUF) that are in force for this request alone,
+            each FILE or FILE:strength.
+        explain: report every line of thought in `Answer.chains`; `runtime/explain.py` shows them.
     """
 
     messages: tuple[Message, ...]
@@ -555,6 +657,9 @@ class Request:
     probe_every: int = 0
     keep: bool = False
     prefix: str | None = None
+    grammar: Grammar | None = None
+    adapters: tuple[str, ...] = ()
+    explain: bool = False
     tools: Tools | None = None
     begun: str = ""
     logprobs: int = -1
@@ -569,6 +674,11 @@ class Request:
             "leave one of them out",
         )
         _require("" not in self.stop, "a text that ends the answer must not be empty, got ''")
+        _require(
+            not (self.stop and self.grammar),
+            f"an answer with a grammar ends where that does, not at a stop text, got {self.stop}",
+            "leave out one of them",
+        )
         _require(
             self.probe_every >= 0, f"probe_every must be 0 (off) or more, got {self.probe_every}"
         )

@@ -7,12 +7,13 @@ answer one question, and differ in them by habit. Knows no model and no strategy
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 _MAX_TEXT: Final = 4000
 _MAX_NUMBER: Final = 200  # characters
@@ -24,6 +25,7 @@ class Kind(Enum):
     CHOICE = "choice"
     TRUTH = "truth"
     LIST = "list"
+    OBJECT = "object"  # JSON
     TEXT = "text"
 
 
@@ -75,6 +77,9 @@ _LATEX: Final = (
 
 def normalize(text: str) -> Value:
     """The value of one answer. Text that is nothing else is compared without case and spacing."""
+    found = _object(text)
+    if found is not None:
+        return Value(Kind.OBJECT, json.dumps(found, sort_keys=True))
     bare = _unwrapped(text[:_MAX_TEXT])
     number = _number(bare)
     if number is not None:
@@ -94,9 +99,12 @@ def normalize(text: str) -> Value:
 def extract_answer(text: str, *, numeric: bool = False) -> str:
     r"""The final answer inside a longer text, else the text itself.
 
-    Looked for in this order, the last of a kind wins: \boxed{}, "Final answer:" or "####", "the
-    answer is"; then a first line that is a value by itself, and with `numeric` the last number.
+    A JSON object is its own answer. Else looked for in this order, the last of a kind wins:
+    \boxed{}, "Final answer:" or "####", "the answer is"; then a first line that is a value by
+    itself, and with `numeric` the last number.
     """
+    if _object(text) is not None:
+        return text.strip()
     boxed = _last_boxed(text)
     if boxed is not None:
         return boxed
@@ -112,6 +120,21 @@ def extract_answer(text: str, *, numeric: bool = False) -> str:
         if numbers:
             return str(numbers[-1])
     return text.strip()
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text is, with 1.0 as 1; None: it is something else."""
+    if not text.lstrip().startswith("{") or not text.rstrip().endswith("}"):
+        return None
+    try:
+        found = json.loads(text, parse_float=lambda digits: _whole(float(digits)))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _whole(number: float) -> float | int:
+    return int(number) if number.is_integer() else number
 
 
 def _last_boxed(text: str) -> str | None:

@@ -48,7 +48,8 @@ def test_every_option_and_its_twin_are_in_the_manual() -> None:
         for parameter in command.params:
             long = next((each for each in parameter.opts if each.startswith("--")), "--help")
             if long != "--help":
-                assert re.search(rf"`{long}` \| `{env_name(long)}` \|", manual), long
+                twin = f"`{env_name(long)}` " if parameter.envvar else ""
+                assert re.search(rf"`{long}` \| {twin}\|", manual), long
 
 
 def test_every_error_and_its_exit_code_are_in_the_manual() -> None:
@@ -116,7 +117,7 @@ def test_the_program_about_reasoning_runs_and_its_levels_are_those_that_hold() -
 
 PROGRAMS = [
     block
-    for name in ("README.md", "docs/ways.md")
+    for name in ("README.md", "docs/robots.md", "docs/structured.md", "docs/ways.md")
     for block in re.findall(r"```python\n(.*?)```", page(name), re.DOTALL)
 ]
 
@@ -142,3 +143,29 @@ def test_the_programs_of_the_security_page_run(block: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "18,446,744,073,709,551,615 tensors" in done.stdout
     assert "at byte 24" in done.stdout
+
+
+def test_the_program_of_the_planning_page_runs() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", page("docs/planning.md"), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second, source = done.stdout.splitlines()
+    assert re.fullmatch(r"think:64 \d+ fits", first)
+    assert second.startswith("think None ('how long it thinks is not known")
+    assert source.startswith("roofline: ")
+
+
+def test_the_program_of_the_page_about_sweeps_runs(tmp_path: Path) -> None:
+    pytest.importorskip("polars")
+    (block,) = re.findall(r"```python\n(.*?)```", page("docs/pareto.md"), re.DOTALL)
+    sweep = ["bench", "pareto", "--models", str(ROOT / "examples" / "scripted"), "--out", "sweep"]
+    more = ["--tasks", "chain", "--questions", "1", "--ways", "think:4,no-think", "--check", "0"]
+    for command in (["-m", "edgereason", *sweep, *more], ["-c", block]):
+        done = subprocess.run(
+            [sys.executable, *command],
+            capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert "'way': 'think:4', 'right': 0.0" in done.stdout

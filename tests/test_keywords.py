@@ -52,4 +52,6 @@ def test_keywords_make_the_same_request() -> None:
 def test_a_wrong_keyword_names_the_nearest_and_all() -> None:
     with pytest.raises(UsageError, match="unknown option 'probe_evry'") as raised:
         request_of("Hi", probe_evry=3)  # type: ignore[call-arg]  # what is tested
-    assert raised.value.hint.startswith("did you mean 'probe_every'? known: answer_budget, ")
+    assert raised.value.hint.startswith(
+        "did you mean 'probe_every'? known: adapters, answer_budget, "
+    )

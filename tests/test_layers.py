@@ -27,7 +27,10 @@ OFFLINE = ("edgereason.export", "edgereason.training", "edgereason.bench")
 
 
 # Commands that work offline import what they need when they run.
-COMMANDS = ("cli/_exporting.py", "cli/distill_prefix.py", "cli/export/")
+COMMANDS = (
+    *("cli/_exporting.py", "cli/_planning.py", "cli/distill_prefix.py", "cli/tune.py"),
+    *("cli/bench/", "cli/export/"),
+)
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -55,6 +58,7 @@ FLOORS = (
     ("compare", "prefixes", "inspection"),
     ("targets", "workshop"),
     ("job", "optimum"),
+    ("tuning",),
 )
 
 

@@ -42,6 +42,14 @@ def test_ways_of_writing_one_answer(group: list[str]) -> None:
     assert set(values.values()) == {values[group[0]]}, values
 
 
+def test_equal_json_is_one_value() -> None:
+    same = ['{"a": 1, "b": [2.5]}', ' {"b":[2.5],"a":1.0}', '{"a": 1, "b": [25e-1]}']
+    assert len({normalize(text) for text in same}) == 1
+    assert normalize('{"a": 1}') != normalize('{"a": "1"}')
+    said = '{"text": "the answer is 9", "box": "\\\\boxed{3}"}'
+    assert extract_answer(said) == said
+
+
 def test_different_answers_differ() -> None:
     first = {group[0] for group in SAME}
     assert len({normalize(text) for text in first}) == len(first)
@@ -51,6 +59,8 @@ def test_different_answers_differ() -> None:
     ("text", "kind"),
     [
         ("12 and 13", Kind.LIST),
+        ('{"a": 1}', Kind.OBJECT),
+        ('{"a": 1', Kind.TEXT),
         ("1,23", Kind.TEXT),  # neither thousands nor a list
         ("3:45", Kind.TEXT),
         ("1/0", Kind.TEXT),

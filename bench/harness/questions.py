@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edgereason.errors import UsageError
 from edgereason.values import extract_answer
@@ -120,7 +120,8 @@ def gsm8k() -> Path:
 def read_questions(path: Path, num: int = 0) -> list[Question]:
     """The first `num` questions (0: all) of a file with one JSON object a line.
 
-    Key `question`, and `answer` where it is known; a gold answer may follow `####`.
+    Key `question`, and `answer` where it is known; a gold answer may follow `####`. `choices` are
+    what the answer is one of.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -135,10 +136,19 @@ def read_questions(path: Path, num: int = 0) -> list[Question]:
             break
         try:
             record = json.loads(line)
-            gold = record.get("answer", "")
-            questions.append(Question(record["question"], extract_answer(gold, numeric=True)))
+            questions.append(_question(record))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UsageError(f'{path}, line {number}: expected {{"question": ...}}') from None
     if not questions:
         raise UsageError(f"{path} has no questions")
     return questions
+
+
+def _question(record: Mapping[str, Any]) -> Question:
+    """With `choices` they are listed as A), B), ..., and the letter is the answer."""
+    gold, choices = record.get("answer", ""), record.get("choices")
+    if not choices:
+        return Question(record["question"], extract_answer(gold, numeric=True))
+    letters = "ABCDEFGHIJKLMNOP"[: len(choices)]
+    listed = [f"{letter}) {text}" for letter, text in zip(letters, choices, strict=True)]
+    return Question("\n".join([record["question"], *listed]), letters[choices.index(gold)])

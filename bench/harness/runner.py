@@ -269,7 +269,7 @@ def run(bench: Bench, argv: Sequence[str] | None = None) -> int:
     """Parses, waits for a quiet machine, measures, prints. Returns the exit code."""
     options = _parser(bench).parse_args(argv)
     command = [
-        f"python -m edgereason.bench {bench.name}",
+        f"edgereason bench {bench.name}",
         *(sys.argv[1:] if argv is None else argv),
     ]
     begin = time.monotonic()
@@ -309,7 +309,7 @@ def run(bench: Bench, argv: Sequence[str] | None = None) -> int:
 
 def _parser(bench: Bench) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m edgereason.bench {bench.name}",
+        prog=f"edgereason bench {bench.name}",
         description=bench.about,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

@@ -59,7 +59,7 @@ def _asked(options: argparse.Namespace) -> str:
 
 def measure(options: argparse.Namespace, say: Say) -> Findings:
     questions = _questions(options)
-    ways = options.ways.split(",") if options.ways else list(_WAYS)
+    ways = split_ways(options.ways) if options.ways else list(_WAYS)
     rows = _recorded(options.record)
     with open_reasoner(options, threads=options.threads) as reasoner:
         blocks = range(0, len(questions), options.batch)
@@ -164,10 +164,10 @@ def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
             "interval": [low, high],
             "tokens": tokens,
             "seconds": seconds,
-            "difference": _difference(first, own),
+            "difference": difference(first, own),
         }
     pairs = [
-        (way, *figures[way]["difference"].values(), _told(figures[way]["difference"]))
+        (way, *figures[way]["difference"].values(), told(figures[way]["difference"]))
         for way in ways[1:]
     ]
     columns = ("way", "only it right", f"only {ways[0]} right", "points", "low", "high", "so")
@@ -177,7 +177,7 @@ def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
     return Findings(figures, tuple(tables), ())
 
 
-def _difference(first: Mapping[str, Row], own: Mapping[str, Row]) -> dict[str, float]:
+def difference(first: Mapping[str, Row], own: Mapping[str, Row]) -> dict[str, float]:
     """In points of accuracy, with the 95 % interval of paired shares (Wald, Agresti-Min: +0.5)."""
     both = first.keys() & own.keys()
     gained = sum(own[q].right and not first[q].right for q in both)
@@ -195,14 +195,19 @@ def _difference(first: Mapping[str, Row], own: Mapping[str, Row]) -> dict[str, f
     }
 
 
-def _told(difference: Mapping[str, float]) -> str:
+def split_ways(text: str) -> list[str]:
+    return text.split(";" if ";" in text else ",")
+
+
+def told(difference: Mapping[str, float]) -> str:
     if difference["low"] > 0:
         return "better"
     return "worse" if difference["high"] < 0 else "not told apart"
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ways", default="", help=f"with commas; default {','.join(_WAYS)}")
+    told_ways = f"with commas, or semicolons where a way has commas; default {','.join(_WAYS)}"
+    parser.add_argument("--ways", default="", help=told_ways)
     parser.add_argument("--questions", type=Path, help="JSON lines; default GSM8K's test rows")
     parser.add_argument("--num", type=int, default=100, help="questions of the file")
     parser.add_argument("--skip", type=int, default=0, help="questions of the file left out first")

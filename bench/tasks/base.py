@@ -7,9 +7,9 @@ agree on it, and no seed can carry a test question into training.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Split = Literal["train", "test"]
 
@@ -44,3 +44,40 @@ def draw(split: Split, make: Callable[[], Problem]) -> Problem:
         problem = make()
         if split_of(problem.question) == split:
             return problem
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question of a benchmark, and what says whether an answer to it is right.
+
+    Attributes:
+        id: unique in its task.
+        answer: the right answer, or one of them, as its checker reads it.
+        checker: name of a file in bench/checkers.
+        choices: what may be chosen, for the checker `choice`; the question does not list them.
+        extra: what else the checker needs.
+    """
+
+    id: str
+    question: str
+    answer: str
+    checker: str
+    choices: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the data of a task come from. They are fetched when first asked for, never shipped.
+
+    Attributes:
+        urls: files of one commit of the repository that published them.
+        licence: as its owners state it.
+        sha256: of the files in that order; () where they have not been checked by us.
+        caution: what one has to know before one quotes a figure.
+    """
+
+    urls: tuple[str, ...]
+    licence: str
+    sha256: tuple[str, ...] = ()
+    caution: str = ""

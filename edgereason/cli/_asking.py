@@ -16,6 +16,7 @@ from edgereason import files
 from edgereason.cli._options import Asking
 from edgereason.config import assignments, build
 from edgereason.errors import UsageError
+from edgereason.grammars import Grammar
 from edgereason.planning import effort
 from edgereason.records import UNLIMITED, Budget, Message, Request, Sampling
 
@@ -140,6 +141,7 @@ def check(asking: Asking, context: typer.Context) -> None:
     choose(strategy_of(asking), strategy_options(asking))
     budget_of(asking, context, None)
     sampling_of(asking, Sampling())
+    grammar_of(asking)
     for text in asking.stop:
         if not _checked_text(text, "--stop"):
             raise UsageError("--stop must not be empty")
@@ -163,7 +165,33 @@ def build_request(
         stop=asking.stop,
         probe_every=asking.probe_every,
         prefix=asking.prefix,
+        grammar=grammar_of(asking),
+        adapters=asking.adapters,
     )
+
+
+def grammar_of(asking: Asking) -> Grammar | None:
+    """What the answer must look like, however it is said."""
+    ways = ("json_schema", "choice", "regex", "grammar")
+    given = [f"--{name.replace('_', '-')}" for name in ways if getattr(asking, name)]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} are given", "an answer has one form")
+    if asking.json_schema:
+        return Grammar.json(_inline(asking.json_schema))
+    if asking.choice:
+        return Grammar.choice(*asking.choice)
+    if asking.regex:
+        return Grammar.regex(asking.regex)
+    return _written(_inline(asking.grammar)) if asking.grammar else None
+
+
+def _inline(given: str) -> str:
+    """The text itself, or that of the file it names."""
+    return given if any(mark in given for mark in "{:\n") else _read(given)
+
+
+def _written(text: str) -> Grammar:
+    return Grammar.gbnf(text) if "::=" in text else Grammar.lark(text)
 
 
 def strategy_of(asking: Asking) -> str:
@@ -191,6 +219,7 @@ def budget_of(asking: Asking, context: typer.Context, num_context: int | None) -
         think_tokens=UNLIMITED if asking.think_budget is None else asking.think_budget,
         answer_tokens=asking.answer_budget,
         deadline_ms=asking.deadline_ms,
+        soft=asking.soft,
     )
     if asking.effort is None:
         return budget

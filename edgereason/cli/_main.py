@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -16,8 +17,9 @@ from typer.core import TyperGroup
 
 from edgereason import __version__
 from edgereason.cli._interrupt import EXIT_INTERRUPTED
+from edgereason.cli._options import flag
 from edgereason.cli._screen import json_object, say
-from edgereason.config import env
+from edgereason.config import env, load_toml, unknown
 from edgereason.errors import EdgereasonError, UsageError
 from edgereason.registry import groups, load, names
 
@@ -85,12 +87,12 @@ def _app() -> typer.Typer:
 
 
 def _add_commands(app: typer.Typer, package: str) -> None:
-    """A file is a command, a folder a group of them."""
+    """A file is a command, a folder a group of them; `Group` in it says how its names are read."""
     for name in names(package):
         app.command(name)(load(package, name).command)
     for name in groups(package):
         module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
-        group = typer.Typer(cls=_Group, rich_markup_mode=None)
+        group = typer.Typer(cls=getattr(module, "Group", _Group), rich_markup_mode=None)
         _add_commands(group, module.__name__)
         help = (module.__doc__ or "").partition("\n")[0]
         app.add_typer(group, name=name, help=help)
@@ -100,7 +102,7 @@ class _Group(TyperGroup):
     """`edgereason export x.gguf` is short for `edgereason export model x.gguf`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.commands:
+        if "model" in self.commands and (not args or args[0] not in self.commands):
             args = ["model", *args]
         return super().parse_args(ctx, args)
 
@@ -111,14 +113,41 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _take_options(context: typer.Context, path: Path | None) -> None:
+    """`--options FILE`: a table for each command, as `edgereason plan --export` writes it. What is
+    typed and what the environment says win."""
+    if path is None:
+        return
+    group: Any = context.command
+    tables = load_toml(path)
+    for name, table in tables.items():
+        if name not in group.commands or not isinstance(table, dict):
+            raise unknown(f"{path} has a table for no command:", name, group.commands)
+        known = {  # a flag without its dashes -> typer's name for it
+            flag.lstrip("-"): parameter.name
+            for parameter in group.commands[name].params
+            for flag in parameter.opts
+        }
+        for key in table:
+            if key not in known:
+                raise unknown(f"{path}: {name} has no option", key, known)
+        tables[name] = {known[key]: value for key, value in table.items()}
+    context.default_map = tables
+
+
 def _edgereason(
     context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
+    options: Annotated[
+        Path | None,
+        flag("--options", "A file of options by command, as `edgereason plan --export` writes it."),
+    ] = None,
 ) -> None:
     """Get the right answer out of a small reasoning model, within a budget of tokens and time."""
+    _take_options(context, options)
     if context.invoked_subcommand is None:
         print(context.get_help())
 

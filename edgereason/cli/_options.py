@@ -47,6 +47,10 @@ class Opening:
     )
     engine: str | None = _declared(None, "Engine [the one the bundle was made for]")
     threads: int = _declared(0, "Compute threads; 0 follows the load of the machine.")
+    cores: str | None = _declared(
+        None, "Cores that the decode threads may run on, such as 2,3 or 4-7 [any]"
+    )
+    nice: int = _declared(0, "Nice value of the decode threads, -20 to 19; 0 is as it is.")
     context: int | None = _declared(None, "Tokens of KV cache, shared by all that run.")
     kv: str | None = _declared(None, "Type of the KV cache: f16 or q8_0.")
     gpu_layers: int | None = _declared(None, "Layers on the GPU; -1 is all.")
@@ -69,6 +73,9 @@ class Asking:
     )
     think_budget: int | None = _declared(None, "Thinking tokens at most; -1 no limit, 0 off [-1]")
     answer_budget: int = _declared(256, "Answer tokens at most.")
+    soft: float = _declared(
+        0.8, "Share of the think budget from which its end becomes likelier; 1 is a hard budget."
+    )
     deadline_ms: float | None = _declared(None, "Milliseconds until the answer must be there.")
     effort: str | None = _declared(
         None, "none, minimal, low, medium, high, xhigh or max; `edgereason show` has the budgets."
@@ -88,6 +95,19 @@ class Asking:
     )
     system: str | None = _declared(None, "System message.")
     prefix: str | None = _declared(None, "Trained prefix before the prompt: a name, or a file.")
+    json_schema: str | None = _declared(
+        None, "JSON schema of the answer, as text or in a file; {} is any JSON."
+    )
+    choice: tuple[str, ...] = _declared((), "A text the answer may be; given for each of them.")
+    regex: str | None = _declared(None, "Regular expression that the whole answer matches.")
+    grammar: str | None = _declared(
+        None, "Grammar of the answer, as text or in a file: GBNF, or Lark."
+    )
+    adapters: tuple[str, ...] = _declared(
+        (),
+        "Control vector or LoRA adapter for this question, FILE or FILE:strength; may be repeated.",
+        "--adapter",
+    )
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -62,7 +62,8 @@ def _guarded(name: str, run: Callable[[], Iterator[Check]]) -> Iterator[Check]:
 def _machine() -> Iterator[Check]:
     import psutil
 
-    from edgereason.planning.device import matching_profile, this_machine
+    from edgereason.planning.device import this_machine
+    from edgereason.planning.profile import matching_profile
 
     machine = this_machine()
     yield Check("processor", f"{machine.cpu}, {machine.machine}, {machine.num_cores} cores")
@@ -75,6 +76,7 @@ def _machine() -> Iterator[Check]:
         f"{machine.available_gib:.1f} of {machine.memory_gib:.1f} GiB free",
         "close programs, or use a smaller model, --context or --kv q8_0" if low else "",
     )
+    yield _meter()
     profile = matching_profile(machine)
     yield Check("device profile", profile.name if profile else "none fits; costs are learned")
     built = _gpu_library()
@@ -84,6 +86,24 @@ def _machine() -> Iterator[Check]:
         f"{machine.gpu or 'none'}, llama.cpp built for {built or 'the CPU only'}",
         "build llama-cpp-python with CMAKE_ARGS=-DGGML_CUDA=on to use it" if missed else "",
     )
+
+
+def _meter() -> Check:
+    """What tells joules. A meter that may not be read is worth a line, one that is not there is
+    not a fault."""
+    from pathlib import Path
+
+    from edgereason.planning.energy import Sampler
+    from edgereason.planning.meters import find
+
+    found = find(Path("/"))
+    notes = "; ".join(found.notes)
+    if not found.sources:
+        none = "none that can be read: answers tell no joules"
+        return Check("energy meter", none, notes)
+    sampler = Sampler(found.sources)
+    rails = ", ".join(sorted(sampler.sample()))
+    return Check("energy meter", f"{sampler.label} ({sampler.scope}): {rails}", notes)
 
 
 def _gpu_library() -> str:

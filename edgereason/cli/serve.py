@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgereason.cli._opening import engine_options
+from edgereason.cli._opening import engine_options, tuned_for
 from edgereason.cli._options import Debug, Opening, flag, with_options
 from edgereason.cli._screen import say
 from edgereason.errors import UsageError
@@ -49,6 +49,7 @@ def command(
 
 def _listen(specs: tuple[str, ...], opening: Opening, serving: ServerConfig) -> None:
     server = _server_package()
+    from edgereason.models.bundle import open_bundle
     from edgereason.runtime.reasoner import Reasoner
     from edgereason.runtime.trace import JsonLines
 
@@ -58,14 +59,16 @@ def _listen(specs: tuple[str, ...], opening: Opening, serving: ServerConfig) -> 
     trace = JsonLines(Path(opening.trace)) if opening.trace is not None else None
 
     def open_model(path: Path) -> Reasoner:
+        file, tuned, note = tuned_for(open_bundle(path), opening)
+        if note:
+            say(f"{path.name}: {note}", error=True)
+        given = {"engine": opening.engine, "threads": opening.threads, **options, **tuned}
         return Reasoner.open(
-            path,
-            engine=opening.engine,
-            threads=opening.threads,
+            file,
             trace=trace,
             kv_cache=serving.kv_cache,
             kv_cache_mib=serving.kv_cache_mib,
-            **options,
+            **given,
         )
 
     _log_to_stderr()

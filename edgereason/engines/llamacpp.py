@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgereason._core import Engine
     from edgereason.models.bundle import Bundle
 
-caps = ALL_CAPS
+caps = ALL_CAPS | Capability.TOKEN_ROWS | Capability.STEER | Capability.LORA
 switches = {Capability.HIDDEN_OUT: "hidden=true"}
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgereason._core import Engine
     from edgereason.models.bundle import Bundle
 
-caps = ALL_CAPS & ~Capability.PREFIX_KV
+caps = (ALL_CAPS & ~Capability.PREFIX_KV) | Capability.TOKEN_ROWS
 
 
 @dataclass(frozen=True, slots=True)

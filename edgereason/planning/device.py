@@ -1,8 +1,7 @@
-"""What this machine is, and what is known of machines like it.
+"""What this machine is: cores, memory, GPU, board, with the limits of its containers.
 
-A `Machine` is looked up (cores, memory, GPU, board) without loading a GPU library. A `Profile` is a
-TOML file in `profiles/` with costs measured on such machines: what to expect before a model runs.
-The scheduler does not read them, it measures a step when a model is opened. Knows no engine.
+A `Machine` is looked up without loading a GPU library. What is known of machines like it is in
+`profile.py`. Knows no engine.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ from typing import Final
 
 import psutil
 
-from edgereason.config import build, load_toml, preset_environment, unknown
-from edgereason.errors import UsageError
+from edgereason.config import preset_environment
 
 _GIB: Final = 2**30
 
@@ -48,102 +46,6 @@ class Memory:
     total_gib: float
     available_gib: float
     process_gib: float  # resident, of this process
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one model costs on one device, one request at a time. Coefficients of fits, seconds."""
-
-    model: str
-    prefill_s_per_token: float
-    decode_s_per_token: float
-    prefill_s: float = 0.0
-    prefill_s_per_token2: float = 0.0
-    prefill_block_tokens: int = 1
-    prefill_fit_tokens: int = 0  # how far the fit holds; 0: everywhere
-    prefill_long_tokens: int = 0  # a measured prompt beyond the fit
-    prefill_long_s: float = 0.0
-    decode_s_per_token_and_context: float = 0.0
-    power_watts: float = 0.0  # 0: not measured
-    power_rise_watts: float = 0.0
-    power_rise_s: float = 1.0
-
-    def prefill(self, num_tokens: int) -> float:
-        """Seconds from the prompt to the first token."""
-        if not self.prefill_fit_tokens or num_tokens <= self.prefill_fit_tokens:
-            return self._prefill_fit(num_tokens)
-        known = self._prefill_fit(self.prefill_fit_tokens)
-        slope = (self.prefill_long_s - known) / (self.prefill_long_tokens - self.prefill_fit_tokens)
-        return known + slope * (num_tokens - self.prefill_fit_tokens)
-
-    def decode(self, num_prompt: int, num_tokens: int) -> float:
-        """Seconds for `num_tokens` tokens after a prompt of `num_prompt`."""
-        mean_context = num_prompt + (num_tokens - 1) / 2
-        per_token = self.decode_s_per_token + self.decode_s_per_token_and_context * mean_context
-        return num_tokens * per_token
-
-    def energy_joules(self, decode_s: float) -> float:
-        """Energy of so long a decode; power rises to its final value. 0: not measured."""
-        risen = self.power_rise_s * (1 - math.exp(-decode_s / self.power_rise_s))
-        return self.power_watts * decode_s - self.power_rise_watts * risen
-
-    def _prefill_fit(self, num_tokens: int) -> float:
-        block = self.prefill_block_tokens
-        padded = -(-num_tokens // block) * block
-        return (
-            self.prefill_s_per_token2 * padded + self.prefill_s_per_token
-        ) * padded + self.prefill_s
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A kind of device. `source` says where the figures are from."""
-
-    name: str
-    source: str
-    about: str = ""
-    machine: str = ""
-    board: str = ""  # part of the board's model name
-    num_cores: int = 0
-    memory_gib: float = 0.0
-    memory_bandwidth_gb_per_s: float = 0.0
-    costs: tuple[Cost, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.source.strip():
-            raise UsageError(f"profile {self.name} must say where its figures are from: source")
-
-    def fits(self, machine: Machine) -> bool:
-        """Is `machine` such a device? A board must match in name and, within 20 %, in memory."""
-        if self.machine and self.machine != machine.machine:
-            return False
-        if not self.board:
-            return not machine.board
-        near = abs(machine.memory_gib - self.memory_gib) <= 0.2 * self.memory_gib
-        return self.board in machine.board and (not self.memory_gib or near)
-
-
-def profile_names() -> list[str]:
-    return sorted(path.stem for path in _profiles().glob("*.toml"))
-
-
-def load_profile(name: str) -> Profile:
-    """The profile of a file in `profiles/`, or of a path to a `.toml`."""
-    if name.endswith(".toml"):
-        return read_profile(Path(name))
-    if name not in profile_names():
-        raise unknown("no device profile called", name, profile_names())
-    return read_profile(_profiles() / f"{name}.toml")
-
-
-def read_profile(path: Path) -> Profile:
-    return build(Profile, {"name": path.stem, **load_toml(path)}, what="key", where=path.name)
-
-
-def matching_profile(machine: Machine) -> Profile | None:
-    """The profile that fits a machine, those of boards first; None when there is no such."""
-    fitting = [profile for profile in map(load_profile, profile_names()) if profile.fits(machine)]
-    return max(fitting, key=lambda profile: bool(profile.board), default=None)
 
 
 def this_machine(root: Path = Path("/")) -> Machine:
@@ -260,10 +162,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").rstrip("\0").strip()
     except OSError:
         return ""
-
-
-def _profiles() -> Path:
-    """Installed it lies inside the package, in the source tree beside it."""
-    package = Path(__file__).parent.parent
-    inside = package / "profiles"
-    return inside if inside.is_dir() else package.parent / "profiles"

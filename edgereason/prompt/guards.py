@@ -45,6 +45,8 @@ class Guards:
     near: re.Pattern[str]  # what could become one: in other letters, or backwards
     near_spoken: re.Pattern[str]
     cuts: re.Pattern[str]  # a lookalike between guards, or a guard, however a template spells them
+    texts: tuple[str, ...]  # the lookalikes
+    starts: tuple[str, ...]  # characters behind which a text is cut, whatever follows
 
     @classmethod
     def chosen(
@@ -58,7 +60,8 @@ class Guards:
         always, every = _any_of(own), _any_of((*tokens, *markers))
         # A template that takes words out could join two halves: it gets a guard after each start.
         firsts = tuple({text[0] for text in (*tokens, *markers) if not text[0].isalnum()})
-        starts = _any_of(firsts if "replace" in template else ())
+        cut_after = firsts if "replace" in template else ()
+        starts = _any_of(cut_after)
         pieces = _any_of((*firsts, "&") if _TAKES_APART.search(template) else ())
         left, right = itertools.islice(_unused(text), 2)
         one, other = _spelled(left), _spelled(right)
@@ -71,6 +74,8 @@ class Guards:
             cuts=re.compile(f"{one}({every})(?:{other})?|({every}){other}|{one}|{other}"),
             left=left,
             right=right,
+            texts=(*tokens, *markers),
+            starts=tuple(dict.fromkeys(cut_after)),
         )
 
     def put_turn(self, turn: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,10 @@ from dataclasses import fields
 from types import SimpleNamespace
 from typing import Final, Protocol
 
-from edgereason.errors import ContextFullError
+from edgereason.errors import ContextFullError, UsageError
 from edgereason.records import Phase, Segment
 
-FIELDS: Final = tuple(
-    field.name for field in fields(Phase) if field.name not in ("name", "then", "said")
-)
+FIELDS: Final = tuple(field.name for field in fields(Phase) if field.name not in ("name", "then"))
 """What the core knows of a phase; a test holds it against the core's own list."""
 
 
@@ -58,12 +56,17 @@ def prompt_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> tuple[in
             f"the prompt has {num_bytes} bytes, the context holds {tokenizer.most_bytes} at most",
             "shorten the prompt, or open the model with a larger context",
         )
-    tokens: list[int] = []
-    for segment in segments:
-        tokens += tokenizer.tokenize(segment.text, parse_control=segment.control)
+    tokens = _segment_tokens(segments, tokenizer)
     if tokenizer.add_bos and tokenizer.bos is not None and tokens[:1] != [tokenizer.bos]:
         tokens.insert(0, tokenizer.bos)
     return tuple(tokens)
+
+
+def _segment_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> list[int]:
+    tokens: list[int] = []
+    for segment in segments:
+        tokens += tokenizer.tokenize(segment.text, parse_control=segment.control)
+    return tokens
 
 
 class Vocabulary(Protocol):
@@ -104,6 +107,14 @@ def _prompt(fresh: Sequence[Segment] | Sequence[int], tokenizer: Tokenizer) -> t
     return prompt_tokens([each for each in fresh if isinstance(each, Segment)], tokenizer)
 
 
+def text_of(vocabulary: Vocabulary, tokens: Sequence[int]) -> str | None:
+    """What tokens are as text; None where they end within a character."""
+    try:
+        return b"".join(map(vocabulary.piece, tokens)).decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def chain_of(phase: Phase) -> list[Phase]:
     """The phase and those that follow it by themselves."""
     chain = [phase]
@@ -113,13 +124,14 @@ def chain_of(phase: Phase) -> list[Phase]:
 
 
 def lower(phase: Phase, tokenizer: Tokenizer) -> list[CorePhase]:
-    """The whole chain of `phase`, for `Scheduler.run`."""
+    """The whole chain of `phase`, for `Scheduler.run`; a grammar is yet to be compiled."""
     return [_lower_one(each, tokenizer) for each in chain_of(phase)]
 
 
 def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
-    def ids(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer.tokenize(text, parse_control=True)) if text else ()
+    def ids(text: str | tuple[Segment, ...]) -> tuple[int, ...]:
+        segments = (Segment(text),) if isinstance(text, str) else text
+        return tuple(_segment_tokens([each for each in segments if each.text], tokenizer))
 
     def raw(texts: Sequence[str]) -> tuple[bytes, ...]:
         return tuple(text.encode() for text in texts)
@@ -129,11 +141,21 @@ def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
         lowered["fresh"] = _prompt(phase.fresh, tokenizer)
     for name in ("force", "close"):
         lowered[name] = ids(lowered[name])
-    if phase.said:
-        lowered["force"] += tuple(tokenizer.tokenize(phase.said))
     for name in ("open", "shut", "call", "stop"):
-        lowered[name] = raw(lowered[name])
+        # Where a grammar says how the answer ends, a mark in it is text like any other.
+        lowered[name] = () if phase.grammar else raw(lowered[name])
+    lowered["score"] = _first_tokens(phase.score, tokenizer)
     if phase.probe is not None:
         rule = {field.name: getattr(phase.probe, field.name) for field in fields(phase.probe)}
         lowered["probe"] = SimpleNamespace(**rule | {"cue": ids(phase.probe.cue)})
     return CorePhase(**lowered)
+
+
+def _first_tokens(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[int, ...]:
+    """What tells the texts apart. Raises `UsageError` where they begin alike, or are empty."""
+    tokens = [tuple(tokenizer.tokenize(text))[:1] for text in texts]
+    if () in tokens or len(set(tokens)) < len(tokens):
+        raise UsageError(
+            f"texts that are scored must begin with different tokens, got {', '.join(texts)}"
+        )
+    return tuple(token for (token,) in tokens)

@@ -1,6 +1,6 @@
 """Drives the requests of an open model: hands their phases to the core, and the results back.
 
-    driver = Driver(core, tokenizer, sink, owner=reasoner)
+    driver = Driver(core, tokenizer, lengths, sink, grammars=grammars, owner=reasoner)
     ticket = driver.ticket(request, ...)
     driver.start(ticket, begin)     # `begin` makes the strategy's generator; raises what it raises
     ticket.outbox.future.result()
@@ -33,13 +33,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgereason.errors import EdgereasonError, EngineError, MemoryLimitError
+from edgereason.planning import energy
 from edgereason.prompt.lowering import Tokenizer
 from edgereason.records import Channel, Phase, PhaseResult, Request, StopReason
 from edgereason.runtime import lifetime
 from edgereason.runtime.backlog import DEFAULT_MOST, Backlog
+from edgereason.runtime.grammars import Grammars
 from edgereason.runtime.kv_store import KvStore
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Line, Ticket, Tree
+from edgereason.runtime.monitor import Monitor, Watch
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
 from edgereason.runtime.trace import Sink, Tracer
 from edgereason.runtime.workers import Lane, Workers, contained
@@ -65,6 +68,8 @@ class Driver:
         sink: Sink | None = None,
         most_requests: int = DEFAULT_MOST,
         *,
+        grammars: Grammars,
+        monitor: Monitor | None = None,
         owner: object,
         store: KvStore | None = None,
     ) -> None:
@@ -73,12 +78,20 @@ class Driver:
         self._owner = weakref.ref(owner)
         self.left_behind = False  # this is the child of a fork, and the threads are in the parent
         self._sink = sink
+        self._monitor = monitor
         self._lengths = lengths
         self._workers = Workers("edgereason-worker")
         self._lines: dict[int, Line] = {}  # those that the core knows; one key at a time is touched
         self._store = store
-        fetch = None if store is None else self._fetch
-        self._tree = Tree(core, tokenizer, lengths.kind, self._lines, self._settle, fetch=fetch)
+        self._tree = Tree(
+            core,
+            tokenizer,
+            lengths.kind,
+            self._lines,
+            self._settle,
+            grammars=grammars,
+            fetch=None if store is None else self._fetch,
+        )
         self._unsaved_since = math.inf  # when KV was parked that is on no disk; monotonic seconds
         self._lock = threading.Lock()
         self._ending = threading.Lock()  # one thread stops the core, others wait for that
@@ -86,6 +99,7 @@ class Driver:
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="edgereason-driver", daemon=True)
         self._thread.start()
+        energy.watch()
         lifetime.opened(self)
 
     # -- any thread --------------------------------------------------------------------------------
@@ -116,6 +130,8 @@ class Driver:
             outbox=outbox,
             lane=lane,
             tracer=Tracer(self._sink, self._core.now_ms),
+            meter=energy.meter(),
+            watch=Watch(self._monitor) if self._monitor else None,
         )
         return ticket
 
@@ -190,6 +206,8 @@ class Driver:
                 raise EngineError("this model is closed", "open it again with Reasoner.open")
             self._backlog.enter(self._core.now_ms())
             self._tickets.add(ticket)
+        if ticket.meter is not None:
+            ticket.meter.start()
 
     # -- the driver's thread -----------------------------------------------------------------------
 
@@ -229,17 +247,33 @@ class Driver:
 
     def _on_text(self, line: Line, channel: Channel, text: bytes) -> None:
         line.shown[channel] = line.shown.get(channel, 0) + len(text)
-        line.ticket.shaper.put(line.chain[0], channel, text)
+        self._show(line, line.chain[0], channel, text)
+
+    def _show(self, line: Line, phase: Phase, channel: Channel, text: bytes) -> None:
+        ticket = line.ticket
+        if line.streams:  # of all lines of a request one at most
+            ticket.shaper.put(phase, channel, text)
+        if (
+            ticket.watch
+            and channel is Channel.REASONING
+            and text
+            and ticket.watch.add(line.id, text)
+        ):
+            self._on_lane(ticket, partial(self._watched, ticket))
+
+    def _watched(self, ticket: Ticket) -> None:
+        if ticket.watch and ticket.watch.look():
+            self.cancel(ticket)
 
     def _on_phase(self, line: Line, *, last: bool, fields: dict[str, Any]) -> None:
         ticket = line.ticket
         phase = line.chain.pop(0)
-        if line.streams:  # of all lines of a request one at most
+        if line.streams or ticket.watch:
             # Text that was held back, or found the ring full, is shown when its phase ends.
             own, other = fields["text"], fields["reasoning"]
             thoughts, answer = (own, b"") if phase.channel is Channel.REASONING else (other, own)
             for channel, text in ((Channel.REASONING, thoughts), (Channel.ANSWER, answer)):
-                ticket.shaper.put(phase, channel, text[line.shown.get(channel, 0) :])
+                self._show(line, phase, channel, text[line.shown.get(channel, 0) :])
         line.shown.clear()
         result = _phase_result(phase, fields)
         line.results.append(result)
@@ -279,6 +313,8 @@ class Driver:
             if ticket.ended:
                 return False
             ticket.ended = True
+            if ticket.meter is not None:
+                ticket.meter.stop()  # where no answer came of it
             for line in ticket.lines:
                 if self._lines.pop(line.id, None) is not None:
                     park = ticket.request.keep and line.parent is None

@@ -19,17 +19,36 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgereason.errors import EngineError
+from edgereason.planning.energy import Meter
 from edgereason.prompt.lowering import CorePhase, Tokenizer, chain_of, lower
 from edgereason.prompt.tool_reader import CallReader
 from edgereason.prompt.tools import ToolFormat, opening_of
-from edgereason.records import Answer, Channel, Phase, PhaseResult, Request, StopReason
+from edgereason.records import (
+    Answer,
+    ChainReport,
+    Channel,
+    Phase,
+    PhaseResult,
+    Request,
+    StopReason,
+)
+from edgereason.runtime.database import run_query
+from edgereason.runtime.grammars import Grammars
+from edgereason.runtime.monitor import STOPPED, Watch
 from edgereason.runtime.prefixes import LoadedPrefix
-from edgereason.runtime.report import best_so_far, final_answer, line_answer, with_calls
+from edgereason.runtime.report import (
+    best_so_far,
+    chain_report,
+    energy_of,
+    final_answer,
+    line_answer,
+    with_calls,
+)
 from edgereason.runtime.sandbox import run_program
 from edgereason.runtime.stream import Outbox, Shaper
 from edgereason.runtime.trace import Tracer
 from edgereason.runtime.workers import Lane
-from edgereason.strategies.base import Call, Fork, Returned, Steps
+from edgereason.strategies.base import Call, Fork, Query, Returned, Steps
 
 if TYPE_CHECKING:
     from edgereason._core import Scheduler
@@ -55,6 +74,7 @@ class Line:
     streams: bool = False  # its text is the request's, shown as it appears
     busy: bool = False  # the core runs a chain of it, or the lane has yet to hear how that ended
     shown: dict[Channel, int] = field(default_factory=dict)  # bytes of the running phase shown
+    answer: Answer | None = None  # what it came to; None: it was given up
 
 
 @dataclass(eq=False)
@@ -72,13 +92,17 @@ class Ticket:
     outbox: Outbox
     lane: Lane
     tracer: Tracer
+    watch: Watch | None = None  # of a model that is opened with a monitor
     prefix: LoadedPrefix | None = None  # what every prompt stands behind
+    shortest: str = ""  # of its grammar: the answer where none could be begun
+    context_key: int = 0  # of the adapters that are in force
     lock: threading.RLock = field(default_factory=threading.RLock)
     lines: list[Line] = field(default_factory=list)
     cancelled: bool = False
     interrupted: bool = False  # stop_thinking was called
     ended: bool = False  # its outcome is settled
     silenced: bool = False  # the conversation switched off the thinking that was asked for
+    meter: Meter | None = None  # None: the machine has none
     answer: Answer | None = None  # the strategy's, while lines that it gave up still report
     starting: list[tuple[Line, list[CorePhase]]] = field(default_factory=list)
     form: ToolFormat | None = None  # how calls of functions are read out of the answer
@@ -123,11 +147,13 @@ class Tree:
         lines: dict[int, Line],
         settle: Callable[[Ticket], bool],
         *,
+        grammars: Grammars,
         fetch: Callable[[Sequence[int]], object] | None = None,
     ) -> None:
         self._core = core
         self._tokenizer = tokenizer
         self._kind_of = kind_of  # strategy, phase -> a number for answers of like length
+        self._grammars = grammars
         self._lines = lines  # those that the core knows
         self._settle = settle
         self._fetch = fetch  # of KV on disk, for a prompt that is about to be read
@@ -182,8 +208,9 @@ class Tree:
                 arrival_ms=ticket.arrival_ms,
                 deadline_ms=float("inf") if ticket.due_ms is None else ticket.due_ms,
                 think_budget=ticket.request.budget.think_tokens,
-                stream=ticket.outbox.streams and line.streams,
+                stream=(ticket.outbox.streams and line.streams) or ticket.watch is not None,
                 prefix=ticket.prefix.id if ticket.prefix else 0,
+                context_key=ticket.context_key,
             )
             self._lines[line.id] = line
             ticket.lines.append(line)
@@ -195,7 +222,7 @@ class Tree:
         """Sends `value` into the strategy and prepares what it yields."""
         try:
             step = line.steps.send(value)
-            while isinstance(step, Call):
+            while isinstance(step, Call | Query):
                 step = line.steps.send(self._called(line.ticket, step))
         except StopIteration as stop:
             self._return(line, stop.value)
@@ -204,23 +231,27 @@ class Tree:
             line.chain = chain_of(step)
             phases = lower(step, self._tokenizer)
             for phase, lowered in zip(line.chain, phases, strict=True):
-                lowered.kind = self._kind_of(line.ticket.strategy, phase.name)
+                kind = phase.name if phase.grammar is None else f"{phase.name} in a form"
+                lowered.kind = self._kind_of(line.ticket.strategy, kind)
+                if phase.grammar is not None:
+                    lowered.grammar = self._grammars.get(phase.grammar).core
             first = phases[0]
-            from_disk = self._fetch if line.ticket.prefix is None else None
+            plain = line.ticket.prefix is None and not line.ticket.context_key
+            from_disk = self._fetch if plain else None
             if from_disk is not None and first.fresh and not first.score_prompt:
                 from_disk(first.fresh)
             line.ticket.starting.append((line, phases))
         else:
             self._fork(line, step)
 
-    def _called(self, ticket: Ticket, call: Call) -> Returned:
-        """Waits for a program: the lane is the request's own, and what the core runs goes on."""
+    def _called(self, ticket: Ticket, call: Call | Query) -> Returned:
+        """Waits for a program or a database: on the request's own lane, while the core goes on."""
         seconds = call.seconds
         if ticket.due_ms is not None:
             seconds = min(seconds, (ticket.due_ms - self._core.now_ms()) / 2000)
-        return run_program(
-            replace(call, seconds=seconds), stopped=lambda: ticket.cancelled or ticket.ended
-        )
+        call = replace(call, seconds=seconds)
+        stopped = lambda: ticket.cancelled or ticket.ended  # noqa: E731  # both take it
+        return run_program(call, stopped) if isinstance(call, Call) else run_query(call, stopped)
 
     def _start(self, ticket: Ticket) -> None:
         """Hands over what was prepared, at once: children of a fork start in the same step."""
@@ -263,8 +294,11 @@ class Tree:
         """The strategy of `line` is over."""
         line.done = True
         line.steps.close()
-        answer = line_answer(answer, line.results, verbatim=line.ticket.verbatim)
         parent = line.parent
+        shortest = line.ticket.shortest if parent is None else ""  # no vote is made up
+        line.answer = answer = line_answer(
+            answer, line.results, shortest, verbatim=line.ticket.verbatim
+        )
         if parent is None:
             self._close(line)
             line.ticket.answer = answer
@@ -330,9 +364,15 @@ class Tree:
             request=ticket.request,
             silenced=ticket.silenced,
             used_ms=self._core.now_ms() - ticket.arrival_ms,
+            energy=energy_of(ticket.meter, [r for line in ticket.lines for r in line.results]),
         )
+        if ticket.request.explain:
+            answer = replace(answer, chains=_chains(ticket.lines))
         if ticket.cancelled:
             answer = replace(answer, finish=StopReason.CANCELLED)
+        if ticket.watch and ticket.watch.reason:
+            note = STOPPED + ticket.watch.reason
+            answer = replace(answer, answer="", candidates=(), confidence=None, note=note)
         ticket.shaper.put_answer(answer.answer)
         if (reader := ticket.reader()) is not None:
             answer = with_calls(answer, reader)
@@ -347,3 +387,11 @@ class Tree:
         )
         if self._settle(ticket):
             ticket.outbox.end(replace(answer, strategy=ticket.strategy, model=ticket.model))
+
+
+def _chains(lines: list[Line]) -> tuple[ChainReport, ...]:
+    places = {id(line): place for place, line in enumerate(lines)}
+    return tuple(
+        chain_report(line.answer, line.results, places[id(line.parent)] if line.parent else -1)
+        for line in lines
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,16 +20,19 @@ from edgereason.errors import UnsupportedError, UsageError
 from edgereason.keywords import Keywords, Prompt, request_of, spelled_out
 from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.models.hub import resolve
-from edgereason.planning import calibration
+from edgereason.planning import calibration, here
+from edgereason.planning.cost import KNOTS
 from edgereason.prompt.chat import thinking_prompt
-from edgereason.prompt.lowering import Words, prompt_tokens
+from edgereason.prompt.lowering import Words, prompt_tokens, text_of
 from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request, Tools
 from edgereason.registry import load
 from edgereason.runtime.backlog import DEFAULT_MOST
 from edgereason.runtime.driver import Driver
+from edgereason.runtime.grammars import Grammars
 from edgereason.runtime.kv_store import DEFAULT_MIB, KvCache
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Ticket
+from edgereason.runtime.monitor import Monitor
 from edgereason.runtime.stream import CallbackOutbox, OnChunk, Outbox
 from edgereason.runtime.trace import Sink
 from edgereason.strategies.base import Steps, Turn, choose
@@ -101,10 +105,16 @@ class Reasoner:
         threads: int = 0,
         park_tokens: int = -1,
         trace: Sink | None = None,
+        cores: Sequence[int] = (),
+        nice: int = 0,
+        lock_memory: bool = False,
         most_requests: int = DEFAULT_MOST,
+        opening: str = "",
+        monitor: Monitor | None = None,
         kv_cache: KvCache | None = None,
     ) -> None:
         from edgereason import _core  # loads the native library
+        from edgereason.runtime.adapters import Adapters
         from edgereason.runtime.prefixes import Prefixes
 
         self.bundle = bundle
@@ -112,14 +122,32 @@ class Reasoner:
         self._switches: Mapping[Capability, str] = {}  # of the engine's module
         self._calibration = calibration.load(bundle)
         self._words = Words(engine)
-        self._core = _core.Scheduler(engine, threads=threads, park_cells=park_tokens)
+        self._core = _core.Scheduler(
+            engine,
+            threads=threads,
+            park_cells=park_tokens,
+            cores=cores,
+            nice=nice,
+            lock_memory=lock_memory,
+        )
         lengths = AnswerLengths(bundle, self._core)
         store = kv_cache.open(bundle, self._core, self.caps) if kv_cache else None
+        self._start_from(opening)
         self._core.start()
+        self.grammars = Grammars(engine)
         self._driver = Driver(
-            self._core, engine, lengths, trace, most_requests, owner=self, store=store
+            self._core,
+            engine,
+            lengths,
+            trace,
+            most_requests,
+            grammars=self.grammars,
+            monitor=monitor,
+            owner=self,
+            store=store,
         )
         self._prefixes = Prefixes(bundle, self._core)
+        self._adapters = Adapters(bundle, self._core, self.caps)
 
     @classmethod
     def open(
@@ -131,7 +159,11 @@ class Reasoner:
         park_tokens: int = -1,
         trace: Sink | None = None,
         prefixes: Sequence[Path | str] = (),
+        cores: Sequence[int] = (),
+        nice: int = 0,
+        lock_memory: bool = False,
         most_requests: int = DEFAULT_MOST,
+        monitor: Monitor | None = None,
         kv_cache: str | Path | None = None,
         kv_cache_mib: int = DEFAULT_MIB,
         **options: Any,
@@ -149,19 +181,32 @@ class Reasoner:
             trace: is called with what happens to each request, see `trace.py`.
             prefixes: `.safetensors` files to load now, called what the files are called. Those in
                 the bundle's folder `prefixes` are there without, and loaded when first asked for.
+            cores: numbers of the cores that the decode threads may run on; none: any. No more
+                threads than these run.
+            nice: of the decode threads, -20 (most urgent) to 19; 0: as it is.
+            lock_memory: once the model is open, keep all memory of this process in RAM.
             most_requests: how many may be on their way at once; a further one raises `BusyError`.
             kv_cache: a folder in which the KV of conversations that asked to `keep` theirs is kept,
                 for the next process that opens this model. As trusted as the model itself.
             kv_cache_mib: what of it is kept at most; what was not used for longest goes.
+            monitor: sees thoughts as they are written and may stop them, see `monitor.py`.
             options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
 
         Raises:
             ModelNotFoundError, BundleError, MemoryLimitError, UsageError
         """
         bundle = open_bundle(resolve(str(model)))
+        opening = here.way_of_opening(engine or bundle.engine, options, threads)
         module = load(engines, engine or bundle.engine)
-        if threads and any(option.name == "threads" for option in fields_of(module.Config)):
+        names = {option.name for option in fields_of(module.Config)}
+        if threads and "threads" in names:
             options["threads"], threads = threads, 0  # fixed while it is open; none to choose
+        if (cores or nice) and "threads" in names:
+            raise UnsupportedError(
+                f"engine {engine or bundle.engine} computes on threads of its own, which cannot "
+                "be given cores or a nice value",
+                "start the whole process with them: taskset -c 2,3 nice -n 5 ...",
+            )
         config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
         opened = module.open(bundle, config)
         made = cls(
@@ -170,8 +215,13 @@ class Reasoner:
             threads=threads,
             park_tokens=park_tokens,
             trace=trace,
+            cores=cores,
+            nice=nice,
+            lock_memory=lock_memory,
             most_requests=most_requests,
             kv_cache=KvCache.of(kv_cache, kv_cache_mib, config),
+            opening=opening,
+            monitor=monitor,
         )
         made._switches = getattr(module, "switches", {})
         try:
@@ -247,8 +297,11 @@ class Reasoner:
         )
 
         def begin() -> Steps:
+            ticket.context_key = self._adapters.get(request.adapters)
             if request.prefix:
                 ticket.prefix = self._prefixes.get(request.prefix)
+            if request.grammar:
+                ticket.shortest = self.grammars.get(request.grammar).shortest
             return self._steps(request, ticket)
 
         return ticket, begin
@@ -264,6 +317,13 @@ class Reasoner:
         segments = thinking_prompt(self.bundle, messages, thinking, tools=functions).segments
         return prompt_tokens(segments, self.engine)
 
+    def _start_from(self, opening: str) -> None:
+        """Steps cost what `edgereason profile measure` found, where it opened the model so."""
+        known = here.load_cost(self.bundle, opening)
+        if known is not None:
+            knot_ms = [known.step_ms.get(rows, 0.0) for rows in KNOTS]
+            self._core.restore_cost(knot_ms, known.cell_ms)
+
     def _steps(self, request: Request, ticket: Ticket) -> Steps:
         num_prefix = ticket.prefix.num_positions if ticket.prefix else 0
         strategy = choose(request.strategy, request.options, self.bundle)
@@ -273,6 +333,19 @@ class Reasoner:
             raise UsageError(
                 f"strategy {request.strategy} does not {wants}",
                 "use think or no-think, or send none",
+            )
+        if request.grammar is not None and not strategy.takes_grammar:
+            raise UnsupportedError(
+                f"strategy {request.strategy} takes no grammar: its answer is not written by the "
+                "model",
+                "take strategy think, or leave out the grammar",
+            )
+        if Capability.TOKEN_ROWS in strategy.needs and self._adapters.changes_weights(
+            ticket.context_key
+        ):
+            raise UnsupportedError(
+                f"strategy {request.strategy} needs rows of tokens, which a LoRA may change",
+                "leave the adapter or the strategy out",
             )
         engine = self.engine  # a request that runs does not hold the reasoner
         turn = Turn(
@@ -286,10 +359,12 @@ class Reasoner:
             count=lambda segments: len(prompt_tokens(segments, engine)),
             silenced=ticket.silence,
             calibration=self._calibration,
+            grammar=request.grammar,
             words=self._words,
             tools=request.tools,
             begun=request.begun,
             logprobs=request.logprobs,
+            text=partial(text_of, engine),
         )
         verbatim = strategy.verbatim or bool(request.begun)
         ticket.reads(turn.call_format, verbatim=verbatim)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from edgereason.planning.energy import Meter
 from edgereason.prompt.tool_reader import CallReader
 from edgereason.records import (
     UNLIMITED,
@@ -13,8 +14,10 @@ from edgereason.records import (
     AnswerReport,
     Budget,
     BudgetReport,
+    ChainReport,
     Channel,
     DeadlineReport,
+    Energy,
     PhaseReport,
     PhaseResult,
     Request,
@@ -29,8 +32,12 @@ from edgereason.records import (
 Results = Sequence[PhaseResult]  # what the phases of one line of thought did, in order
 
 
-def line_answer(answer: Answer, results: Results, *, verbatim: bool = False) -> Answer:
-    """Completes the answer of one line of thought: its reasoning, and why it ended. `verbatim`:
+def line_answer(
+    answer: Answer, results: Results, shortest: str = "", *, verbatim: bool = False
+) -> Answer:
+    """Completes the answer of one line of thought: its reasoning, and why it ended.
+
+    `shortest`: what its grammar allows, for a line that could not begin to answer. `verbatim`:
     blanks at its ends are part of it.
     """
     thoughts = [
@@ -38,14 +45,15 @@ def line_answer(answer: Answer, results: Results, *, verbatim: bool = False) -> 
         for result in results
     ]
     reasoning = "\n".join(thought.strip() for thought in thoughts if thought.strip())
+    finish = _finish(results) or answer.finish
     text = answer.answer if verbatim else answer.answer.strip()
-    if not text:
-        text = _last_probe(results) or ""
+    if not text and finish is not StopReason.REFUSED:
+        text = shortest or _last_probe(results) or ""
     return replace(
         answer,
         answer=text,
         reasoning=answer.reasoning or reasoning,
-        finish=_finish(results) or answer.finish,
+        finish=finish,
     )
 
 
@@ -95,6 +103,7 @@ def final_answer(
     *,
     request: Request,
     used_ms: float,
+    energy: Energy | None = None,
     silenced: bool = False,
 ) -> Answer:
     """Adds the figures. `lines` are all lines of thought, the request's own first: its prompt is
@@ -115,6 +124,20 @@ def final_answer(
         ),
         timings=_timings(results, queue_ms, used_ms),
         phases=tuple(_phase(result) for result in results),
+        energy=energy,
+    )
+
+
+def chain_report(answer: Answer | None, results: Results, parent: int) -> ChainReport:
+    """One line of thought; without an answer it was given up."""
+    return ChainReport(
+        parent=parent,
+        answer=answer.answer if answer else "",
+        ended_by=answer.finish.value if answer else "given up",
+        confidence=answer.confidence if answer else None,
+        phases=tuple(_phase(result) for result in results),
+        prompt_tokens=sum(result.num_prompt for result in results),
+        cached_tokens=sum(result.num_cached for result in results),
     )
 
 
@@ -221,4 +244,23 @@ def _timings(results: Results, queue_ms: float, used_ms: float) -> Timings:
         answer_ms=answer_ms,
         total_ms=used_ms,
         tokens_per_s=1000 * num_sampled / busy_ms if busy_ms > 0 else 0.0,
+    )
+
+
+def energy_of(meter: Meter | None, results: Results) -> Energy | None:
+    """What the machine took; None where it has no meter, or the meter could not be read."""
+    joules = meter.stop() if meter is not None else None
+    if meter is None or joules is None:
+        return None
+    sampler = meter.sampler
+    idle_watts = sampler.idle_watts
+    num_sampled = sum(result.num_tokens for result in results)
+    return Energy(
+        joules=joules,
+        joules_per_token=joules / max(num_sampled, 1),
+        meter=sampler.label,
+        scope=sampler.scope,
+        rails=meter.rails,
+        idle_watts=idle_watts,
+        above_idle_joules=None if idle_watts is None else joules - idle_watts * meter.seconds,
     )

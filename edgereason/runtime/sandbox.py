@@ -32,8 +32,11 @@ _POLL_S: Final = 0.02
 _MOST_OUTPUT: Final = 1 << 16  # bytes; the child is held to it, too
 
 
-def run_program(call: Call, stopped: Callable[[], bool] = lambda: False) -> Returned:
-    """Waits for the program, at most `call.seconds`, or until `stopped()`."""
+def run_program(
+    call: Call, stopped: Callable[[], bool] = lambda: False, *, script: Path = _CHILD
+) -> Returned:
+    """Waits for the program, at most `call.seconds`, or until `stopped()`. `script` is the child:
+    another one may allow more."""
     if call.seconds <= 0:
         return Returned(error="no time was left to run the program")
     if not sys.executable:
@@ -52,7 +55,9 @@ def run_program(call: Call, stopped: Callable[[], bool] = lambda: False) -> Retu
     ):
         question.write(json.dumps(asked).encode())
         question.seek(0)
-        error = _run(folder, question, answer, time.monotonic() + call.seconds, stopped)
+        error = _run(
+            folder, question, answer, time.monotonic() + call.seconds, stopped, script=script
+        )
         answer.seek(0)
         return Returned(error=error) if error else _read(answer.read(_MOST_OUTPUT))
 
@@ -63,10 +68,12 @@ def _run(
     answer: IO[bytes],
     until: float,
     stopped: Callable[[], bool],
+    *,
+    script: Path,
 ) -> str:
     """Why the child did not come to its end; "" where it did."""
     child = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", str(_CHILD)],
+        [sys.executable, "-I", "-S", "-B", str(script)],
         stdin=question,
         stdout=answer,
         stderr=subprocess.DEVNULL,

@@ -40,6 +40,7 @@ BUILTINS = """
 """
 INTERNALS = ("_", "ag_", "co_", "cr_", "f_", "gi_", "tb_")  # frames lead out of any cage
 MOST_TEXT = 1000  # characters of a value
+LAST = "_"  # the name of the value of the last line
 
 
 def limit(kind: int, amount: int) -> None:
@@ -71,6 +72,28 @@ def imported(name: str, *rest: Any) -> Any:
     return MODULES[name]
 
 
+class Printed:
+    """What a program prints, up to `MOST_TEXT`; all beyond is dropped."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def __call__(self, *values: Any, sep: str = " ", end: str = "\n", **options: Any) -> None:
+        for i, value in enumerate(values):
+            self.text += (sep if i else "") + str(value)[:MOST_TEXT]
+            self.text = self.text[:MOST_TEXT]
+        self.text = (self.text + end)[:MOST_TEXT]
+
+
+def keep_last(tree: ast.Module) -> None:
+    """The value of the last line is kept, as an interactive Python would show it."""
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = tree.body[-1]
+        target = ast.Name(LAST, ast.Store())
+        tree.body[-1] = ast.copy_location(ast.Assign([target], last.value), last)
+        ast.fix_missing_locations(tree)
+
+
 def text_of(value: Any) -> str:
     """A number as people write it."""
     if isinstance(value, float):
@@ -81,6 +104,18 @@ def text_of(value: Any) -> str:
     if value is None or len(text) > MOST_TEXT:
         raise ValueError("it returned nothing" if value is None else "it returned too much")
     return text
+
+
+def result_of(function: str, names: dict[str, Any], printed: Printed) -> str:
+    if function:
+        if function not in names:
+            raise NameError(f"there is no function {function}")
+        return text_of(names[function]())
+    if printed.text.strip():
+        return printed.text.strip()
+    if names.get(LAST) is None:
+        raise ValueError("it printed nothing")
+    return text_of(names[LAST])
 
 
 def main() -> None:
@@ -94,12 +129,13 @@ def main() -> None:
         tree = ast.parse(asked["source"])
         check(tree)
         allowed = {name: getattr(builtins, name) for name in BUILTINS.split()}
-        allowed |= {"__import__": imported, "print": lambda *values, **options: None}
+        printed = Printed()
+        allowed |= {"__import__": imported, "print": printed}
         names: dict[str, Any] = {"__builtins__": allowed, **MODULES}
+        if not asked["function"]:
+            keep_last(tree)
         exec(compile(tree, "program", "exec"), names)
-        if asked["function"] not in names:
-            raise NameError(f"there is no function {asked['function']}")
-        told = {"value": text_of(names[asked["function"]]())}
+        told = {"value": result_of(asked["function"], names, printed)}
     except BaseException as error:
         told = {"error": f"{type(error).__name__}: {error}"[:MOST_TEXT]}
     print(json.dumps(told))

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from edgereason.records import Answer, Channel, Chunk, Message, ToolCall
+from edgereason.server import grammars
 from edgereason.server.budgets import BUDGETS, EFFORT, SAMPLING, SWITCH, TOKENS
 from edgereason.server.conversation import read_messages
 from edgereason.server.errors import ApiError, openai_error
 from edgereason.server.fields import (
     HARMLESS,
-    OTHERS,
     Given,
     Means,
     Only,
@@ -33,7 +33,6 @@ from edgereason.server.tools import arguments_text, list_of_tools, tool_choice
 
 _TOTAL: Final = Means("max_tokens", whole(1))
 NO_TOOLS: Final = "this server has no such tools"
-NO_GRAMMAR: Final = "this server has no grammars"
 
 
 def _bias(value: Any, name: str) -> dict[int, float]:
@@ -77,6 +76,7 @@ FIELDS: Final[Table] = {
     **OPENAI,
     **BUDGETS,
     **SAMPLING,
+    **grammars.FIELDS,
     "messages": Means("messages", read_messages),
     "max_tokens": _TOTAL,
     "max_completion_tokens": _TOTAL,
@@ -103,14 +103,6 @@ FIELDS: Final[Table] = {
     "tool_choice": Means("tool_choice", tool_choice),
     "function_call": Only(("none", "auto"), NO_TOOLS),
     "parallel_tool_calls": Means("parallel_calls", boolean),
-    "response_format": {"type": Only(("text",), NO_GRAMMAR), OTHERS: Only((), NO_GRAMMAR)},
-    "json_schema": Only((), NO_GRAMMAR),
-    "grammar": Only(("",), NO_GRAMMAR),
-    "structured_outputs": Only((), NO_GRAMMAR),
-    "guided_json": Only((), NO_GRAMMAR),
-    "guided_regex": Only((), NO_GRAMMAR),
-    "guided_choice": Only((), NO_GRAMMAR),
-    "guided_grammar": Only((), NO_GRAMMAR),
     "logprobs": Means("scores", boolean),
     "top_logprobs": Means("top_scores", whole(0, 20)),
     "n_probs": Only((0,), "logprobs and top_logprobs say so"),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from edgereason.records import Answer, Channel, Chunk, Message, ToolCall
 from edgereason.server.budgets import BUDGETS, SAMPLING, THINKING, read_effort
-from edgereason.server.chat import NO_GRAMMAR, NO_TOOLS
+from edgereason.server.chat import NO_TOOLS
 from edgereason.server.conversation import read_content, read_messages
 from edgereason.server.errors import ApiError, anthropic_error
 from edgereason.server.fields import (
@@ -28,6 +28,7 @@ from edgereason.server.fields import (
     whole,
     without,
 )
+from edgereason.server.grammars import RESPONSE_FORMAT
 from edgereason.server.http import sse
 from edgereason.server.running import Running, num_completion, was_cut
 from edgereason.server.tools import arguments_text, list_of_tools, tool_choice
@@ -86,7 +87,7 @@ COUNTED: Final[Table] = {
     "thinking": THINKING,
     "output_config": {
         "effort": Means("effort", read_effort),
-        "format": Only((), NO_GRAMMAR),
+        "format": RESPONSE_FORMAT,
     },
     "tools": Means("tools", list_of_tools),
     "tool_choice": Means("tool_choice_object", table),

@@ -45,6 +45,7 @@ class Metrics(Collector):
         self._tokens = self._counter("tokens", "Tokens by kind", "kind")
         self._thinking = self._counter("thinking_ended", "Why thinking ended", "by")
         self._deadlines = self._counter("deadlines", "Answers with a deadline", "met")
+        self._joules = self._counter("joules", "Energy of answers by meter", "meter")
         self._total = self._histogram("request_seconds", "From arrival to the end of the answer")
         self._queue = self._histogram("queue_seconds", "Until the first row was decoded")
         self._first = self._histogram("first_token_seconds", "Until the first text")
@@ -77,6 +78,8 @@ class Metrics(Collector):
         self._thinking.labels(budget.think_tokens.ended_by).inc()
         if budget.deadline_ms.asked is not None:
             self._deadlines.labels(str(budget.deadline_ms.late_ms == 0).lower()).inc()
+        if answer.energy is not None:
+            self._joules.labels(answer.energy.meter).inc(answer.energy.joules)
         self._total.observe(running.age_ms / 1000)
         self._queue.observe(answer.timings.queue_ms / 1000)
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from edgereason.records import Answer, Channel, Chunk, Message, ToolCall
 from edgereason.server.budgets import BUDGETS, SAMPLING, TOKENS
-from edgereason.server.chat import NO_GRAMMAR
 from edgereason.server.conversation import read_messages
 from edgereason.server.errors import ApiError, ollama_error
 from edgereason.server.fields import HARMLESS, Given, Means, Only, Table, bad, boolean, text
+from edgereason.server.grammars import ollama_format
 from edgereason.server.http import to_json
 from edgereason.server.models import Model
 from edgereason.server.running import Running, num_completion, was_cut
@@ -59,7 +59,7 @@ _SHARED: Final[Table] = {
     "model": Means("model", text),
     "stream": Means("stream", boolean),
     "options": _OPTIONS,
-    "format": Only(("",), NO_GRAMMAR),
+    "format": Means("grammar", ollama_format),
     "keep_alive": HARMLESS,
     "truncate": Only((False,), "a prompt is never cut; one that is too long is an error"),
     "shift": Only((False,), "a context is never shifted"),

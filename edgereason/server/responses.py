@@ -12,12 +12,11 @@ from typing import Any, Final
 
 from edgereason.records import Answer, Channel, Chunk, Message, ToolCall
 from edgereason.server.budgets import BUDGETS, EFFORT, SAMPLING
-from edgereason.server.chat import NO_GRAMMAR, OPENAI
+from edgereason.server.chat import OPENAI
 from edgereason.server.conversation import read_messages
 from edgereason.server.errors import ApiError, openai_error
 from edgereason.server.fields import (
     HARMLESS,
-    OTHERS,
     Given,
     Means,
     Only,
@@ -28,6 +27,7 @@ from edgereason.server.fields import (
     whole,
     without,
 )
+from edgereason.server.grammars import response_format
 from edgereason.server.http import sse
 from edgereason.server.running import Running, num_completion, was_cut
 from edgereason.server.tools import arguments_text, list_of_tools, tool_choice
@@ -91,6 +91,12 @@ def _thought(item: dict[str, Any], where: str) -> str:
     return ""
 
 
+def _format(value: Any, name: str) -> Any:
+    """As it was sent: the response says it again."""
+    response_format(value, name)
+    return value
+
+
 FIELDS: Final[Table] = {
     **OPENAI,
     "n": Only((1,), "one response a request"),
@@ -104,8 +110,7 @@ FIELDS: Final[Table] = {
         "summary": HARMLESS,  # always the whole of the thoughts
         "generate_summary": HARMLESS,
     },
-    "text": {"format": {"type": Only(("text",), NO_GRAMMAR), OTHERS: Only((), NO_GRAMMAR)}}
-    | {"verbosity": HARMLESS},
+    "text": {"format": Means("text_format", _format), "verbosity": HARMLESS},
     "include": HARMLESS,
     "tools": Means("tools", list_of_tools),
     "tool_choice": Means("tool_choice", tool_choice),
@@ -135,6 +140,9 @@ class Conversations:
         """The whole conversation: instructions, what went before, what is asked now."""
         if "messages" not in given.values:
             raise ApiError(400, "input must be given", param="input", code="missing_parameter")
+        if "text_format" in given.values:
+            name, asked = given.values["text_format"]
+            given.put("grammar", name, response_format(asked, name))
         system = given.get("system")
         first = (Message("system", system),) if system else ()
         return (*first, *self._before(given.get("previous")), *given.get("messages"))
@@ -318,6 +326,7 @@ class ResponseWriter:
             "tools": given.get("tools", []),
             "tool_choice": _choice(given),
             "parallel_tool_calls": given.get("parallel_calls", True),
+            "text": {"format": given.get("text_format", {"type": "text"})},
             **({} if answer is None else {"edgereason": running.report(answer)}),
         }
 
@@ -337,7 +346,6 @@ _OF: Final = {"summary_index": 0}
 _FIXED: Final[dict[str, Any]] = {
     "error": None,
     "truncation": "disabled",
-    "text": {"format": {"type": "text"}},
     "top_logprobs": 0,
     "max_tool_calls": None,
     "background": False,

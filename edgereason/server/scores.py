@@ -30,7 +30,7 @@ def num_scores(given: Given) -> int:
 def answer_scores(running: Running) -> list[Sequence[Score]]:
     """Of each token of the answer: itself, then the likeliest."""
     results = [r for line in running.handle.chains[:1] for r in line if r.role is Role.ANSWER]
-    scores = results[-1].scores if results else ()
+    scores = results[-1].token_scores if results else ()
     return _cut(scores, running.request.logprobs + 1)
 
 

@@ -15,7 +15,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final
 
-from edgereason.errors import EdgereasonError
+from edgereason.errors import EdgereasonError, UsageError
+from edgereason.grammars import Grammar
 from edgereason.records import Answer, Message, Request, Sampling
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.server.budgets import budget_of, raw_budget
@@ -29,7 +30,7 @@ from edgereason.server.models import Model, Models
 from edgereason.server.running import Running, num_completion
 from edgereason.server.scores import num_scores
 from edgereason.server.tools import tools_of
-from edgereason.strategies.base import choose
+from edgereason.strategies.base import choose, file_options
 
 log = logging.getLogger("edgereason.server")
 
@@ -150,6 +151,14 @@ class Service:
         messages, begun = apart(asked)
         tools = tools_of(given)
         strategy, options = given.get("strategy", "think"), given.get("options", {})
+        named = {name.replace("-", "_") for name in options}
+        for name in file_options(strategy):
+            if name in named:
+                raise ApiError(
+                    400,
+                    f"{name} names a file of this machine, which no client may",
+                    param=given.name("options"),
+                )
         chosen = choose(strategy, options, model.bundle)
         num_samples = getattr(chosen.config, "samples", 1)
         if num_samples > self.config.max_samples:
@@ -159,6 +168,7 @@ class Service:
                 f"{self.config.max_samples} (--max-samples)",
                 param=given.name("options"),
             )
+        await _check_grammar(given, reasoner)
         prompt = await asyncio.to_thread(reasoner.prompt_tokens, messages, tools=tools)
         budget = budget_of(
             given,
@@ -182,6 +192,7 @@ class Service:
             tools=tools,
             begun=begun,
             logprobs=num_scores(given),
+            grammar=given.get("grammar"),
         )
 
     def _raw_request(self, given: Given, raw: Raw, model: Model, arrived: float) -> Request:
@@ -219,6 +230,25 @@ class Service:
 def _reseeded(request: Request, model: Model, index: int) -> Request:
     sampling = request.sampling or model.bundle.sampling
     return replace(request, sampling=replace(sampling, seed=(sampling.seed + index) % 2**64))
+
+
+async def _check_grammar(given: Given, reasoner: Reasoner) -> None:
+    """Compiles it, so that what is wrong with it names the field."""
+    grammar: Grammar | None = given.get("grammar")
+    if grammar is None:
+        return
+    name = given.name("grammar")
+    if given.get("stop"):
+        raise ApiError(
+            400,
+            f"{name} and {given.name('stop')} exclude each other: a form says where it ends",
+            param=f"{name}, {given.name('stop')}",
+            code="conflicting_parameters",
+        )
+    try:
+        await asyncio.to_thread(reasoner.grammars.get, grammar)
+    except UsageError as error:
+        raise ApiError(400, f"{name}: {error}", param=name, code="unsupported_parameter") from None
 
 
 def _sampling(given: Given, recommended: Sampling) -> Sampling:

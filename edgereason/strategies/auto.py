@@ -5,6 +5,10 @@ prompt -> (draft -> sure? that is the answer) beside (think -> answer)
 Which ways are tried, and from which confidence their answer is kept, is measured for a model with
 `edgereason calibrate`. Without that a direct answer is kept from a confidence of 0.8, and the
 answer's note says that nobody measured whether this model can tell.
+
+Cost: the drafts, and the thought where none of them is sure
+Measured: Qwen2.5-Coder-0.5B, 8 of GSM8K: not told apart from thinking, at twice its time in a batch
+of eight.
 """
 
 from __future__ import annotations
@@ -163,13 +167,15 @@ def run(turn: Turn, config: Config) -> Steps:
         done = yield turn.direct()
         return Answer(done.text, confidence=done.confidence)
     steps, note = planned(turn, config)
+    if turn.grammar is not None:
+        steps = tuple(step for step in steps if choose(step.way).takes_grammar)
     think = choose(_THINK, bundle=turn.bundle)
     if not steps:
         answer = yield from think.run(turn)
         return replace(answer, note=note)
     drafts = _Drafts(turn, steps)
-    yield turn.prefill(thinking=True)
     if config.beside:
+        yield turn.prefill(thinking=True)  # which both lines go on from
         draft, thought = yield Fork(
             (drafts.run(config.draft_tokens), think.run(turn)),
             enough=lambda answers: drafts.sure or bool(answers[1] and answers[1].answer),

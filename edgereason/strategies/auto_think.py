@@ -2,6 +2,9 @@
 
 Paper: https://arxiv.org/abs/2505.10832
 prompt "..." -> think, or nothing -> answer
+
+Cost: a thought, or none
+Measured: not on a model that was trained for it.
 """
 
 from __future__ import annotations

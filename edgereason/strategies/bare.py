@@ -1,6 +1,9 @@
 """The final answer and nothing else: no thinking, no explanation.
 
 prompt "only the answer" -> answer
+
+Cost: a few tokens
+Measured: Qwen2.5-Coder-0.5B, 100 of GSM8K: 3 right, thinking 26.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ A strategy is a module with three names:
 
 `run` is called once per request, before its first token. It yields a `Phase` and is sent the
 `PhaseResult` of the last phase of that chain, a `Fork` and is sent the children's answers, or a
-`Call` and is sent what a program `Returned`. It never sees a token or a clock.
+`Call` or `Query` and is sent what a program or a database `Returned`. It sees no clock.
 
 More names where they hold, and one name of an option that has a meaning:
 
@@ -24,6 +24,7 @@ More names where they hold, and one name of an option that has a meaning:
     is_plain = True                            # its answer is `turn.answer()` as it is: it may call
                                                # functions, and be begun by the caller
     verbatim = True                            # blanks at the ends of its answer are part of it
+    takes_grammar = False                      # its answer is not what `turn.answer()` said
 
     of: str = "think"                          # in Config: it runs this strategy, too, whose needs
                                                # it has on top, and whose bound is its own
@@ -35,17 +36,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from edgereason import strategies
-from edgereason.config import build
+from edgereason.config import build, fields_of
 from edgereason.errors import BundleError, UsageError
+from edgereason.grammars import Grammar
 from edgereason.models.bundle import Bundle
 from edgereason.planning.calibration import Calibration
 from edgereason.prompt.chat import Prompt, format_of, thinking_prompt
 from edgereason.prompt.tools import ToolFormat, opening_of
 from edgereason.records import (
+    UNLIMITED,
     Answer,
     Budget,
     Capability,
@@ -86,7 +90,8 @@ class Call:
 
     Attributes:
         source: the program.
-        function: the function in it that gives the answer; it takes no arguments.
+        function: the function in it that gives the answer; it takes no arguments. "": the answer is
+            what the program prints, or where it prints nothing the value of its last line.
         seconds: at most, of a deadline at most half of what is left of it.
         memory_mib: address space of the child.
     """
@@ -98,14 +103,33 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """Ask a SQLite database, read only; the strategy is sent a `Returned`.
+
+    What the database is kept from is told in `runtime/database.py`.
+
+    Attributes:
+        database: its file; "" is an empty one, for sums and dates.
+        sql: one statement that reads.
+        seconds: at most, of a deadline at most half of what is left of it.
+        rows: that are given at most.
+    """
+
+    database: str
+    sql: str
+    seconds: float = 2.0
+    rows: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class Returned:
-    """What became of a `Call`: the value as text, or why there is none."""
+    """What became of a `Call` or a `Query`: the value as text, or why there is none."""
 
     value: str = ""
     error: str = ""
 
 
-Steps = Generator["Phase | Fork | Call", Any, Answer]
+Steps = Generator["Phase | Fork | Call | Query", Any, Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +150,11 @@ class Turn:
     count: Callable[[Sequence[Segment]], int] = field(default=lambda segments: 0)  # their tokens
     silenced: Callable[[], None] = field(default=lambda: None)  # called when `is_silenced` is true
     calibration: Calibration | None = None  # what was measured of this model's confidence
+    grammar: Grammar | None = None  # what the answer must look like
     # The tokens that are one of these words and nothing else.
     words: Callable[[Sequence[str]], tuple[int, ...]] = field(default=lambda words: ())
+    # What tokens are as text; None where they end within a character.
+    text: Callable[[Sequence[int]], str | None] = field(default=lambda tokens: None)
 
     def prompt(self, *, thinking: bool | None) -> tuple[Segment, ...]:
         """The rendered conversation up to where the model goes on; None: as the template has it."""
@@ -158,9 +185,7 @@ class Turn:
                     "this conversation switches the model's thinking off",
                     "ask `turn.is_silenced` before `turn.think()`",
                 )
-            return replace(
-                then, fresh=self.prompt(thinking=False), force=self._opening, said=self.begun
-            )
+            return replace(then, fresh=self.prompt(thinking=False), force=self._forced(""))
         reasoning = self.bundle.reasoning
         return Phase(
             "think",
@@ -186,8 +211,7 @@ class Turn:
         return Phase(
             "answer",
             Role.ANSWER,
-            force=self._answer_lead + self._opening,
-            said=self.begun,
+            force=self._forced(self._answer_lead),
             budget=self.budget.answer_tokens,
             total=self.budget.total_tokens,
             open=reasoning.opens,
@@ -197,13 +221,12 @@ class Turn:
             stop=tuple(filter(None, (*self.stop, reasoning.answer_end, self._last_call_end))),
             logprobs=self.logprobs,
             sampling=self.sampling,
+            grammar=self.grammar,
         )
 
     def direct(self) -> Phase:
         """Answer without thinking, from the start of the conversation."""
-        return replace(
-            self.answer(), fresh=self.prompt(thinking=False), force=self._opening, said=self.begun
-        )
+        return replace(self.answer(), fresh=self.prompt(thinking=False), force=self._forced(""))
 
     @property
     def call_format(self) -> ToolFormat | None:
@@ -223,6 +246,14 @@ class Turn:
     def _opening(self) -> str:
         """The beginning of a call that is asked for, put into the model's mouth."""
         return opening_of(self.call_format, self.tools)
+
+    def _forced(self, lead: str) -> str | tuple[Segment, ...]:
+        """What is put into the model's mouth before its answer: `lead`, and what the caller has
+        begun, of which no control token comes, or the beginning of a call that is asked for.
+        """
+        if self.begun:
+            return (Segment(lead), Segment(self.begun, control=False))
+        return lead + self._opening
 
     @property
     def _last_call_end(self) -> str:
@@ -248,6 +279,18 @@ class Turn:
         content = f"{messages[last].content}\n\n{instruction}"
         messages[last] = replace(messages[last], content=content)
         return replace(self, messages=tuple(messages))
+
+    def spent(self, num_tokens: int) -> Turn:
+        """The same question with less to think: these tokens are gone from the budget."""
+        budget = self.budget.think_tokens
+        left = UNLIMITED if budget == UNLIMITED else max(0, budget - num_tokens)
+        return replace(self, budget=replace(self.budget, think_tokens=left))
+
+    def warmed(self, temperature: float) -> Turn:
+        """Draws with this temperature where the request's own is 0: equal samples say nothing."""
+        if self.sampling.temperature > 0:
+            return self
+        return replace(self, sampling=replace(self.sampling, temperature=temperature))
 
     @property
     def can_think(self) -> bool:
@@ -283,6 +326,11 @@ class Chosen:
         return own and (self._inner is None or self._inner.bound_by_context)
 
     @property
+    def takes_grammar(self) -> bool:
+        own: bool = getattr(self.module, "takes_grammar", True)
+        return own and (self._inner is None or self._inner.takes_grammar)
+
+    @property
     def _inner(self) -> Chosen | None:
         name = getattr(self.config, "of", None)
         return None if name is None else choose(name)
@@ -290,6 +338,12 @@ class Chosen:
     def run(self, turn: Turn) -> Steps:
         steps: Steps = self.module.run(turn, self.config)
         return steps
+
+
+def file_options(name: str) -> tuple[str, ...]:
+    """Options of a strategy that name files of this machine: not for requests of strangers."""
+    options = fields_of(load(strategies, name).Config)
+    return tuple(each.name for each in options if Path in (each.type, *get_args(each.type)))
 
 
 def choose(
@@ -313,4 +367,14 @@ def choose(
         raise BundleError(f"{where} recommends: {error.message}", error.hint) from None
 
 
-__all__ = ["Call", "Chosen", "Fork", "Returned", "Steps", "Turn", "choose"]
+__all__ = [
+    "Call",
+    "Chosen",
+    "Fork",
+    "Query",
+    "Returned",
+    "Steps",
+    "Turn",
+    "choose",
+    "file_options",
+]

@@ -4,6 +4,9 @@ Paper: https://arxiv.org/abs/2502.18600
 prompt "at most five words a step" -> think -> answer
 
 The paper gains on large models; on a 0.5B it costs accuracy, see docs/ways.md.
+
+Cost: up to 128 tokens
+Measured: Qwen2.5-Coder-0.5B, 100 of GSM8K: 15 right, thinking 26, at a third of its tokens.
 """
 
 from __future__ import annotations

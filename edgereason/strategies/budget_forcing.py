@@ -6,6 +6,9 @@ prompt -> think -> [Wait -> think] * waits -> answer
 
 A small model says the same again after "Wait", for tokens that bring nothing: once a stretch comes
 to the value of the one before, thinking is over.
+
+Cost: a thought, and what is thought after each "Wait"
+Measured: not against thinking.
 """
 
 from __future__ import annotations

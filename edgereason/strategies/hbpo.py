@@ -2,6 +2,9 @@
 
 Paper: https://arxiv.org/abs/2507.15844
 prompt "I will answer the question within n tokens." -> think -> answer
+
+Cost: a thought
+Measured: not on a model that was trained for it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """Answer at once, with thinking switched off.
 
 prompt -> answer
+
+Cost: the answer
+Measured: nano, 500 sums: 1.4 % right, thinking 97.8 %.
 """
 
 from __future__ import annotations

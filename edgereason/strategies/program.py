@@ -5,6 +5,9 @@ prompt with three examples -> program -> run it -> [think -> answer, where it do
 
 For questions whose answer is a number. The program runs in a child process with limits: see
 `runtime/sandbox.py` for what that keeps out and what not.
+
+Cost: some 55 tokens, and a child process
+Measured: Qwen2.5-Coder-0.5B, 100 of GSM8K: 22 to 24 right, thinking 26, at a fifth of its tokens.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from edgereason.strategies.base import Call, Returned, Steps, Turn, choose
 
 needs = Capability.LOGITS
 draft: Mapping[str, Any] = {"rescue": False}
+takes_grammar = False  # the answer is what a program returns
 
 _FUNCTION: Final = "solution"
 _OPENING: Final = f"```python\ndef {_FUNCTION}():\n"
@@ -76,15 +80,8 @@ def run(turn: Turn, config: Config) -> Steps:
     note = f"the program gave no answer: {why}"
     if not config.rescue or written.reason is StopReason.CANCELLED:
         return Answer("", confidence=0.0, note=note)
-    answer = yield from choose("think", bundle=turn.bundle).run(_less(turn, written.num_tokens))
+    answer = yield from choose("think", bundle=turn.bundle).run(turn.spent(written.num_tokens))
     return replace(answer, note=note)
-
-
-def _less(turn: Turn, num_tokens: int) -> Turn:
-    """What the program spent is gone from the budget. Where nothing is left it answers at once."""
-    budget = turn.budget.think_tokens
-    left = UNLIMITED if budget == UNLIMITED else max(0, budget - num_tokens)
-    return replace(turn, budget=replace(turn.budget, think_tokens=left))
 
 
 def _program(turn: Turn, config: Config) -> Phase:

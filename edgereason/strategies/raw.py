@@ -3,6 +3,8 @@
 text -> what follows
 
 For text that is no conversation, such as code, and for scoring what is given.
+
+Cost: what follows
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS
 verbatim = True
+takes_grammar = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ A sample is one run of strategy `of`, with the options that the model recommends
 With `weigh` or `drop` (DeepConf, https://arxiv.org/abs/2508.15260) a sample thinks in stretches of
 `window` tokens, and is worth its least sure stretch. The paper's windows slide and its confidence
 is of 20 tokens; ours are side by side, and it is `PhaseResult.confidence`.
+
+Cost: as many thoughts as `samples`, side by side
+Measured: Qwen2.5-Coder-0.5B, 50 of GSM8K, five programs: 10 right, one program 11.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from functools import partial
 
 from edgereason import strategies
 from edgereason.errors import UsageError
-from edgereason.records import Answer, Candidate, Capability, Sampling, StopReason
+from edgereason.records import Answer, Candidate, Capability, StopReason
 from edgereason.registry import load
 from edgereason.strategies.base import Fork, Steps, Turn, choose
 from edgereason.values import Kind, Value, extract_answer, normalize
@@ -150,12 +153,6 @@ def settled(answers: Sequence[Answer | None], *, weigh: bool = False) -> bool:
     )
 
 
-def _sampling(turn: Turn, config: Config) -> Sampling:
-    if turn.sampling.temperature > 0:
-        return turn.sampling
-    return replace(turn.sampling, temperature=config.temperature)
-
-
 def agreed(answers: Sequence[Answer | None], probability: float) -> bool:
     """The leader is more likely than that the majority of all samples there could be: the chance
     that a share with a uniform prior is above one half, against the second (2305.11860).
@@ -168,7 +165,7 @@ def agreed(answers: Sequence[Answer | None], probability: float) -> bool:
 
 
 def run(turn: Turn, config: Config) -> Steps:
-    turn = replace(turn, sampling=_sampling(turn, config))
+    turn = turn.warmed(config.temperature)
     yield turn.prefill(thinking=turn.can_think)
     answers: tuple[Answer | None, ...] = ()
     first = min(_WARM_UP, config.samples) if config.drop and turn.can_think else config.samples
@@ -179,7 +176,7 @@ def run(turn: Turn, config: Config) -> Steps:
         children = tuple(_sample(turn.reseeded(index), config, bar) for index in indices)
         enough = partial(_enough_with, before=answers, config=config)
         answers += yield Fork(children, enough) if config.early_stop else Fork(children)
-    return _elected(_voting(answers), config)
+    return elected(_voting(answers), weigh=config.weigh)
 
 
 def _enough_with(
@@ -241,13 +238,15 @@ def _judged(turn: Turn, window: int, bar: float) -> Steps:
         phase = replace(turn.think(), fresh=None)
     answer = turn.answer()
     if not thought.mark and not last:  # it was ended from outside, with nothing to close it
-        answer = replace(answer, force=turn.bundle.reasoning.close + answer.force)
+        reasoning = turn.bundle.reasoning
+        answer = replace(answer, force=reasoning.close + reasoning.answer)
     done = yield answer
     return Answer(done.text, confidence=lowest)
 
 
-def _elected(answers: Sequence[Answer | None], config: Config) -> Answer:
-    tally = Tally.of(answers, weigh=config.weigh)
+def elected(answers: Sequence[Answer | None], *, weigh: bool = False) -> Answer:
+    """The answer that most agree on, with all that were given as candidates."""
+    tally = Tally.of(answers, weigh=weigh)
     ranked = tally.ranked()
     if not ranked:
         return next((answer for answer in answers if answer is not None), Answer(""))

@@ -30,7 +30,7 @@ class Decoder:
         arch = source.architecture
         if arch.name not in KNOWN:
             raise UnsupportedError(
-                f"no prefix can be trained for models of architecture {arch.name!r}",
+                f"models of architecture {arch.name!r} are not known in torch",
                 f"known: {', '.join(KNOWN)}",
             )
         self.arch = arch
@@ -55,13 +55,22 @@ class Decoder:
         _, caches = self._run(ids[None], front, torch.zeros(1, dtype=torch.long))
         return [(key[0], value[0]) for key, value in caches]
 
+    def residuals(self, ids: Tensor) -> Tensor:
+        """What each layer leaves in the residual stream: [layers, length, num_embd] of `ids`
+        [length].
+        """
+        left: list[Tensor] = []
+        with torch.no_grad():
+            self._run(ids[None], None, torch.arange(len(ids)), left)
+        return torch.stack([each.reshape(len(ids), -1) for each in left])
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[rows, num_vocab]."""
         head = "token_embd.weight" if self.arch.tied else "output.weight"
         return functional.linear(hidden, self._weights[head])
 
     def _run(
-        self, ids: Tensor, front: Cache | None, rows: Tensor
+        self, ids: Tensor, front: Cache | None, rows: Tensor, left: list[Tensor] | None = None
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         ids, rows = ids.to(self.device), rows.to(self.device)
         past = front[0][0].shape[1] if front is not None else 0
@@ -79,6 +88,8 @@ class Decoder:
             if i == self.arch.num_layers - 1:
                 x = x.flatten(0, 1)[rows]  # nobody looks at the others any more
             x = x + self._feed(i, self._norm(x, f"blk.{i}.ffn_norm"))
+            if left is not None:
+                left.append(x)
         return self._norm(x, "output_norm"), caches
 
     def _attend(

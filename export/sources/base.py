@@ -126,9 +126,22 @@ class Source(ABC):
     @abstractmethod
     def shape(self, name: str) -> tuple[int, ...]: ...
 
-    @abstractmethod
     def tensor(self, name: str) -> NDArray[np.float32]:
-        """Reads (and dequantizes) one tensor, on each call; a copy that the caller owns."""
+        """Reads (and dequantizes) one tensor, on each call; a copy that the caller owns.
+
+        Raises BundleError where it holds a NaN or an infinity: one of them in millions of weights
+        makes every answer empty.
+        """
+        read = self._read_tensor(name)
+        if not (np.isfinite(read.min(initial=0)) and np.isfinite(read.max(initial=0))):
+            raise BundleError(
+                f"{name} of {self.path.name} holds numbers that are not finite",
+                "fetch the model again, or train it anew",
+            )
+        return read
+
+    @abstractmethod
+    def _read_tensor(self, name: str) -> NDArray[np.float32]: ...
 
     @abstractmethod
     def files(self) -> tuple[Path, ...]:

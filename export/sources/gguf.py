@@ -68,7 +68,7 @@ class GgufSource(Source):
     def files(self) -> tuple[Path, ...]:
         return (self.path,)
 
-    def tensor(self, name: str) -> NDArray[np.float32]:
+    def _read_tensor(self, name: str) -> NDArray[np.float32]:
         read = self._read(name)
         arch = self.architecture
         if arch.name in PERMUTED and ".attn_q." in name:

@@ -114,7 +114,7 @@ class HuggingFaceSource(Source):
         texts = {*self.path.glob("*.json"), *self.path.glob("*.jinja")}
         return tuple(sorted(weights | texts))
 
-    def tensor(self, name: str) -> NDArray[np.float32]:
+    def _read_tensor(self, name: str) -> NDArray[np.float32]:
         read = self._stored[name].read()
         if self._is_transposed(name):
             return np.ascontiguousarray(read.T)

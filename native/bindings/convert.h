@@ -16,6 +16,7 @@
 
 #include "edgereason/event.h"
 #include "edgereason/fields.h"
+#include "edgereason/grammar.h"
 #include "translate_error.h"
 
 namespace edgereason {
@@ -123,6 +124,24 @@ bool FromPython(PyObject* value, std::optional<T>* out) {
   return FromPython(value, &out->emplace());
 }
 
+inline constexpr const char* kGrammarCapsule = "edgereason.Grammar";
+
+// A compiled grammar; each phase gets a state of its own.
+inline bool FromPython(PyObject* value, std::shared_ptr<Grammar>* out) {
+  if (value == Py_None) return out->reset(), true;
+  const Owned capsule(PyObject_GetAttrString(value, "capsule"));
+  const void* const grammar =
+      capsule ? PyCapsule_GetPointer(capsule.get(), kGrammarCapsule) : nullptr;
+  if (grammar == nullptr) return false;
+  try {
+    *out = static_cast<const Grammar*>(grammar)->Clone();
+    return true;
+  } catch (...) {
+    translate_error();
+    return false;
+  }
+}
+
 template <typename T>
 bool FieldFromPython(std::string_view name, PyObject* value, T* out);
 
@@ -200,11 +219,12 @@ PyObject* TupleOf(const Items& items) {
   return tuple.release();
 }
 inline PyObject* ToPython(const std::vector<Token>& value) { return TupleOf(value); }
+inline PyObject* ToPython(const std::vector<double>& value) { return TupleOf(value); }
 
-inline PyObject* ToPython(const Score& value) {
+inline PyObject* ToPython(const TokenScore& value) {
   return Py_BuildValue("(if)", value.token, static_cast<double>(value.logprob));
 }
-inline PyObject* ToPython(const std::vector<Score>& value) { return TupleOf(value); }
+inline PyObject* ToPython(const std::vector<TokenScore>& value) { return TupleOf(value); }
 
 // The record as a dict, for keyword arguments.
 template <typename Record>

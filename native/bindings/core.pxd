@@ -12,6 +12,7 @@ cdef extern from *:
     #include <span>
     #include "edgereason/engine.h"
     using FloatSpan = std::span<const float>;
+    using FloatRoom = std::span<float>;
     using RowSpan = std::span<const edgereason::Row>;
     using ByteSpan = std::span<const std::uint8_t>;
     """
@@ -20,6 +21,10 @@ cdef extern from *:
         FloatSpan(const float*, size_t) noexcept nogil
         const float* data() noexcept nogil
         size_t size() noexcept nogil
+
+    cdef cppclass FloatRoom:
+        FloatRoom() noexcept nogil
+        FloatRoom(float*, size_t) noexcept nogil
 
     cdef cppclass RowSpan:
         RowSpan() noexcept nogil
@@ -78,6 +83,14 @@ cdef extern from "edgereason/engine.h" namespace "edgereason":
         int32_t bos
         cbool add_bos
 
+    cdef cppclass LoraFile:
+        string path
+        float scale
+
+    cdef cppclass Adapters:
+        vector[LoraFile] loras
+        vector[float] steering
+
     cdef struct PrefixKv:
         int32_t num_layers
         int32_t num_kv_heads
@@ -94,6 +107,7 @@ cdef extern from "edgereason/engine.h" namespace "edgereason":
         Status Decode(RowSpan) noexcept nogil
         FloatSpan Logits(int32_t) noexcept nogil
         FloatSpan Hidden(int32_t) noexcept nogil
+        cbool Embed(int32_t, FloatRoom) noexcept nogil
         cbool Fork(int32_t, int32_t, int32_t) noexcept nogil
         cbool Trim(int32_t, int32_t) noexcept nogil
         void Drop(int32_t) noexcept nogil

@@ -9,10 +9,6 @@ cdef extern from "llama_engine.h" namespace "edgereason":
         kF16
         kQ8_0
 
-    cdef struct LoraFile:
-        string path
-        float scale
-
     cdef cppclass LlamaOptions:
         string path
         vector[LoraFile] loras

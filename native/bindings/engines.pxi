@@ -129,6 +129,14 @@ cdef class Engine:
     def hidden(self, int32_t row):
         return _array(self.engine.get().Hidden(row))
 
+    def embed(self, int32_t token):
+        import numpy
+
+        row = numpy.empty(self.engine.get().info().num_embd, numpy.float32)
+        cdef float[::1] room = row
+        found = self.engine.get().Embed(<int32_t>self._token(token), FloatRoom(&room[0], <size_t>row.size))
+        return row if found else None
+
     def fork(self, int32_t source, int32_t target, int32_t length):
         return self.engine.get().Fork(source, target, length)
 
@@ -226,7 +234,7 @@ cdef class ScriptedEngine(Engine):
 
     def __init__(
         self, rules=(), *, words=(), control=("<|im_start|>",), str end="<|im_end|>",
-        uint32_t caps=63, int32_t context=4096, int32_t max_rows=512, int32_t max_seqs=16,
+        uint32_t caps=575, int32_t context=4096, int32_t max_rows=512, int32_t max_seqs=16,
         int32_t max_threads=1, int32_t num_embd=8, ManualClock clock=None, double step_ms=0,
         double cell_ms=0, double row_ms=0, pace=(), double sleep_ms=0, int64_t fail_at_step=-1,
     ):

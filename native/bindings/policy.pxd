@@ -15,9 +15,13 @@ cdef extern from "edgereason/phase.h" namespace "edgereason":
         int32_t repeats
         int32_t min_tokens
 
+    cdef cppclass Blend:
+        pass
+
 
 cdef extern from "convert.h" namespace "edgereason":
     int FillSampling "edgereason::Fill"(object, Sampling*) except -1
+    int FillBlend "edgereason::Fill"(object, Blend*) except -1
 
 
 cdef extern from "edgereason/context_item.h" namespace "edgereason":
@@ -117,13 +121,32 @@ cdef extern from "policy/sampler.h" namespace "edgereason":
         float margin
         float entropy
 
+    cdef cppclass Weighted:
+        int32_t token
+        float weight
+
+    cdef cppclass WeightedSpan "std::span<const edgereason::Weighted>":
+        size_t size() noexcept nogil
+        const Weighted* data() noexcept nogil
+
     cdef cppclass CSampler "edgereason::Sampler":
         CSampler(int32_t) except +translate_error
         Sampled Sample(
             LogitSpan, const Sampling&, ItemSpan, uint64_t, int32_t, float
         ) noexcept nogil
+        WeightedSpan Weigh(
+            LogitSpan, const Sampling&, const Blend&, ItemSpan, uint64_t
+        ) noexcept nogil
 
     double CounterUniform(uint64_t, uint64_t) noexcept
+    cbool LogProbs(LogitSpan, TokenSpan, vector[double]*) except +translate_error
+
+
+cdef extern from "policy/blend.h" namespace "edgereason":
+    cdef cppclass CBlendSwitch "edgereason::BlendSwitch":
+        CBlendSwitch() noexcept
+        cbool Next(const Blend&, double) noexcept
+        cbool is_over(const Blend&) noexcept
 
 
 cdef extern from "policy/cost.h" namespace "edgereason":
@@ -131,6 +154,7 @@ cdef extern from "policy/cost.h" namespace "edgereason":
         CCostModel() noexcept
         void Observe(int32_t, int64_t, double) noexcept
         double StepMs(int32_t, int64_t) noexcept
+        void Restore(const vector[double]&, double) noexcept
         int32_t RowsWithin(double, int32_t) noexcept
         double load() noexcept
         double cell_ms() noexcept

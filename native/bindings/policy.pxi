@@ -143,12 +143,54 @@ cdef class Sampler:
         )
         return drawn.token, drawn.logprob, drawn.margin, drawn.entropy
 
+    def weigh(self, const float[::1] logits not None, sampling, blend, *, uint64_t draw=0):
+        """[(token, weight)], the heaviest first."""
+        cdef Sampling settings
+        cdef Blend rule
+        FillSampling(sampling, &settings)
+        FillBlend(blend, &rule)
+        if len(logits) != self.num_vocab:
+            raise UsageError(f"logits must be those of a vocabulary of {self.num_vocab}")
+        cdef WeightedSpan found = self.core.get().Weigh(
+            LogitSpan(&logits[0], logits.shape[0]), settings, rule, ItemSpan(), draw
+        )
+        return [(found.data()[i].token, found.data()[i].weight) for i in range(found.size())]
+
+
+cdef class BlendSwitch:
+    cdef CBlendSwitch core
+    cdef Blend rule
+
+    def __init__(self, blend):
+        FillBlend(blend, &self.rule)
+
+    def next(self, double entropy):
+        return self.core.Next(self.rule, entropy)
+
+    @property
+    def is_over(self):
+        return self.core.is_over(self.rule)
+
+
+def log_probs(const float[::1] logits not None, tokens):
+    """Of the tokens, or None where the logits are of no use."""
+    cdef vector[int32_t] asked = tokens
+    cdef vector[double] scores
+    if min(tokens, default=0) < 0 or max(tokens, default=0) >= len(logits):
+        raise UsageError(f"tokens must be those of a vocabulary of {len(logits)}")
+    if not LogProbs(LogitSpan(&logits[0], logits.shape[0]), _token_span(asked), &scores):
+        return None
+    return scores
+
 
 cdef class CostModel:
     cdef CCostModel core
 
     def observe(self, int32_t rows, int64_t cells, double ms):
         self.core.Observe(rows, cells, ms)
+
+    def restore(self, vector[double] knot_ms, double cell_ms):
+        self.core.Restore(knot_ms, cell_ms)
 
     def step_ms(self, int32_t rows, int64_t cells=-1):
         return self.core.StepMs(rows, cells)

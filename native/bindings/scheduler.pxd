@@ -15,6 +15,9 @@ cdef extern from "edgereason/phase.h" namespace "edgereason":
         int32_t repeats
         int32_t min_tokens
 
+    cdef cppclass Blend:
+        pass
+
     cdef cppclass Phase:
         pass
 
@@ -37,6 +40,7 @@ cdef extern from *:
       if (which == "Sampling") return NamesOf<Sampling>();
       if (which == "Probe") return NamesOf<Probe>();
       if (which == "Loop") return NamesOf<Loop>();
+      if (which == "Blend") return NamesOf<Blend>();
       if (which == "Phase") return NamesOf<Phase>();
       if (which == "PhaseResult") return NamesOf<PhaseResult>();
       PyErr_SetString(PyExc_KeyError, std::string(which).c_str());
@@ -51,6 +55,7 @@ cdef extern from "convert.h" namespace "edgereason":
     object DictOf(const PhaseResult&)
     object ToPython(Channel)
     object ToPython(Fault)
+    const char* GRAMMAR_CAPSULE "edgereason::kGrammarCapsule"
     int FillNamed(const char*, object, int32_t*) except -1
     object Names(const char*)
 
@@ -93,6 +98,11 @@ cdef extern from "edgereason/sequence_options.h" namespace "edgereason":
 
 
 cdef extern from "edgereason/scheduler.h" namespace "edgereason":
+    cdef cppclass ThreadOptions:
+        vector[int32_t] cores
+        int32_t nice
+        cbool lock_memory
+
     cdef cppclass SchedulerOptions:
         int32_t num_threads
         int32_t park_cells
@@ -101,6 +111,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         double answer_share
         double most_slack
         double delivery_ms
+        ThreadOptions thread
 
     cdef struct SchedulerStats:
         int64_t num_steps
@@ -123,6 +134,10 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         double mean
         double spread
 
+    cdef cppclass KnownCost:
+        vector[double] knot_ms
+        double cell_ms
+
     cdef cppclass IdAndChain "edgereason::Scheduler::IdAndChain":
         int64_t id
         vector[Phase] chain
@@ -138,12 +153,14 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         void Cancel(int64_t) except +translate_error
         void Close(int64_t, cbool) except +translate_error
         int32_t AddPrefix(const PrefixKv&) except +translate_error nogil
+        void AddAdapters(uint64_t, const Adapters&) except +translate_error nogil
         void RestoreLengths(const vector[LearnedLength]&) except +translate_error
         vector[KeptTokens] kept() except +translate_error nogil
         vector[uint8_t] SaveKept(const KeptTokens&) except +translate_error nogil
         cbool RestoreKept(const KeptTokens&, ByteSpan) except +translate_error nogil
         int32_t NumKept(const KeptTokens&) except +translate_error nogil
         vector[LearnedLength] lengths() except +translate_error
+        void RestoreCost(const KnownCost&) except +translate_error
         vector[Event] Take(double, size_t) except +translate_error nogil
         SchedulerStats stats() except +translate_error
         double NowMs() noexcept nogil

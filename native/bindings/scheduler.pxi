@@ -1,4 +1,5 @@
 # The scheduler as Python sees it. Conversions only; the meaning of every field is in the C++ headers.
+from libc.string cimport memcpy
 
 cdef int32_t _int32(str name, value) except? -1:
     cdef int32_t number = 0
@@ -20,7 +21,7 @@ cdef class Scheduler:
     def __init__(
         self, Engine engine not None, *, int32_t threads=0, int32_t park_cells=-1,
         double chunk_ms=50, double margin=1.15, double answer_share=0.9, double most_slack=3,
-        double delivery_ms=2, ManualClock clock=None,
+        double delivery_ms=2, cores=(), nice=0, bint lock_memory=False, ManualClock clock=None,
     ):
         cdef SchedulerOptions options
         options.num_threads = threads
@@ -30,6 +31,10 @@ cdef class Scheduler:
         options.answer_share = answer_share
         options.most_slack = most_slack
         options.delivery_ms = delivery_ms
+        for core in cores:
+            options.thread.cores.push_back(_int32("core", core))
+        options.thread.nice = _int32("nice", nice)
+        options.thread.lock_memory = lock_memory
         cdef shared_ptr[CClock] time
         if clock is None:
             time = static_pointer_cast[CClock, CSteadyClock](make_shared[CSteadyClock]())
@@ -137,6 +142,20 @@ cdef class Scheduler:
             done = self.core.get().RestoreKept(kept, ByteSpan(data, size))
         return done
 
+    def add_adapters(self, uint64_t key, *, loras=(), const float[:, ::1] steering=None):
+        import os
+
+        cdef Adapters adapters
+        cdef LoraFile lora
+        for file, scale in loras:
+            lora.path, lora.scale = os.fsencode(file), scale
+            adapters.loras.push_back(lora)
+        if steering is not None and steering.size > 0:
+            adapters.steering.resize(<size_t>steering.size)
+            memcpy(adapters.steering.data(), &steering[0, 0], adapters.steering.size() * sizeof(float))
+        with nogil:
+            self.core.get().AddAdapters(key, adapters)
+
     def restore_lengths(self, lengths):
         cdef vector[LearnedLength] native
         cdef LearnedLength one
@@ -148,6 +167,12 @@ cdef class Scheduler:
     def lengths(self):
         cdef vector[LearnedLength] native = self.core.get().lengths()
         return {one.kind: (one.weight, one.mean, one.spread) for one in native}
+
+    def restore_cost(self, knot_ms, double cell_ms=0):
+        cdef KnownCost cost
+        cost.knot_ms = knot_ms
+        cost.cell_ms = cell_ms
+        self.core.get().RestoreCost(cost)
 
     def take(self, double timeout_ms, size_t max_events=256):
         cdef vector[Event] events

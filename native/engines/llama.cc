@@ -102,13 +102,19 @@ LlamaEngine::LlamaEngine(const LlamaOptions& options) {
   CheckMemory(file, plan, limited ? options.memory_limit : free_bytes);
   OpenModel(options, file);
   OpenContext(options);
-  OpenLoras(options.loras);
+  InForce opened;
+  LoadLoras(options.loras, &opened);
   FillInfo(options, file);
+  if (!options.loras.empty() && !Set(&opened)) {
+    throw Error(ErrorCode::kEngine, "libllama does not take the adapters");
+  }
+  in_force_[0] = std::move(opened);
   vocab_ = ReadVocab(*model_);
   Reserve();
   if (options.loras.empty()) {  // an adapter may change the embeddings
     table_ = EmbeddingTable::Open(file.path, info_.num_vocab, info_.num_embd);
   }
+  if (table_ && (info_.caps & kEmbedIn) != 0) info_.caps |= kTokenRows;
   if (NamesItsStates()) info_.caps |= kHiddenOut;
 }
 
@@ -184,9 +190,8 @@ void LlamaEngine::OpenContext(const LlamaOptions& options) {
               memory ? "try a smaller --context or --kv q8_0" : "");
 }
 
-void LlamaEngine::OpenLoras(const std::vector<LoraFile>& files) {
-  std::vector<llama_adapter_lora*> loras;  // the model frees them
-  std::vector<float> scales;
+void LlamaEngine::LoadLoras(const std::vector<LoraFile>& files, InForce* in_force) {
+  auto& [loras, scales, steering] = *in_force;
   for (const LoraFile& file : files) {
     const LogCapture log;
     const AbortGuard guard;
@@ -201,16 +206,50 @@ void LlamaEngine::OpenLoras(const std::vector<LoraFile>& files) {
                   file.path + " is an adapter that some tokens switch on (aLoRA)");
     }
   }
-  if (loras.empty()) return;
+}
+
+bool LlamaEngine::Set(InForce* in_force) noexcept try {
+  auto& [loras, scales, steering] = *in_force;
   if (llama_set_adapters_lora(context_.get(), loras.data(), loras.size(), scales.data()) != 0) {
-    throw Error(ErrorCode::kEngine, "libllama does not take the adapters");
+    return false;
   }
+  const float* rows = steering.empty() ? nullptr : steering.data();
+  const auto last = static_cast<std::int32_t>(steering.size()) / info_.num_embd;
+  return llama_set_adapter_cvec(context_.get(), rows, steering.size(), info_.num_embd, 1, last) ==
+         0;
+} catch (const std::exception&) {
+  return false;
+}
+
+void LlamaEngine::AddAdapters(ContextKey key, const Adapters& adapters) {
+  InForce added = in_force_.at(0);
+  LoadLoras(adapters.loras, &added);
+  const auto embd = static_cast<std::size_t>(info_.num_embd);
+  const auto layers = static_cast<std::size_t>(llama_model_n_layer(model_.get()));
+  const std::span<const float> rows = adapters.steering;
+  if (rows.size() % embd != 0 || rows.size() > layers * embd) {
+    throw Error(ErrorCode::kBundle,
+                "a steering vector of " + std::to_string(rows.size()) + " numbers does not fit " +
+                    std::to_string(layers) + " layers of " + std::to_string(embd),
+                "it must be made from this very model");
+  }
+  // libllama adds nothing behind layer 0: its rows begin with layer 1.
+  if (rows.size() > embd) added.steering.assign(rows.begin() + info_.num_embd, rows.end());
+  in_force_[key] = std::move(added);
+}
+
+bool LlamaEngine::Use(ContextKey key) noexcept {
+  if (key == key_) return true;
+  const auto found = in_force_.find(key);
+  if (found == in_force_.end() || !Set(&found->second)) return false;
+  key_ = key;
+  return true;
 }
 
 void LlamaEngine::FillInfo(const LlamaOptions& options, const ModelFile& file) {
   const llama_model* model = model_.get();
   cuts_anywhere_ = !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model);
-  info_.caps = kLogits | kFork | kSaveKv;
+  info_.caps = kLogits | kFork | kSaveKv | kSteer | kLora;
   if (cuts_anywhere_) info_.caps |= kTrim;
   const llama_rope_type turns = llama_model_rope_type(model);
   // Of other ways to tell positions nobody trains prefixes; a window would let go of one.
@@ -393,7 +432,8 @@ Status LlamaEngine::Decode(std::span<const Row> rows) noexcept try {
   }
   std::fill_n(done_.begin(), rows.size(), std::uint8_t{0});
   num_kept_ = num_states_ = 0;
-  look_up_ = table_ && std::ranges::any_of(rows, [](const Row& r) { return r.embedding; });
+  look_up_ =
+      table_ && plain_rows() && std::ranges::any_of(rows, [](const Row& r) { return r.embedding; });
   std::size_t num_done = 0;
   while (num_done < rows.size()) {
     const auto first = static_cast<std::size_t>(
@@ -433,6 +473,11 @@ std::span<const float> LlamaEngine::Hidden(std::int32_t row) const noexcept {
   if (row < 0 || row >= info_.max_rows) return {};
   const float* hidden = results_[static_cast<std::size_t>(row)].hidden;
   return {hidden, hidden ? static_cast<std::size_t>(info_.num_embd) : 0};
+}
+
+bool LlamaEngine::Embed(Token token, std::span<float> row) noexcept {
+  const bool known = token >= 0 && token < info_.num_vocab;
+  return known && table_ && plain_rows() && table_->Read(token, row.data());
 }
 
 // Layers with a sliding window let go of what lies behind it: a sequence can be cut only where all

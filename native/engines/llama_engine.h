@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -27,17 +28,12 @@
 #include "vocab.h"
 
 struct ggml_tensor;
+struct llama_adapter_lora;
 struct llama_context;
 
 namespace edgereason {
 
 class EmbeddingTable;
-
-// An adapter that is added to the weights, its effect times `scale`.
-struct LoraFile {
-  std::string path;
-  float scale = 1;
-};
 
 struct LlamaOptions {
   std::string path = {};
@@ -73,12 +69,15 @@ class LlamaEngine final : public Engine {
   Status Decode(std::span<const Row> rows) noexcept override;
   std::span<const float> Logits(std::int32_t row) const noexcept override;
   std::span<const float> Hidden(std::int32_t row) const noexcept override;
+  bool Embed(Token token, std::span<float> row) noexcept override;
   bool Fork(SeqId from, SeqId to, Pos len) noexcept override;
   bool Trim(SeqId seq, Pos len) noexcept override;
   void Drop(SeqId seq) noexcept override;
   std::vector<std::uint8_t> Save(SeqId seq) const override;
   void Load(SeqId seq, std::span<const std::uint8_t> state) override;
   void LoadPrefix(SeqId seq, const PrefixKv& prefix) override;
+  void AddAdapters(ContextKey key, const Adapters& adapters) override;
+  bool Use(ContextKey key) noexcept override;
   void SetThreads(std::int32_t num_threads) noexcept override;
 
   // A value of the model file's metadata as text, e.g. "tokenizer.chat_template".
@@ -99,7 +98,13 @@ class LlamaEngine final : public Engine {
 
   void OpenModel(const LlamaOptions& options, const ModelFile& file);
   void OpenContext(const LlamaOptions& options);
-  void OpenLoras(const std::vector<LoraFile>& files);
+  struct InForce {                             // what is set while rows of a key are computed
+    std::vector<llama_adapter_lora*> loras{};  // the model frees them
+    std::vector<float> scales{};
+    std::vector<float> steering{};  // [layers - 1, num_embd], from layer 1 on; empty: none
+  };
+  void LoadLoras(const std::vector<LoraFile>& files, InForce* in_force);
+  bool Set(InForce* in_force) noexcept;
   void FillInfo(const LlamaOptions& options, const ModelFile& file);
   void Reserve();
 
@@ -113,6 +118,8 @@ class LlamaEngine final : public Engine {
   bool Collect(std::int32_t num_rows, std::int32_t first_state, bool copy);
   bool RollBack();
   bool Holds(SeqId seq) const noexcept;
+  // Tokens are fed as the model file has them: an adapter may change that.
+  bool plain_rows() const noexcept { return key_ == 0 || in_force_.at(key_).loras.empty(); }
   bool CanCut(SeqId seq, Pos len) const noexcept;
   void CheckEmpty(SeqId seq) const;
   void SetState(SeqId seq, std::span<const std::uint8_t> state, Pos length);
@@ -125,7 +132,9 @@ class LlamaEngine final : public Engine {
   EngineInfo info_;
   Vocab vocab_;
   std::string last_error_;
-  std::uint64_t fingerprint_ = 0;  // a saved KV fits the model and KV type it came from
+  std::map<ContextKey, InForce> in_force_;  // of key 0: as it was opened
+  ContextKey key_ = 0;                      // that is set now
+  std::uint64_t fingerprint_ = 0;           // a saved KV fits the model and KV type it came from
   bool cuts_anywhere_ =
       true;  // false: the state of a recurrent model exists only at the end of its sequence
 

@@ -237,6 +237,13 @@ std::span<const float> ScriptedEngine::Hidden(std::int32_t row) const noexcept {
   return std::span(hidden_).subspan(static_cast<std::size_t>(output) * num, num);
 }
 
+bool ScriptedEngine::Embed(Token token, std::span<float> row) noexcept {
+  if (!Can(kTokenRows) || token < 0 || token >= info_.num_vocab) return false;
+  const std::uint64_t hash = Mix(0, static_cast<std::uint64_t>(token));
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = 2 * Uniform(Mix(hash, i)) - 1;
+  return true;
+}
+
 bool ScriptedEngine::Fork(SeqId from, SeqId to, Pos len) noexcept {
   if (!Can(kFork) || !Holds(from) || !Holds(to) || from == to || !Held(to).empty()) return false;
   const Cells& source = Held(from);

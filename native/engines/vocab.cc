@@ -58,7 +58,11 @@ ModelPtr OpenVocab(const std::string& path) {
   } catch (const std::exception& thrown) {
     why = thrown.what();
   }
-  if (model && llama_vocab_n_tokens(llama_model_get_vocab(model.get())) > 0) return model;
+  const llama_vocab* vocab = model ? llama_model_get_vocab(model.get()) : nullptr;
+  if (vocab != nullptr && llama_vocab_type(vocab) != LLAMA_VOCAB_TYPE_NONE &&
+      llama_vocab_n_tokens(vocab) > 0) {
+    return model;
+  }
   throw Error(ErrorCode::kBundle,
               "cannot read the vocabulary of " + path + ": " + (why.empty() ? log.Text() : why),
               "it may be damaged: fetch or export the model again");
@@ -70,6 +74,10 @@ void ModelDeleter::operator()(llama_model* model) const noexcept { llama_model_f
 
 Vocab ReadVocab(const llama_model& model) {
   const llama_vocab* vocab = llama_model_get_vocab(&model);
+  if (llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE) {  // libllama aborts when it is asked
+    throw Error(ErrorCode::kBundle, "the model has no vocabulary (tokenizer.ggml.model = no_vocab)",
+                "fetch a file of it that has its tokenizer");
+  }
   const std::int32_t num = llama_vocab_n_tokens(vocab);
   Vocab read;
   read.pieces.reserve(static_cast<std::size_t>(num));

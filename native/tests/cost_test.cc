@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <vector>
 
 #include "check.h"
 
@@ -196,6 +197,30 @@ TEST(WhatIsNoTimeIsIgnored) {
   cost.Observe(0, 0, 5.0);
   cost.Observe(1, -1, 5.0);
   CHECK(!cost.known());
+}
+
+TEST(WhatWasMeasuredBeforeIsBelievedUntilTheLoadIsAnother) {
+  CostModel cost;
+  cost.Observe(1, 0, 500.0);  // forgotten
+  const std::vector<double> knot_ms = {6.0, 0, 12.0, 0, std::nan(""), -1};
+  cost.Restore(knot_ms, 1e-3);
+  CHECK(cost.known());
+  CHECK_NEAR(cost.StepMs(1, 0), 6.0, 1e-9);
+  CHECK_NEAR(cost.StepMs(2, 0), 8.0, 1e-9);  // between two that were measured
+  CHECK_NEAR(cost.StepMs(4, 1000), 13.0, 1e-9);
+  CHECK_NEAR(cost.StepMs(8, 0), 24.0, 1e-9);
+  CHECK(cost.has_seen(4));
+  CHECK(!cost.has_seen(8));
+  for (int i = 0; i < 8; ++i) cost.Observe(1, 0, 12.0);
+  CHECK_NEAR(cost.load(), 2.0, 0.2);
+  CHECK_NEAR(cost.StepMs(4, 0), 24.0, 2.0);  // all of it takes twice as long now
+}
+
+TEST(NothingMeasuredIsNothingKnown) {
+  CostModel cost;
+  cost.Restore({}, 1.0);
+  CHECK(!cost.known());
+  CHECK_NEAR(cost.StepMs(1), CostModel::kUnknownStepMs, 1e-9);
 }
 
 }  // namespace

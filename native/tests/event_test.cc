@@ -40,6 +40,29 @@ TEST(TakeReturnsEmptyWhenTimeIsUp) {
   CHECK(ring.Take(1, 8).empty());
 }
 
+TEST(OneAtATimeComesInOrder) {
+  EventRing ring(2);
+  Event event;
+  CHECK(!ring.TakeOne(0, &event));
+  CHECK(!ring.TakeOne(1, &event));
+  CHECK(ring.Push({.id = 1}));
+  CHECK(ring.Push({.id = 2}));
+  CHECK(ring.TakeOne(0, &event));
+  CHECK_EQ(event.id, 1);
+  CHECK(ring.TakeOne(5, &event));
+  CHECK_EQ(event.id, 2);
+  CHECK(!ring.TakeOne(0, &event));
+}
+
+TEST(WhoWaitsForOneIsWoken) {
+  EventRing ring;
+  Event event;
+  std::thread writer([&] { CHECK(ring.Push({.id = 7})); });
+  CHECK(ring.TakeOne(10000, &event));
+  writer.join();
+  CHECK_EQ(event.id, 7);
+}
+
 TEST(ResultsThatNobodyTookAreFreed) {
   EventRing ring;  // the leak check of the sanitizer build proves it
   CHECK(ring.Push({.kind = Event::Kind::kPhaseEnd, .result = new PhaseResult}));

@@ -15,7 +15,8 @@ namespace edgereason::test {
 
 struct Outcome {
   std::vector<PhaseResult> phases;
-  std::string streamed[2];  // by Channel
+  std::string streamed[2];         // by Channel
+  std::vector<std::string> heard;  // by probes
   bool over = false;
   bool failed = false;
   Fault fault = Fault::kEngine;
@@ -62,6 +63,8 @@ struct Harness {
       Outcome& outcome = outcomes[event.id];
       if (event.kind == Event::Kind::kText) {
         outcome.streamed[static_cast<int>(event.channel)].append(event.text, event.num_bytes);
+      } else if (event.kind == Event::Kind::kProbe) {
+        outcome.heard.emplace_back(event.text, event.num_bytes);
       } else if (event.kind == Event::Kind::kFailed) {
         outcome.failed = outcome.over = true;
         outcome.fault = event.fault;

@@ -298,4 +298,34 @@ TEST(BannedTokensAreNotDrawn) {
   CHECK_NEAR(sampler.Sample(logits, {}, {}, 0, kNoToken, 0, banned).logprob, -1.313, 0.01);
 }
 
+TEST(AMaskAllowsWhatItsBitsSay) {
+  std::vector<float> logits(70);
+  for (std::size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i);
+  const std::vector<std::uint32_t> allowed = {1U << 3, 1U << 1, 0};  // tokens 3 and 33
+  Sampler sampler(70);
+  CHECK_EQ(sampler.Sample(logits, {}, {}, 0, kNoToken, 0, {}, allowed).token, 33);
+  const Sampling warm{.temperature = 50, .seed = 3};
+  std::array<int, 70> drawn{};
+  for (std::uint64_t draw = 0; draw < 200; ++draw) {
+    ++drawn[static_cast<std::size_t>(
+        sampler.Sample(logits, warm, {}, draw, kNoToken, 0, {}, allowed).token)];
+  }
+  CHECK(drawn[3] > 20 && drawn[33] > 20);
+  CHECK_EQ(drawn[3] + drawn[33], 200);
+}
+
+TEST(AMaskWinsOverBansAndBiases) {
+  const std::vector<float> logits = {1, 9, 8, 2};
+  const std::vector<std::uint32_t> allowed = {0b1001};
+  Sampler sampler(4);
+  CHECK_EQ(sampler.Sample(logits, {.logit_bias = {{3, -5}}}, {}, 0, kNoToken, 0, {}, allowed).token,
+           0);
+  const Sampling forbids{.logit_bias = {{0, -kInf}, {3, -kInf}}};
+  CHECK_EQ(sampler.Sample(logits, forbids, {}, 0, kNoToken, 0, {}, allowed).token, 3);
+  const std::vector<std::uint8_t> banned = {1, 0, 0, 1};
+  CHECK_EQ(sampler.Sample(logits, {}, {}, 0, kNoToken, 0, banned, allowed).token, 3);
+  const std::vector<std::uint32_t> none = {0};
+  CHECK_EQ(sampler.Sample(logits, {}, {}, 0, kNoToken, 0, {}, none).token, kNoToken);
+}
+
 }  // namespace edgereason

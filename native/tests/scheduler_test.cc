@@ -107,8 +107,11 @@ TEST(OneAfterTheOtherUsesTheTimeItIsGiven) {
 
 // Its end mark is the second best all along; near the end of the time it becomes the best.
 TEST(TheEndMarkBecomesLikelierAsTheTimeRunsOut) {
-  const auto ended_by = [](float soft) {
-    Harness harness(Endless());
+  std::string thoughts;
+  for (int i = 0; i < 300; ++i) thoughts += std::to_string(i) + ". ";
+  const auto ended_by = [&](float soft) {
+    Harness harness(
+        {.rules = {{.after = "Q?", .reply = thoughts}, {.after = "</think>", .reply = "\n\n42"}}});
     Phase think = Think(harness);
     think.soft = soft;
     const SequenceId id = harness.Ask({think, Answer(harness, 8)}, {.deadline_ms = 2000});
@@ -290,6 +293,19 @@ TEST(ProbesThatAgreeEndThinking) {
   CHECK(outcome.phases[0].num_reasoning >= 24 && outcome.phases[0].num_reasoning < 40);
   CHECK_EQ(outcome.phases[0].text.find("final"), std::string::npos);
   CHECK_EQ(outcome.last().text, "\n\n42");
+}
+
+TEST(WhatProbesHearIsToldWhereItIsAskedFor) {
+  ScriptedOptions model = Endless();
+  model.rules.push_back({.after = "[final]", .reply = std::string(60, 'x') + "\n"});
+  Harness harness(model);
+  Phase think = Think(harness, 150);
+  think.probe = {.every = 8, .cue = harness.Ids("[final]"), .tokens = 64, .agree = 9};
+  const Outcome& told =
+      harness.Finish(harness.Ask({think, Answer(harness)}, {.tell_probes = true}));
+  CHECK(!told.heard.empty());
+  CHECK_EQ(told.heard[0], std::string(Event::kTextBytes, 'x'));  // cut to what an event holds
+  CHECK(harness.Finish(harness.Ask({think, Answer(harness)})).heard.empty());
 }
 
 TEST(LoopEndsThinking) {
@@ -555,11 +571,11 @@ TEST(EachSampledTokenIsScoredAndThatOfThePromptToo) {
   const Outcome& outcome = harness.Finish(harness.Ask({phase}));
   const PhaseResult& result = outcome.last();
   CHECK_EQ(result.text, "42");
-  CHECK_EQ(std::ssize(result.scores), 3 * std::ssize(result.tokens));
-  CHECK_EQ(result.scores[0].token, result.tokens[0]);
-  CHECK_EQ(result.scores[1].token, result.tokens[0]);  // greedy: the likeliest
-  CHECK(result.scores[1].logprob >= result.scores[2].logprob);
-  CHECK(result.scores[0].logprob <= 0);
+  CHECK_EQ(std::ssize(result.token_scores), 3 * std::ssize(result.tokens));
+  CHECK_EQ(result.token_scores[0].token, result.tokens[0]);
+  CHECK_EQ(result.token_scores[1].token, result.tokens[0]);  // greedy: the likeliest
+  CHECK(result.token_scores[1].logprob >= result.token_scores[2].logprob);
+  CHECK(result.token_scores[0].logprob <= 0);
   const auto prompt = *phase.fresh;
   CHECK_EQ(std::ssize(result.prompt_scores), 3 * (std::ssize(prompt) - 1));
   for (std::size_t i = 1; i < prompt.size(); ++i) {

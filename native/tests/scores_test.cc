@@ -15,7 +15,7 @@ bool Near(float a, double b) { return std::abs(static_cast<double>(a) - b) < 1e-
 
 TEST(TheTokenComesFirstThenTheLikeliest) {
   const std::vector<float> logits{0, 3, 1, 3, 2};
-  std::vector<Score> scores;
+  std::vector<TokenScore> scores;
   CHECK(AppendScores(logits, 2, 3, &scores));
   CHECK_EQ(scores.size(), 4);
   double mass = 0;
@@ -29,7 +29,7 @@ TEST(TheTokenComesFirstThenTheLikeliest) {
 }
 
 TEST(WithoutOthersTheTokenAloneIsScored) {
-  std::vector<Score> scores;
+  std::vector<TokenScore> scores;
   CHECK(AppendScores(std::vector<float>{1, 1}, 1, 0, &scores));
   CHECK_EQ(scores.size(), 1);
   CHECK(Near(scores[0].logprob, -std::log(2.0)));
@@ -38,11 +38,11 @@ TEST(WithoutOthersTheTokenAloneIsScored) {
 TEST(WhatIsNoLogitsIsToldAndNothingIsAppended) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   for (const float bad : {std::nanf(""), kInf}) {
-    std::vector<Score> scores;
+    std::vector<TokenScore> scores;
     CHECK(!AppendScores(std::vector<float>{0, bad, 1}, 0, 1, &scores));
     CHECK(scores.empty());
   }
-  std::vector<Score> scores;
+  std::vector<TokenScore> scores;
   CHECK(!AppendScores(std::vector<float>{-kInf, -kInf}, 0, 1, &scores));
   CHECK(AppendScores(std::vector<float>{0, -kInf}, 1, 1, &scores));
   CHECK_EQ(scores[0].logprob, -kInf);

@@ -12,23 +12,24 @@ from support.places import SCRIPTED
 
 
 def asked(share: float, *, by_clock: bool = True, late_ms: float = 0, empty: bool = False) -> Asked:
-    return Asked(0, 2.0, share, 30, by_clock, late_ms, 10.0, empty)
+    return Asked(256, 0, 2.0, share, 30, 8, by_clock, late_ms, 10.0, empty)
 
 
 def test_a_row_is_about_those_whom_the_clock_cut() -> None:
     found = row([asked(0.9), asked(0.8), asked(0.97), asked(0.1, by_clock=False)])
-    assert found[:5] == (0, 2.0, 3, 0.9, 0.8)
+    assert found[:6] == (256, 0, 2.0, 3, 0.9, 0.8)
     assert found[-1] == 1
 
 
 def test_lateness_and_empty_answers_count_whoever_ended_them() -> None:
     found = row([asked(1.01, late_ms=20), asked(0.2, by_clock=False, empty=True)])
-    assert found[6:] == (1, 20, 2.0, 1, 1)
-    assert row([asked(0.1, by_clock=False)])[3] is None
+    assert found[8:] == (1, 20, 2.0, 1, 1)
+    assert row([asked(0.1, by_clock=False)])[4] is None
 
 
 def test_a_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
-    options = "--deadlines 1 --busy 0 --requests 2 --turns 1 --wait-idle 0 --quiet --context 1024"
+    options = "--deadlines 1 --answer-budget 8 --busy 0 --requests 2 --turns 1 --context 1024"
+    options += " --wait-idle 0 --quiet"
     assert run(BENCH, ["--model", SCRIPTED, *options.split()]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert len(report["figures"]["requests"]) == 2

@@ -58,3 +58,15 @@ def test_word_problems_are_longer_than_sums() -> None:
     short = [len(questions.short_question(generator).text) for _ in range(50)]
     long = [len(questions.word_problem(generator).text) for _ in range(50)]
     assert max(short) < min(long)
+
+
+def test_choices_are_listed_and_answered_by_letter(tmp_path: Path) -> None:
+    path = tmp_path / "choices.jsonl"
+    path.write_text(
+        '{"question": "Which?", "answer": "blue", "choices": ["red", "blue"]}\n', encoding="utf-8"
+    )
+    (read,) = questions.read_questions(path)
+    assert read == questions.Question("Which?\nA) red\nB) blue", "B")
+    path.write_text('{"question": "?", "answer": "x", "choices": ["a"]}\n', encoding="utf-8")
+    with pytest.raises(UsageError):
+        questions.read_questions(path)

@@ -98,7 +98,7 @@ def test_a_bench_ends_in_one_json_line(
     last = captured.out.splitlines()[-1]
     report = json.loads(last)
     assert report["bench"] == "budget"
-    assert report["command"].startswith("python -m edgereason.bench budget --model")
+    assert report["command"].startswith("edgereason bench budget --model")
     assert report["machine"]["num_cores"] >= 1
     assert report["figures"]["violations"] == 0
     assert report["figures"]["wrong"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -11,8 +12,11 @@ import pytest
 
 from edgereason import engines
 from edgereason.errors import BundleError, ContextFullError, EngineError, UsageError
-from edgereason.records import Capability
+from edgereason.grammars import Grammar
+from edgereason.prompt.lowering import lower
+from edgereason.records import Capability, Phase, Segment
 from edgereason.registry import names
+from edgereason.runtime.grammars import Grammars
 from support.engine_cases import CASES, STORY, TEXT, Case, feed, fill, fresh, open_case, output
 
 if TYPE_CHECKING:
@@ -77,6 +81,42 @@ class TestVocabulary:
             engine.tokenize("\ud800")
         with pytest.raises(UsageError, match="no token"):
             engine.piece(engine.info["num_vocab"])
+
+
+class TestGrammars:
+    @pytest.mark.parametrize("budget", [1, 7, 20, 60])
+    def test_json_parses_and_validates_where_there_is_room(
+        self, engine: Engine, budget: int
+    ) -> None:
+        pytest.importorskip("llguidance")
+        text, is_valid = json_answer(engine, budget)
+        value = json.loads(text)
+        if is_valid:
+            assert isinstance(value["name"], str)
+            assert isinstance(value["ok"], bool)
+        assert is_valid or budget < 60
+
+
+def json_answer(engine: Engine, budget: int) -> tuple[str, bool]:
+    """An answer with a schema, and whether a valid one fits into the budget."""
+    from edgereason import _core
+
+    schema = {"properties": {"name": {"type": "string"}, "ok": {"type": "boolean"}}}
+    grammar = Grammar.json({**schema, "type": "object", "required": ["name", "ok"]})
+    compiled = Grammars(engine).get(grammar).core
+    phase = Phase("answer", fresh=(Segment(TEXT),), budget=budget, grammar=grammar)
+    (lowered,) = lower(phase, engine)
+    lowered.grammar = compiled
+    scheduler = _core.Scheduler(engine, threads=1)
+    scheduler.warm_up()
+    sequence = scheduler.open()
+    scheduler.run(sequence, [lowered])
+    while True:
+        scheduler.step()
+        for event in scheduler.take(0):
+            assert event[1] == "phase", event
+            assert len(event[3]["tokens"]) <= budget
+            return event[3]["text"].decode(), _core.Guide(compiled, budget).ends_valid
 
 
 class TestLogits:

@@ -5,6 +5,7 @@ A strategy file that appears in `edgereason/strategies/` is tested here without 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 import pytest
 
 from edgereason import strategies
+from edgereason.errors import UnsupportedError
+from edgereason.grammars import Grammar
 from edgereason.records import Answer, Capability, Sampling, StopReason
 from edgereason.registry import load, names
 from edgereason.runtime.reasoner import Reasoner
+from edgereason.strategies.base import choose
 from support.places import SCRIPTED
 
 QUESTION = "What is 17 * 3?"
@@ -137,6 +141,31 @@ def test_streamed_text_is_the_answer(reasoner: Reasoner, strategy: str) -> None:
         texts[chunk.channel.value] = texts.get(chunk.channel.value, "") + chunk.text
     answer = handle.result()
     assert texts["answer"].strip() == answer.answer
+
+
+@every
+@pytest.mark.parametrize("budget", [1, 6, 40])
+def test_an_answer_follows_its_grammar_or_is_refused(
+    reasoner: Reasoner, strategy: str, budget: int
+) -> None:
+    pytest.importorskip("llguidance")
+    grammar = Grammar.json(
+        {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    )
+    try:
+        answer = reasoner.ask(
+            QUESTION,
+            strategy=strategy,
+            grammar=grammar,
+            think_budget=24,
+            answer_budget=budget,
+            sampling=Sampling(temperature=0.8),
+        )
+    except UnsupportedError:
+        assert not choose(strategy).takes_grammar
+        return
+    value = json.loads(answer.answer)
+    assert budget < 40 or list(value)[:1] == ["n"]
 
 
 @every

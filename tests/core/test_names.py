@@ -9,6 +9,7 @@ import pytest
 from edgereason import _core
 from edgereason.prompt.lowering import FIELDS
 from edgereason.records import (
+    Blend,
     Capability,
     Channel,
     Loop,
@@ -30,7 +31,9 @@ def test_capabilities_have_the_same_bits() -> None:
     assert bits == {flag.name: flag.value for flag in Capability if flag}
 
 
-@pytest.mark.parametrize("record", [Sampling, Probe, Loop], ids=lambda record: record.__name__)
+@pytest.mark.parametrize(
+    "record", [Sampling, Probe, Loop, Blend], ids=lambda record: record.__name__
+)
 def test_records(record: type) -> None:
     assert {field.name for field in fields(record)} == set(_core.names(record.__name__))
 

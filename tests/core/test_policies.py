@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgereason.errors import UsageError
-from edgereason.records import Sampling
-from reference import budget, cost, marker, repetition, sampler, stop
+from edgereason.planning.cost import KNOTS, Cost
+from edgereason.records import Blend, Sampling
+from reference import blend, budget, cost, marker, repetition, sampler, stop
 
 policies = pytest.importorskip("_policies", reason="built by `make test`")
 
@@ -258,3 +259,96 @@ def test_cost_model(observed: list[tuple[int, int, float, int]]) -> None:
         assert native.step_ms(num) <= native.step_ms(num + 1) * (1 + 1e-9)
     limit_ms = twin.step_ms(9) * 1.001
     assert native.rows_within(limit_ms, 12) == twin.rows_within(limit_ms, 12)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, math.nan, -1.0]) | st.floats(0.1, 500), max_size=11),
+    st.sampled_from([0.0, math.nan]) | st.floats(1e-6, 0.1),
+    st.lists(steps, max_size=4),
+)
+@example([6.0, 0.0, 12.0], 1e-3, [(1, 50, 12.0, 80)])
+def test_a_cost_that_was_measured_before(
+    knot_ms: list[float], cell_ms: float, observed: list[tuple[int, int, float, int]]
+) -> None:
+    native, twin = policies.CostModel(), cost.CostModel()
+    native.restore(knot_ms, cell_ms)
+    twin.restore(knot_ms, cell_ms)
+    assert native.known == twin.restored
+    for rows, cells, ms, times in observed:
+        for i in range(times):
+            native.observe(rows, cells + i * rows, ms)
+            twin.observe(rows, cells + i * rows, ms)
+    assert native.load == pytest.approx(twin.load, rel=1e-6)
+    for num in (1, 2, 3, 7, 16, 40, 1024, 2000):
+        assert native.step_ms(num, 100) == pytest.approx(twin.step_ms(num, 100), rel=1e-6)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(KNOTS), st.floats(0.1, 500), min_size=1),
+    st.floats(0, 0.1),
+    st.integers(1, 2000),
+    st.integers(0, 10000),
+)
+def test_predictions_and_the_core_have_one_cost_model(
+    step_ms: dict[int, float], cell_ms: float, rows: int, cells: int
+) -> None:
+    known = Cost("m", "made up", {1: 0.2} | step_ms, cell_ms)
+    native = policies.CostModel()
+    native.restore([known.step_ms.get(knot, 0.0) for knot in KNOTS], cell_ms)
+    assert known.rows_ms(rows, cells) == pytest.approx(native.step_ms(rows, cells), rel=1e-6)
+
+
+blends = st.builds(
+    Blend,
+    top=st.sampled_from([1, 2, 3, 10, 64]),
+    noise=st.sampled_from([0.0, 0.0, 0.5, 2.0]),
+    dwell=st.integers(0, 3),
+    switches=st.integers(0, 3),
+)
+
+
+@settings(deadline=None)
+@given(rows(), samplings(), blends, st.integers(0, 10**6))
+def test_weights_of_a_blend(row: list[float], sampling: Sampling, rule: Blend, draw: int) -> None:
+    if max(row) == -math.inf:
+        return
+    plain = replace(sampling, repetition_penalty=1.0, presence_penalty=0.0)
+    logits = np.array(row, dtype=np.float32)
+    found = policies.Sampler(len(row)).weigh(logits, plain, rule, draw=draw)
+    assert sum(weight for _, weight in found) == pytest.approx(1, abs=1e-5)
+    assert [weight for _, weight in found] == sorted((w for _, w in found), reverse=True)
+    wanted = blend.weigh(row, plain, rule, draw)
+    if len(found) != len(wanted):  # a limit within the error of single precision
+        near = [
+            replace(plain, top_p=min(1.0, max(1e-6, plain.top_p + off))) for off in (-1e-5, 1e-5)
+        ]
+        near += [
+            replace(plain, min_p=min(1.0, max(0.0, plain.min_p * (1 + off))))
+            for off in (-1e-5, 1e-5)
+        ]
+        assert len(found) in {len(blend.weigh(row, each, rule, draw)) for each in near}
+        return
+    weights = dict(wanted)
+    assert {token for token, _ in found} == set(weights)
+    for token, weight in found:
+        assert weight == pytest.approx(weights[token], rel=1e-3, abs=1e-5)
+
+
+@given(rows(), st.data())
+def test_log_probs(row: list[float], data: st.DataObject) -> None:
+    tokens = data.draw(st.lists(st.integers(0, len(row) - 1), max_size=5))
+    found = policies.log_probs(np.array(row, dtype=np.float32), tokens)
+    if max(row) == -math.inf:
+        assert found is None
+        return
+    assert found == pytest.approx(blend.log_probs(row, tokens), rel=1e-5, abs=1e-5)
+
+
+@given(blends, st.lists(st.integers(0, 8).map(lambda n: n / 4), max_size=30))
+def test_turns_between_blends_and_text(rule: Blend, entropies: list[float]) -> None:
+    native = policies.BlendSwitch(rule)
+    wanted, num = blend.turns(rule, entropies)
+    assert [native.next(entropy) for entropy in entropies] == wanted
+    assert native.is_over == (rule.switches > 0 and num > rule.switches)

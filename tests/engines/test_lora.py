@@ -14,7 +14,7 @@ from edgereason.models.bundle import open_bundle
 from edgereason.registry import load
 from support.cli_runner import Cli
 from support.engine_cases import feed
-from support.tiny_models import write_lora, write_model, write_vocab
+from support.tiny_models import NUM_VOCAB, write_lora, write_model, write_vocab
 
 TOKENS = [104, 101, 32, 115, 97, 105, 100, 32, 116, 104, 256, 10]
 module = load(engines, "llamacpp")
@@ -132,6 +132,13 @@ def test_files_that_are_no_adapters(tmp_path: Path, model: Path) -> None:
 def test_a_vocabulary_is_no_model(tmp_path: Path) -> None:
     path = write_vocab(tmp_path / "vocab.gguf")
     with pytest.raises(BundleError, match=r"vocab\.gguf holds a vocabulary and no weights"):
+        opened(path)
+
+
+def test_a_model_without_a_vocabulary_says_so(tmp_path: Path) -> None:
+    says = {"tokenizer.ggml.model": "no_vocab", "llama.vocab_size": NUM_VOCAB}
+    path = write_model(tmp_path / "mute.gguf", "dense", says=says)
+    with pytest.raises(BundleError, match=r"no vocabulary \(tokenizer\.ggml\.model = no_vocab\)"):
         opened(path)
 
 

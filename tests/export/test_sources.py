@@ -17,12 +17,14 @@ pytest.importorskip("transformers", reason="models are made with transformers")
 pytest.importorskip("gguf", reason="the extra `export`")
 
 from edgereason.errors import BundleError, DownloadError, ModelNotFoundError, UnsupportedError
+from edgereason.export.job import Job, export
 from edgereason.export.metadata import write_vocabulary
 from edgereason.export.sources.open import open_source
 from edgereason.models.bundle import open_bundle
 from edgereason.prompt.reasoning import Kind
 from support import hf_models
 from support.chat_templates import QWEN3
+from support.tiny_models import write_model
 
 Change = Callable[[Path], object]
 
@@ -227,6 +229,28 @@ def test_a_pickle_is_never_opened(model: Path, tmp_path: Path, as_file: bool) ->
     assert not mark.exists()
     pickle.loads(hostile.read_bytes())
     assert mark.exists()  # it would have
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("to", ["gguf", "onnx"])
+def test_one_number_that_is_not_finite_is_found(
+    number: float, to: str, model: Path, tmp_path: Path
+) -> None:
+    raw = weights(model).read_bytes()
+    weights(model).write_bytes(raw[:-4] + np.float32(number).tobytes())
+    with pytest.raises(BundleError, match=r"weight of tiny holds numbers that are not finite"):
+        export(model, Job(to, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_in_a_gguf(tmp_path: Path) -> None:
+    spoilt = {"blk.1.ffn_up.weight": np.full((128, 64), np.nan, np.float32)}
+    spoilt["blk.1.ffn_up.weight"][:, 1:] = 0
+    path = write_model(tmp_path / "tiny.gguf", "dense", spoilt)
+    with open_source(path) as source:
+        source.tensor("blk.0.ffn_up.weight")
+        with pytest.raises(BundleError, match=r"blk\.1\.ffn_up\.weight of tiny\.gguf holds"):
+            source.tensor("blk.1.ffn_up.weight")
 
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:

@@ -16,11 +16,24 @@ class CostModel:
         self.load = 1.0
         self.last_ratio = 0.0
         self.num_seen = 0
+        self.restored = False
         self.stretch: list[tuple[int, float]] = []  # (cells, ms) of steps alike
         self.stretch_rows = 0
         self.last_stretch: tuple[int, float] | None = None  # first cells, least ms
         self.slope_above = 0.0
         self.slope_below = 0.0
+
+    def restore(self, knot_ms: list[float], cell_ms: float) -> None:
+        self.__init__()  # type: ignore[misc]  # as new
+        for knot, ms in zip(KNOTS, knot_ms, strict=False):
+            if math.isfinite(ms) and ms > 0:
+                self.knot_ms[knot] = max(ms, 1e-6)
+                self.weight[knot] = 4.0
+        self.restored = bool(self.knot_ms)
+        if self.restored and math.isfinite(cell_ms) and cell_ms > 0:
+            self.cell_ms = cell_ms
+            self.slope_below = 4 * 16384.0
+            self.slope_above = cell_ms * 5 * 16384
 
     def curve(self, rows: float) -> float:
         seen = sorted(self.knot_ms)
@@ -48,7 +61,7 @@ class CostModel:
         return self.cell_ms * cells * min(1.0, 16 / rows)
 
     def step_ms(self, rows: int, cells: int = -1) -> float:
-        if self.num_seen == 0:
+        if self.num_seen == 0 and not self.restored:
             return 20.0 * rows
         num_cells = self.cells_per_row * rows if cells == -1 else cells
         return self.load * (self.curve(rows) + self.cell_part(rows, num_cells))

@@ -109,3 +109,38 @@ def test_a_cancelled_request_ends_its_program() -> None:
     call = Call("def solution():\n    while True: pass", seconds=30)
     assert run_program(call, stopped=lambda: True).error == "the request was cancelled"
     assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("print(17 * 3)", "51"),
+        ("x = 17\nx * 3", "51"),
+        ("print('a', 'b', sep='-', end='!')\n5", "a-b!"),
+        ("for i in range(3):\n    print(i)", "0\n1\n2"),
+        ("import math\nmath.sqrt(16)", "4"),
+    ],
+)
+def test_without_a_function_it_tells_what_it_prints(source: str, value: str) -> None:
+    assert run_program(Call(source, "")).value == value
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("x = 1", "it printed nothing"),
+        ("", "it printed nothing"),
+        ("print()", "it printed nothing"),
+        ("print(", "SyntaxError"),
+        ("print(unknown)", "NameError"),
+        ("print(open('/etc/passwd'))", "NameError"),
+        ("import os\nprint(os.listdir())", "PermissionError"),
+    ],
+)
+def test_without_a_function_errors_are_told(source: str, error: str) -> None:
+    assert error in run_program(Call(source, "")).error
+
+
+def test_printing_without_end_is_bounded() -> None:
+    assert run_program(Call("print('x' * 10**6)", "")).value == "x" * 1000
+    assert "too long" in run_program(Call("while True: print('y' * 1000)", "", seconds=0.5)).error

@@ -189,12 +189,6 @@ def test_tools_that_may_not_be_called_are_left_out(server: Served, path: str) ->
         ("logprobs", 3),
         ("top_logprobs", 3),
         ("top_logprobs", 21),
-        ("response_format", {"type": "json_object"}),
-        ("response_format", {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}),
-        ("response_format", {"json_schema": {"name": "x", "schema": {}}}),
-        ("json_schema", {}),
-        ("grammar", 'root ::= "x"'),
-        ("structured_outputs", {"choice": ["a"]}),
         ("tools", [{"type": "function", "function": {"name": "f g"}}]),
         ("tools", [{"type": "function", "function": {"name": "f", "parameters": [1]}}]),
         ("tools", [{"type": "function", "function": {"name": "f"}}] * 2),
@@ -304,3 +298,11 @@ def test_an_answer_that_was_begun_is_gone_on_with(server: Served, path: str, str
     else:
         said = answer.json()["content"][0]["text"]
     assert said == "51"
+
+
+@pytest.mark.parametrize(("way", "option"), [("sql", "database"), ("memory", "bank")])
+def test_clients_cannot_name_files(server: Served, way: str, option: str) -> None:
+    refused = server.post(PATH, asked(strategy=way, strategy_options={option: "/etc/passwd"}))
+    assert refused.status_code == 400
+    assert f"{option} names a file of this machine" in refused.json()["error"]["message"]
+    assert server.post(PATH, asked(strategy=way)).status_code == 200

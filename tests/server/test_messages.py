@@ -143,7 +143,7 @@ def test_a_system_of_blocks_and_without_the_line_that_always_changes(server: Ser
         ("tools", [{"name": "f g", "input_schema": {}}]),
         ("tool_choice", "auto"),
         ("tool_choice", {"type": "any"}),
-        ("output_config", {"format": {"type": "json_schema", "schema": {}}}),
+        ("output_config", {"format": {"type": "json_schema"}}),
         ("stop_sequences", [""]),
         ("messages", [{"role": "user", "content": [{"type": "image", "source": {}}]}]),
         ("messages", [{"role": "user", "content": "x"}, {"role": "assistant", "content": ""}]),

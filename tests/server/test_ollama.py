@@ -83,8 +83,8 @@ def test_the_version(server: Served) -> None:
     ("path", "more"),
     [
         ("/api/chat", {"think": "enormous"}),
-        ("/api/chat", {"format": "json"}),
-        ("/api/chat", {"format": {"type": "object"}}),
+        ("/api/chat", {"format": "yaml"}),
+        ("/api/chat", {"format": ["object"]}),
         ("/api/chat", {"tools": [{"type": "function"}]}),
         ("/api/chat", {"tools": ["f"]}),
         ("/api/chat", {"options": {"mirostat": 1}}),

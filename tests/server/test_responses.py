@@ -198,7 +198,7 @@ def test_what_is_kept_is_bounded() -> None:
         ("background", True),
         ("store", "yes"),
         ("truncation", "auto"),
-        ("text", {"format": {"type": "json_schema", "name": "x", "schema": {}}}),
+        ("text", {"format": {"type": "json_schema", "name": "x"}}),
         ("tools", [{"type": "function", "name": "f g"}]),
         ("n", 2),
         ("top_logprobs", 2),

@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_engine() -> None:
             [wanted[i][token], *wanted[i][best]], abs=2e-2
         )
     if not first:
-        assert result.scores[1][1] == pytest.approx(wanted[-1].max(), abs=2e-2)
+        assert result.token_scores[1][1] == pytest.approx(wanted[-1].max(), abs=2e-2)
 
 
 def test_the_text_goes_to_the_model_as_it_is() -> None:

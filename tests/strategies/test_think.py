@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgereason import _core
-from edgereason.errors import UnsupportedError
+from edgereason.errors import UnsupportedError, UsageError
 from edgereason.models.bundle import open_bundle
 from edgereason.records import Sampling
 from edgereason.runtime.reasoner import Reasoner
@@ -51,3 +51,25 @@ def test_what_the_user_says_of_a_token_holds() -> None:
 def test_a_vocabulary_without_such_words_is_refused() -> None:
     with model() as reasoner, pytest.raises(UnsupportedError, match="none of its words"):
         reasoner.ask("Why?", strategy="think", options={"doubts": False})
+
+
+# --- brake ----------------------------------------------------------------------------------------
+
+
+def test_a_brake_ends_thinking_at_the_end_of_a_sentence() -> None:
+    rules = [("<think>\n", "One two. Three.\n</think>"), ("</think>", "\n\n42")]
+    engine = _core.ScriptedEngine(rules, control=["<|im_start|>", "<think>", "</think>"])
+    with Reasoner(open_bundle(SCRIPTED), engine) as reasoner:
+        for brake, thought, why in (
+            (0.0, "One two. Three.", "stop"),
+            (900.0, "One two.", "stable"),  # the script leaves all else far behind
+        ):
+            answer = reasoner.ask("Why?", strategy="think", options={"brake": brake})
+            assert (answer.reasoning, answer.answer) == (thought, "42")
+            assert answer.phases[0].reason == why
+
+
+@pytest.mark.parametrize("brake", [-1.0, float("nan"), float("inf")])
+def test_a_brake_is_a_number_of_nats(brake: float) -> None:
+    with model() as reasoner, pytest.raises(UsageError, match="brake must be "):
+        reasoner.ask("Why?", strategy="think", options={"brake": brake})

@@ -144,10 +144,17 @@ Deltas = Mapping[str, NDArray[np.float32]]
 """What is added to weights, by name."""
 
 
-def write_model(path: Path, kind: str, deltas: Deltas | None = None, *, parts: int = 0) -> Path:
-    """Writes a model of one of the `KINDS`, its weights changed by `deltas`; over several files,
-    the first without a tensor, where there are to be `parts`."""
-    arch, says, layer = KINDS[kind]()
+def write_model(
+    path: Path,
+    kind: str,
+    deltas: Deltas | None = None,
+    *,
+    parts: int = 0,
+    says: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes a model of one of the `KINDS`, its weights changed by `deltas`, its metadata by
+    `says`; over several files, the first without a tensor, where there are to be `parts`."""
+    arch, usual, layer = KINDS[kind]()
     shapes: Shapes = {"token_embd.weight": (NUM_VOCAB, EMBD), "output_norm.weight": (EMBD,)}
     for i in range(LAYERS):
         shapes |= {f"blk.{i}.{name}": shape for name, shape in layer.items()}
@@ -158,8 +165,9 @@ def write_model(path: Path, kind: str, deltas: Deltas | None = None, *, parts: i
         f"{arch}.block_count": LAYERS,
         f"{arch}.embedding_length": EMBD,
         f"{arch}.attention.layer_norm_rms_epsilon": 1e-5,
-        **says,
+        **usual,
         **_vocabulary(),
+        **(says or {}),
     }
     weights = _weights(shapes)
     for name, delta in (deltas or {}).items():

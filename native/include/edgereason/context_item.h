@@ -15,6 +15,7 @@ class ContextItem {
     kLatent,  // a latent step: which one follows from the items before it
     kPrefix,  // a position of a trained prefix: KV that was loaded, not read
     kImage,   // a row of an image's embedding, by its hash; for engines that will take images
+    kBlend,   // a blend of tokens' embeddings, by its hash
   };
 
   constexpr ContextItem() = default;
@@ -27,10 +28,15 @@ class ContextItem {
     return {Kind::kPrefix, id << 24 ^ static_cast<std::uint32_t>(position)};
   }
   static constexpr ContextItem OfImage(std::uint64_t hash) noexcept { return {Kind::kImage, hash}; }
+  static constexpr ContextItem OfBlend(std::uint64_t hash) noexcept { return {Kind::kBlend, hash}; }
 
   constexpr Kind kind() const noexcept { return static_cast<Kind>(bits_ >> kValueBits); }
   constexpr Token token() const noexcept {  // kNoToken: it is none
     return kind() == Kind::kToken ? static_cast<Token>(bits_ & 0xffffffff) : kNoToken;
+  }
+  // It is fed as an embedding, which the context keeps.
+  constexpr bool is_fed_as_embedding() const noexcept {
+    return kind() == Kind::kLatent || kind() == Kind::kBlend;
   }
   friend constexpr bool operator==(ContextItem, ContextItem) = default;
 

@@ -9,8 +9,8 @@
 // When each is called: Decode once a step, Logits and Hidden right after it; Fork when a sequence
 // is admitted (shared prefix) and when a probe looks ahead; Trim when a sequence starts again from
 // a common prefix; Drop when it ends; Save and Load never by the scheduler itself; LoadPrefix when
-// a prefix is first asked for; SetThreads between two steps. All calls come from one thread, except
-// Tokenize, which may be called from any.
+// a prefix is first asked for; AddAdapters, Use and SetThreads between two steps. All calls come
+// from one thread, except Tokenize, which may be called from any.
 #pragma once
 
 #include <algorithm>
@@ -30,6 +30,22 @@ using SeqId = std::int32_t;  // in [0, max_seqs)
 using Pos = std::int32_t;
 
 inline constexpr Token kNoToken = -1;
+
+// What decides the KV besides the items of a context: a hash of the LoRA adapters and steering
+// vectors that are in force. KV is shared between equal keys only. 0: the model as it was opened.
+using ContextKey = std::uint64_t;
+
+// A LoRA adapter that is added to the weights, its effect times `scale`.
+struct LoraFile {
+  std::string path;
+  float scale = 1;
+};
+
+// What changes the model for the requests of one key.
+struct Adapters {
+  std::vector<LoraFile> loras{};  // beside those that it was opened with
+  std::vector<float> steering{};  // [layers, num_embd], row i is added behind layer i; or empty
+};
 
 // One token, or one embedding, at one place of one sequence. Rows of a sequence come in order,
 // without gaps.
@@ -65,10 +81,12 @@ enum Capability : std::uint32_t {
   kPrefixKv = 64,
   kSteer = 128,
   kLora = 256,
+  kTokenRows = 512,
 };
 
-inline constexpr std::array<std::string_view, 9> kCapabilityNames = {
-    "logits", "fork", "trim", "save_kv", "embed_in", "hidden_out", "prefix_kv", "steer", "lora"};
+inline constexpr std::array<std::string_view, 10> kCapabilityNames = {
+    "logits",     "fork",      "trim",  "save_kv", "embed_in",
+    "hidden_out", "prefix_kv", "steer", "lora",    "token_rows"};
 
 enum class Status : std::uint8_t {
   kOk,
@@ -129,6 +147,10 @@ class Engine {
   // [num_embd], after the final norm
   virtual std::span<const float> Hidden(std::int32_t row) const noexcept = 0;
 
+  // Writes the embedding that `token` is fed as into `row`, [num_embd]. False: it cannot be read;
+  // always so without kTokenRows.
+  virtual bool Embed(Token /*token*/, std::span<float> /*row*/) noexcept { return false; }
+
   // Makes `to`, which must be empty, start with the first `len` tokens of `from`. Copies no KV
   // where cells are shared. False: not possible here (a recurrent model forks at the end of a
   // sequence only), `to` stays empty.
@@ -148,6 +170,14 @@ class Engine {
   virtual void LoadPrefix(SeqId /*seq*/, const PrefixKv& /*prefix*/) {
     throw Error(ErrorCode::kUnsupported, "this engine takes no prefixes");
   }
+
+  // Makes `key`, which is not 0, stand for `adapters`. Throws kUnsupported without kSteer or kLora,
+  // kBundle where they do not fit the model.
+  virtual void AddAdapters(ContextKey /*key*/, const Adapters& /*adapters*/) {
+    throw Error(ErrorCode::kUnsupported, "this engine takes no adapters for single requests");
+  }
+  // The rows of the steps that follow are computed under `key`. False: it stands for nothing here.
+  virtual bool Use(ContextKey key) noexcept { return key == 0; }
 
   virtual void SetThreads(std::int32_t num_threads) noexcept = 0;  // in [1, max_threads]
 };

@@ -31,6 +31,7 @@ struct Event {
     kText,      // `text` was added to `channel`; whole UTF-8 characters
     kPhaseEnd,  // `result` is the reader's to delete
     kFailed,    // `fault` in step `step`; nothing follows for this sequence
+    kProbe,     // `text` is what a probe heard, cut to kTextBytes; asked for with tell_probes
   };
   static constexpr std::size_t kTextBytes = 48;
 
@@ -62,9 +63,14 @@ class EventRing {
   // time-out or Wake.
   std::vector<Event> Take(double timeout_ms, std::size_t max_events);
 
+  // The same for one event: allocates nothing and takes no lock. False: none came.
+  bool TakeOne(double timeout_ms, Event* event) noexcept;
+
   void Wake() noexcept;  // lets a waiting Take return
 
  private:
+  void Await(double timeout_ms, std::size_t head) noexcept;
+
   std::vector<Event> entries_;
   std::size_t mask_;
   std::atomic<std::size_t> head_{0};  // next to read

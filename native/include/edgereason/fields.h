@@ -44,32 +44,32 @@ inline constexpr auto kFields<Loop> =
                Field{"min_tokens", &Loop::min_tokens}};
 
 template <>
-inline constexpr auto kFields<Phase> = std::tuple{Field{"role", &Phase::role},
-                                                  Field{"fresh", &Phase::fresh},
-                                                  Field{"latent", &Phase::latent},
-                                                  Field{"retract", &Phase::retract},
-                                                  Field{"force", &Phase::force},
-                                                  Field{"budget", &Phase::budget},
-                                                  Field{"total", &Phase::total},
-                                                  Field{"soft", &Phase::soft},
-                                                  Field{"open", &Phase::open},
-                                                  Field{"shut", &Phase::shut},
-                                                  Field{"call", &Phase::call},
-                                                  Field{"close", &Phase::close},
-                                                  Field{"stop", &Phase::stop},
-                                                  Field{"owed", &Phase::owed},
-                                                  Field{"kind", &Phase::kind},
-                                                  Field{"logprobs", &Phase::logprobs},
-                                                  Field{"score_prompt", &Phase::score_prompt},
-                                                  Field{"sampling", &Phase::sampling},
-                                                  Field{"probe", &Phase::probe},
-                                                  Field{"loop", &Phase::loop}};
+inline constexpr auto kFields<Blend> =
+    std::tuple{Field{"top", &Blend::top}, Field{"noise", &Blend::noise},
+               Field{"dwell", &Blend::dwell}, Field{"switches", &Blend::switches}};
+
+template <>
+inline constexpr auto kFields<Phase> =
+    std::tuple{Field{"role", &Phase::role},         Field{"fresh", &Phase::fresh},
+               Field{"latent", &Phase::latent},     Field{"retract", &Phase::retract},
+               Field{"force", &Phase::force},       Field{"budget", &Phase::budget},
+               Field{"soft", &Phase::soft},         Field{"open", &Phase::open},
+               Field{"shut", &Phase::shut},         Field{"close", &Phase::close},
+               Field{"stop", &Phase::stop},         Field{"owed", &Phase::owed},
+               Field{"kind", &Phase::kind},         Field{"brake", &Phase::brake},
+               Field{"sampling", &Phase::sampling}, Field{"probe", &Phase::probe},
+               Field{"total", &Phase::total},       Field{"call", &Phase::call},
+               Field{"logprobs", &Phase::logprobs}, Field{"score_prompt", &Phase::score_prompt},
+               Field{"loop", &Phase::loop},         Field{"grammar", &Phase::grammar},
+               Field{"blend", &Phase::blend},       Field{"score", &Phase::score}};
 
 template <>
 inline constexpr auto kFields<PhaseResult> =
     std::tuple{Field{"reason", &PhaseResult::reason},
                Field{"mark", &PhaseResult::mark},
                Field{"tokens", &PhaseResult::tokens},
+               Field{"entropies", &PhaseResult::entropies},
+               Field{"scores", &PhaseResult::scores},
                Field{"text", &PhaseResult::text},
                Field{"reasoning", &PhaseResult::reasoning},
                Field{"probe", &PhaseResult::probe},
@@ -84,7 +84,7 @@ inline constexpr auto kFields<PhaseResult> =
                Field{"min_logprob", &PhaseResult::min_logprob},
                Field{"mean_margin", &PhaseResult::mean_margin},
                Field{"mean_entropy", &PhaseResult::mean_entropy},
-               Field{"scores", &PhaseResult::scores},
+               Field{"token_scores", &PhaseResult::token_scores},
                Field{"prompt_scores", &PhaseResult::prompt_scores},
                Field{"queue_ms", &PhaseResult::queue_ms},
                Field{"prefill_ms", &PhaseResult::prefill_ms},

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@
 #include "edgereason/engine.h"
 
 namespace edgereason {
+
+class Grammar;  // edgereason/grammar.h
 
 inline constexpr std::int32_t kUnlimited = -1;
 
@@ -85,9 +88,19 @@ struct Loop {
 };
 
 // A token, and how likely it was: a natural logarithm, of the logits as the model gave them.
-struct Score {
+struct TokenScore {
   Token token = kNoToken;
   float logprob = 0;
+};
+
+// Thinking in blends: the next row is the mean of the likeliest tokens' embeddings, weighted by their
+// probability. See Blend in records.py.
+struct Blend {
+  std::int32_t top = 0;    // tokens blended at most; 0, 1: off
+  float noise = 0;         // temperature of Gumbel noise on the weights; 0: none
+  std::int32_t dwell = 0;  // tokens between two stretches of blends, at least; 0: all is blended
+  std::int32_t switches =
+      0;  // between the two; the one after the last ends the thinking; 0: no limit
 };
 
 struct Phase {
@@ -104,6 +117,9 @@ struct Phase {
   // budget grows by. -1: it does not.
   std::int32_t total = kUnlimited;
   float soft = 1;  // from which fraction of the budget the end becomes likelier; 1: off
+  // Thinking ends at the end of a sentence where the end mark's logit is no more than so many nats
+  // below the best (ThinkBrake, arXiv 2510.00546); 0: off.
+  float brake = 0;
   std::vector<std::string> open{};  // bytes that open a reasoning block inside this phase
   std::vector<std::string> shut{};  // bytes that end a reasoning block; they end a thinking phase
   // Bytes that open a call of a tool: they end a reasoning block as `shut` does, and are the
@@ -115,9 +131,14 @@ struct Phase {
   std::int32_t kind = 0;            // answers of one kind are of like length (policy/lengths.h)
   std::int32_t logprobs = -1;  // of each sampled token, and of so many of the likeliest; -1: none
   bool score_prompt = false;   // the same of each token of `fresh`; its KV is then shared with none
+  // What the text must look like; null: nothing is asked. Its state is this phase's alone. The phase
+  // ends where the grammar does, so that it has no `open`, `shut` and `stop`.
+  std::shared_ptr<Grammar> grammar{};
   Sampling sampling{};
   Probe probe{};
   Loop loop{};
+  Blend blend{};
+  std::vector<Token> score{};  // kPrefill: tokens whose log-probs after its last row are told
 
   // It spends the thinking budget.
   bool thinks() const noexcept { return role == Role::kThink || role == Role::kCarry; }
@@ -128,11 +149,13 @@ struct PhaseResult {
   StopReason reason = StopReason::kStop;
   std::int32_t mark = -1;     // which text of `shut` (thinking) or `stop` (else) ended it; -1: none
   std::vector<Token> tokens;  // sampled, on either channel
-  std::string text;           // of the phase's own channel, UTF-8, without markers
-  std::string reasoning;      // of blocks re-opened in a phase that does not think
+  std::vector<double> entropies;      // nats, of the logits that each of them was drawn from
+  std::vector<double> scores;         // natural logs, of Phase::score in its order
+  std::string text;                   // of the phase's own channel, UTF-8, without markers
+  std::string reasoning;              // of blocks re-opened in a phase that does not think
   std::optional<std::string> probe;   // text of the last finished probe
   std::int32_t num_reasoning = 0;     // tokens that count as thinking
-  std::int32_t num_latent = 0;        // those of them that were latent steps
+  std::int32_t num_latent = 0;        // those of them that were latent steps, or fed as blends
   std::int32_t num_probe_tokens = 0;  // sampled by probes
   std::int32_t num_steps = 0;         // decode calls with a row of this phase
   std::int32_t num_prompt = 0;        // tokens put in by fresh, force and close
@@ -145,12 +168,12 @@ struct PhaseResult {
   double mean_margin = 0;  // p(best) - p(second)
   double mean_entropy = 0;
   // With Phase::logprobs = n: n + 1 for each token, the token itself first, then the likeliest.
-  std::vector<Score> scores;
-  std::vector<Score> prompt_scores;  // with score_prompt, from the second token of `fresh` on
-  double queue_ms = 0;               // from the run of the phase to its first row
-  double prefill_ms = 0;             // to the end of the step that computed the last forced token
-  double decode_ms = 0;              // the rest
-  double end_ms = 0;                 // when it ended, on the scheduler's clock; not for Python
+  std::vector<TokenScore> token_scores;
+  std::vector<TokenScore> prompt_scores;  // with score_prompt, from the second token of `fresh` on
+  double queue_ms = 0;                    // from the run of the phase to its first row
+  double prefill_ms = 0;  // to the end of the step that computed the last forced token
+  double decode_ms = 0;   // the rest
+  double end_ms = 0;      // when it ended, on the scheduler's clock; not for Python
 };
 
 }  // namespace edgereason

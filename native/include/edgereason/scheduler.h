@@ -24,6 +24,13 @@
 
 namespace edgereason {
 
+// Where the threads that decode run, and how. As the system has it where nothing is said.
+struct ThreadOptions {
+  std::vector<std::int32_t> cores = {};  // their numbers; empty: any of the process
+  std::int32_t nice = 0;                 // -20, the most urgent, to 19; 0: as it is
+  bool lock_memory = false;              // after warm-up: all that the process holds stays in RAM
+};
+
 struct SchedulerOptions {
   std::int32_t num_threads = 0;  // 0: follow the load
   std::int32_t park_cells = -1;  // KV cells kept for what was closed; -1: an eighth of all
@@ -31,7 +38,9 @@ struct SchedulerOptions {
   double margin = 1.15;          // safety factor on the time of owed work
   double answer_share = 0.9;     // share of answers, by length, that a deadline has time for
   double most_slack = 3;  // most that the margin grows by while requests with deadlines keep coming
-  double delivery_ms = 2;  // a deadline is met this much early, for the way back to the caller
+  double delivery_ms = 2;      // a deadline is met this much early, for the way back to the caller
+  double patience_ms = 10000;  // for which others go before a request until it rises one priority
+  ThreadOptions thread = {};
 };
 
 struct SchedulerStats {
@@ -58,6 +67,12 @@ struct LearnedLength {
   double spread = 0;
 };
 
+// What steps of a model were measured to cost on this machine; see policy/cost.h.
+struct KnownCost {
+  std::vector<double> knot_ms;  // of 1, 2, 4 ... 1024 rows, no cells read; 0: not measured
+  double cell_ms = 0;           // per KV cell that a row reads
+};
+
 class Scheduler {
  public:
   // Throws kUsage.
@@ -67,7 +82,9 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  void Start();  // warms up first, on the thread that decodes; throws what WarmUp throws
+  // Warms up first, on the thread that decodes; throws what WarmUp throws, and what keeps that
+  // thread from being as `options.thread` wants it: kUsage, kUnsupported, kMemoryLimit.
+  void Start();
   void Stop() noexcept;
   // Learns what steps cost with a few made-up rows, and touches all weights. Before the first
   // request.
@@ -102,12 +119,19 @@ class Scheduler {
   bool RestoreKept(const KeptTokens& kept, std::span<const std::uint8_t> state);
   // How many of the first of these tokens are parked.
   std::int32_t NumKept(const KeptTokens& kept);
+  // Makes `key` stand for these adapters, for all sequences that are opened with it. Waits until
+  // they are loaded. Throws what Engine::AddAdapters throws, kUsage on key 0.
+  void AddAdapters(ContextKey key, const Adapters& adapters);
 
   // To be kept from run to run: before Start, and after Stop.
   void RestoreLengths(const std::vector<LearnedLength>& lengths);
   std::vector<LearnedLength> lengths() const;
+  // Before Start: steps cost this, and the warm-up learns the load alone. Throws kUsage.
+  void RestoreCost(const KnownCost& cost);
 
   std::vector<Event> Take(double timeout_ms, std::size_t max_events);
+  // One event, without a lock and without allocating: for threads in real time.
+  bool TakeOne(double timeout_ms, Event* event) noexcept;
   SchedulerStats stats() const;  // as of the last step that nobody read them in
   double NowMs() const noexcept;
 

@@ -34,7 +34,7 @@ struct ScriptedOptions {
   std::vector<std::string> words = {};  // pieces of several bytes; every single byte is one anyway
   std::vector<std::string> control = {"<|im_start|>"};
   std::string end = "<|im_end|>";  // a control token as well; ends generation
-  std::uint32_t caps = kLogits | kFork | kTrim | kSaveKv | kEmbedIn | kHiddenOut;
+  std::uint32_t caps = kLogits | kFork | kTrim | kSaveKv | kEmbedIn | kHiddenOut | kTokenRows;
   std::int32_t num_cells = 4096;
   std::int32_t max_rows = 512;
   std::int32_t max_seqs = 16;
@@ -64,11 +64,13 @@ class ScriptedEngine : public Engine {
   Status Decode(std::span<const Row> rows) noexcept override;
   std::span<const float> Logits(std::int32_t row) const noexcept override;
   std::span<const float> Hidden(std::int32_t row) const noexcept override;
+  bool Embed(Token token, std::span<float> row) noexcept override;
   bool Fork(SeqId from, SeqId to, Pos len) noexcept override;
   bool Trim(SeqId seq, Pos len) noexcept override;
   void Drop(SeqId seq) noexcept override;
   std::vector<std::uint8_t> Save(SeqId seq) const override;
   void Load(SeqId seq, std::span<const std::uint8_t> state) override;
+  bool Use(ContextKey /*key*/) noexcept override { return true; }  // it says the same under all
   void SetThreads(std::int32_t num_threads) noexcept override { num_threads_ = num_threads; }
 
   // What a test may ask.

@@ -12,10 +12,6 @@ namespace edgereason {
 
 using SequenceId = std::int64_t;  // never used twice
 
-// What decides the KV besides the items of a context: a hash of the LoRA adapters and steering
-// vectors that are in force. KV is shared between equal keys only. 0: the model as it is.
-using ContextKey = std::uint64_t;
-
 using PrefixId = std::int32_t;
 inline constexpr PrefixId kNoPrefix = 0;
 
@@ -33,8 +29,9 @@ struct SequenceOptions {
   double deadline_ms = kNever;             // on the scheduler's clock
   std::int32_t think_budget = kUnlimited;  // over all phases
   bool stream = false;                     // pieces of text are told as they appear
-  ContextKey context_key = 0;
-  PrefixId prefix = kNoPrefix;  // what every prompt stands behind
+  bool tell_probes = false;                // what probes hear is told as they end
+  ContextKey context_key = 0;              // what Scheduler::AddAdapters was given
+  PrefixId prefix = kNoPrefix;             // what every prompt stands behind
 };
 
 }  // namespace edgereason

@@ -1,8 +1,21 @@
 #include "context/context.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace edgereason {
+namespace {
+
+// FNV-1a over the bits of the numbers.
+std::uint64_t HashOf(std::span<const float> row) noexcept {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const float x : row) {
+    hash = (hash ^ std::bit_cast<std::uint32_t>(x)) * 0x100000001b3ULL;
+  }
+  return hash ^ hash >> 32;
+}
+
+}  // namespace
 
 std::int32_t CommonPrefix(std::span<const ContextItem> a, std::span<const ContextItem> b) noexcept {
   const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
@@ -46,14 +59,20 @@ void Context::AppendLatent(std::span<const float> hidden) {
   latents_.insert(latents_.end(), hidden.begin(), hidden.end());
 }
 
+void Context::AppendBlend(std::span<const float> row) {
+  num_embd_ = row.size();
+  items_.push_back(ContextItem::OfBlend(HashOf(row)));
+  latents_.insert(latents_.end(), row.begin(), row.end());
+}
+
 void Context::Truncate(std::int32_t size) { items_.resize(static_cast<std::size_t>(size)); }
 
 const float* Context::Embedding(std::int32_t at) const noexcept {
   const auto begin = items_.begin() + at;
-  if (begin->kind() != ContextItem::Kind::kLatent) return nullptr;
+  if (!begin->is_fed_as_embedding()) return nullptr;
   // Counted from the end, which is near: rows are decoded there.
-  const auto from_end =
-      static_cast<std::size_t>(std::count(begin, items_.end(), ContextItem::Latent()));
+  const auto from_end = static_cast<std::size_t>(std::count_if(
+      begin, items_.end(), [](ContextItem item) { return item.is_fed_as_embedding(); }));
   return latents_.data() + (latents_.size() - from_end * num_embd_);
 }
 

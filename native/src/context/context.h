@@ -47,11 +47,12 @@ class Context {
   void Append(Token token) { items_.push_back(ContextItem::OfToken(token)); }
   void Append(std::span<const Token> tokens);
   void AppendLatent(std::span<const float> hidden);  // [num_embd]
+  void AppendBlend(std::span<const float> row);      // the same, of tokens' embeddings
   void ReserveLatents(std::int32_t num, std::size_t num_embd);
-  void Truncate(std::int32_t size);  // takes back tokens only, no latent step
+  void Truncate(std::int32_t size);  // takes back tokens only, nothing that is fed as an embedding
 
-  // What is fed at place `at`, where a latent step lies; null where a token does. [num_embd],
-  // valid until the next latent step.
+  // What is fed at place `at`, where a latent step or a blend lies; null where a token does.
+  // [num_embd], valid until the next of them.
   const float* Embedding(std::int32_t at) const noexcept;
 
  private:
@@ -59,7 +60,7 @@ class Context {
   PrefixRef prefix_;
   std::int32_t num_prefix_ = 0;  // of items_; 0 before the first Restart
   std::vector<ContextItem> items_;
-  std::vector<float> latents_;  // [latent steps in items_, num_embd]
+  std::vector<float> latents_;  // [latent steps and blends in items_, num_embd]
   std::size_t num_embd_ = 0;    // known from the first of them on
 };
 

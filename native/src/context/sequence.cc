@@ -89,6 +89,10 @@ void Sequence::StartRun(std::int32_t num_cached) {
   run_.repetition = RepetitionDetector(phase_->loop);
   run_.budget = TokenBudget(Limit());
   run_.num_prompt = context_.size();
+  if (phase_->grammar) {
+    run_.guide = std::make_unique<Guide>(phase_->grammar, run_.budget.remaining());
+    carry_.clear();  // what came with the end mark is no part of the text that is asked for
+  }
   run_.result = std::make_unique<PhaseResult>();
   run_.result->num_cached = num_cached;
   const std::int32_t most = latent()
@@ -98,8 +102,9 @@ void Sequence::StartRun(std::int32_t num_cached) {
   const auto most_tokens = static_cast<std::size_t>(std::max(most, 0));
   run_.result->tokens.reserve(most_tokens + 1);
   if (phase_->logprobs >= 0) {
-    run_.result->scores.reserve(most_tokens * static_cast<std::size_t>(phase_->logprobs + 1));
+    run_.result->token_scores.reserve(most_tokens * static_cast<std::size_t>(phase_->logprobs + 1));
   }
+  run_.result->entropies.reserve(most_tokens + 1);
   run_.text[Index(phase_->channel())].reserve(carry_.size() + most_tokens * kBytesPerToken + 64);
   if (!thinks) run_.text[Index(Channel::kAnswer)] += carry_;
   carry_.clear();
@@ -110,7 +115,7 @@ void Sequence::StartRun(std::int32_t num_cached) {
     }
   }
   probe = {.next_at = phase_->probe.every, .agree = 0, .text = {}};
-  SetThinkingTime(0, 0);
+  SetThinkingTime(0, 0, 0);
 }
 
 // What thinking has left of the total is the answer's, beyond its own budget.
@@ -139,7 +144,8 @@ Sequence::Lift Sequence::EndLift() const noexcept {
   const bool ends_sentence = EndsSentence(run_.text[Index(Channel::kReasoning)]);
   const float by_tokens = SoftShare(phase_->soft, budget.used(), budget.limit(), ends_sentence);
   if (limit_ms_ <= 0) return {by_tokens, StopReason::kBudget};
-  const float by_time = SoftShare(phase_->soft, static_cast<std::int32_t>(used_ms_),
+  const float soft = std::max(phase_->soft, static_cast<float>(1 - landing_ms_ / limit_ms_));
+  const float by_time = SoftShare(soft, static_cast<std::int32_t>(used_ms_),
                                   static_cast<std::int32_t>(limit_ms_), ends_sentence);
   return by_time > by_tokens ? Lift{by_time, StopReason::kDeadline}
                              : Lift{by_tokens, StopReason::kBudget};
@@ -150,12 +156,23 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) {
   const Token lift = share > 0 ? phase_->close.front() : kNoToken;
   const std::span<const std::uint8_t> banned =
       begins_answer() ? std::span(vocab_->ends) : std::span<const std::uint8_t>{};
-  const Sampled sampled = sampler->Sample(logits, phase_->sampling, context_.items(), num_drawn_++,
-                                          lift, share, banned);
-  const bool is_text = sampled.token != kNoToken && !vocab_->Ends(sampled.token);
-  if (phase_->logprobs >= 0 && is_text) {
-    AppendScores(logits, sampled.token, phase_->logprobs, &run_.result->scores);
+  const std::uint64_t draw = num_drawn_++;
+  const std::span<const std::uint32_t> allowed =
+      run_.guide ? run_.guide->mask() : std::span<const std::uint32_t>{};
+  Sampled sampled = sampler->Sample(logits, phase_->sampling, context_.items(), draw, lift, share,
+                                    banned, allowed);
+  if (sampled.token == kNoToken) return sampled;
+  if (phase_->logprobs >= 0 && !vocab_->Ends(sampled.token)) {
+    AppendScores(logits, sampled.token, phase_->logprobs, &run_.result->token_scores);
   }
+  run_.braked = Brakes(logits, sampled.token);
+  if (run_.braked || !run_.turns.Next(phase_->blend, sampled.entropy)) return sampled;
+  sampled.blend = sampler->Weigh(logits, phase_->sampling, phase_->blend, context_.items(), draw,
+                                 lift, share, banned);
+  const Token heaviest = sampled.blend.front().token;
+  sampled.logprob +=
+      logits[static_cast<std::size_t>(heaviest)] - logits[static_cast<std::size_t>(sampled.token)];
+  sampled.token = heaviest;
   return sampled;
 }
 
@@ -171,7 +188,30 @@ bool Sequence::ScorePrompt(std::int32_t at, std::span<const float> logits) {
   return AppendScores(logits, next, num_top, &scores);
 }
 
-Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
+// Whether the model was about to end its thoughts, but for `token`.
+bool Sequence::Brakes(std::span<const float> logits, Token token) const noexcept {
+  if (phase_->brake <= 0 || token == phase_->close.front() || run_.num_sampled == 0) return false;
+  if (!EndsSentence(run_.text[Index(Channel::kReasoning)])) return false;
+  const float close = logits[static_cast<std::size_t>(phase_->close.front())];
+  return *std::ranges::max_element(logits) - close <= phase_->brake;
+}
+
+bool Sequence::Score(std::span<const float> logits) {
+  return phase_->score.empty() || LogProbs(logits, phase_->score, &run_.result->scores);
+}
+
+void Sequence::Feed(Token token, std::span<const float> mixed) {
+  if (mixed.empty()) return context_.Append(token);
+  if (run_.result->num_latent == 0) {
+    const std::int32_t most = std::min({run_.budget.remaining(), think_.remaining(), num_cells_});
+    context_.ReserveLatents(most, mixed.size());
+  }
+  context_.AppendBlend(mixed);
+  ++run_.result->num_latent;
+}
+
+Sequence::Verdict Sequence::Accept(const Sampled& sampled, std::span<const float> mixed) {
+  if (run_.braked) return {.ended = true, .reason = StopReason::kStable};
   run_.logprob_sum += sampled.logprob;
   run_.logprob_min = std::min(run_.logprob_min, static_cast<double>(sampled.logprob));
   run_.margin_sum += sampled.margin;
@@ -179,14 +219,15 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
   ++run_.num_sampled;
   const Token token = sampled.token;
   if (vocab_->Ends(token)) return {.ended = true, .reason = StopReason::kStop};
+  if (run_.guide) return AcceptGuided(token);
 
   const bool thinks = phase_->thinks();
   const bool was_inside = run_.tracker.inside();
   // Asked before this token is fed: the lift acted on it.
   const Lift lift = EndLift();
   const bool lifted = lift.share > 0 && token == phase_->close.front();
-  context_.Append(token);
   run_.result->tokens.push_back(token);
+  run_.result->entropies.push_back(static_cast<double>(sampled.entropy));
   if (was_inside) {
     think_.Spend();
     ++run_.result->num_reasoning;
@@ -196,6 +237,8 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
 
   const auto event = run_.tracker.Feed(vocab_->Piece(token), &run_.text[Index(Channel::kAnswer)],
                                        &run_.text[Index(Channel::kReasoning)]);
+  const bool may_be_mark = event != MarkerTracker::Event::kNone || run_.tracker.num_held() > 0;
+  Feed(token, may_be_mark ? std::span<const float>{} : mixed);
   if (event == MarkerTracker::Event::kStop) {
     run_.result->mark = run_.tracker.mark();
     return {.ended = true, .reason = StopReason::kStop};
@@ -210,11 +253,46 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
     }
   }
   if (lifted) return {.ended = true, .reason = lift.reason};
+  if (thinks && run_.turns.is_over(phase_->blend)) {
+    return {.ended = true, .reason = StopReason::kBudget};
+  }
   if (run_.tracker.inside() && !think_.can_spend()) return CloseThinking(StopReason::kBudget);
   if (spent()) return {.ended = true, .reason = StopReason::kBudget};
   if (run_.repetition.Push(run_.result->tokens))
     return {.ended = true, .reason = StopReason::kLoop};
   return {};
+}
+
+// Where the context is full the text goes on without it: nothing is decoded behind it.
+void Sequence::TakeAnswer(Token token) {
+  if (context_.size() < num_cells_) context_.Append(token);
+  run_.result->tokens.push_back(token);
+  run_.budget.Spend();
+  run_.text[Index(Channel::kAnswer)] += vocab_->Piece(token);
+}
+
+// A token that was drawn, and those that can only follow it: they are decoded with it, in one step.
+Sequence::Verdict Sequence::AcceptGuided(Token token) {
+  if (!run_.guide->Accept(token, run_.budget.remaining())) {
+    return {.ended = true, .reason = StopReason::kBudget};
+  }
+  TakeAnswer(token);
+  for (const Token forced : run_.guide->Forced()) {
+    if (!run_.guide->Accept(forced, run_.budget.remaining())) {
+      return {.ended = true, .reason = StopReason::kBudget};
+    }
+    TakeAnswer(forced);
+  }
+  if (run_.guide->MustEnd()) return {.ended = true, .reason = StopReason::kStop};
+  if (spent()) return {.ended = true, .reason = StopReason::kBudget};
+  return {};
+}
+
+// An answer that is cut gets what its grammar asks for. No step decodes it.
+void Sequence::MakeWhole() {
+  const std::span<const Token> ending = run_.guide->Ending();
+  if (std::ssize(ending) > run_.budget.remaining()) return;
+  for (const Token token : ending) TakeAnswer(token);
 }
 
 Sequence::Verdict Sequence::AcceptLatent(std::span<const float> hidden) {
@@ -254,6 +332,7 @@ void Sequence::PutClose(std::span<const Token> sampled) {
 }
 
 std::unique_ptr<PhaseResult> Sequence::End(const Verdict& verdict, double now_ms) {
+  if (run_.guide) MakeWhole();
   std::string& answer = run_.text[Index(Channel::kAnswer)];
   std::string& reasoning = run_.text[Index(Channel::kReasoning)];
   run_.tracker.Flush(&answer, &reasoning);

@@ -21,9 +21,11 @@
 #include <vector>
 
 #include "context/context.h"
+#include "context/guide.h"
 #include "edgereason/event.h"
 #include "edgereason/phase.h"
 #include "edgereason/sequence_options.h"
+#include "policy/blend.h"
 #include "policy/budget.h"
 #include "policy/lengths.h"
 #include "policy/marker.h"
@@ -68,8 +70,14 @@ class Sequence {
     StopReason reason = StopReason::kStop;
     bool shut = false;  // the model wrote its end mark itself: nothing to force
   };
+  // To be called before each Sample. False: its grammar allows nothing more, the phase is over.
+  bool Prepare() noexcept { return !run_.guide || run_.guide->Prepare(); }
   Sampled Sample(Sampler* sampler, std::span<const float> logits);
-  Verdict Accept(const Sampled& sampled);
+  // `mixed`: the embedding that Sampled::blend comes to, [num_embd]; empty where it is no blend. The
+  // token is what it reads as. One that may begin a mark is fed as it is, so that marks are exact.
+  Verdict Accept(const Sampled& sampled, std::span<const float> mixed = {});
+  // The log-probs that a phase without tokens asks for. False: the logits are of no use.
+  bool Score(std::span<const float> logits);
   // A latent phase takes the hidden state of its last row instead, [num_embd].
   bool latent() const noexcept { return phase_->latent > 0; }
   Verdict AcceptLatent(std::span<const float> hidden);
@@ -107,11 +115,12 @@ class Sequence {
   // Of these answer tokens, how many a share `q` of answers will not exceed.
   std::int32_t ExpectedSteps(const Lengths& lengths, double q) const noexcept;
 
-  // How much of its time for thinking is used, and how much there is: near the end of it the end
-  // mark becomes likelier. limit_ms 0: it has no deadline.
-  void SetThinkingTime(double used_ms, double limit_ms) noexcept {
+  // How much of its time for thinking is used, and how much there is: near the end of it, in the
+  // last `landing_ms` at most, the end mark becomes likelier. limit_ms 0: it has no deadline.
+  void SetThinkingTime(double used_ms, double limit_ms, double landing_ms) noexcept {
     used_ms_ = used_ms;
     limit_ms_ = limit_ms;
+    landing_ms_ = landing_ms;
   }
   // When it began to think in this phase; negative: its prompt is still being read.
   double thinks_since_ms() const noexcept { return run_.prefilled_ms; }
@@ -125,6 +134,8 @@ class Sequence {
   void TakeBack(const Event& event) noexcept;  // it could not be delivered
 
   std::int32_t plan_index = 0;  // where the planner of this step sees it
+  double held_up_ms = 0;        // spent in steps that had no row for it
+  std::int64_t last_step = 0;   // the last step with rows of it
 
   // Set by probes (loop/probes.h).
   struct ProbeState {
@@ -138,14 +149,17 @@ class Sequence {
  private:
   struct Run {  // of the phase that runs
     MarkerTracker tracker;
+    std::unique_ptr<Guide> guide;  // null: the phase has no grammar
     RepetitionDetector repetition;
     TokenBudget budget{kUnlimited};
+    BlendSwitch turns;
     std::unique_ptr<PhaseResult> result;
     std::string text[2];  // by Channel
     std::size_t shown[2] = {};
     double logprob_sum = 0, logprob_min = 0, margin_sum = 0, entropy_sum = 0;
     std::int32_t num_sampled = 0;
     std::int32_t num_prompt = 0;  // items of the context when the phase began
+    bool braked = false;          // the token that was drawn last gives way to the end mark
     double first_row_ms = -1, prefilled_ms = -1;
   };
 
@@ -153,22 +167,27 @@ class Sequence {
   void StartRun(std::int32_t num_cached);
   void Put(std::span<const Token> tokens);
   void PutClose(std::span<const Token> sampled);
+  Verdict AcceptGuided(Token token);
+  void TakeAnswer(Token token);
+  void MakeWhole();
   std::int32_t NumMarkTokens() const;
   std::int32_t Limit() const noexcept;  // tokens that the phase may sample
   bool spent() const noexcept;          // nothing is left of that, or of the total
+  void Feed(Token token, std::span<const float> mixed);
   // How far the end mark is lifted, and which limit is the nearer.
   struct Lift {
     float share = 0;
     StopReason reason = StopReason::kBudget;
   };
   Lift EndLift() const noexcept;
+  bool Brakes(std::span<const float> logits, Token token) const noexcept;
   // The first token of an answer does not end it: whoever asks is not answered with nothing.
   bool begins_answer() const noexcept {
     return phase_->role == Role::kAnswer && run_.num_sampled == 0 &&
            run_.text[static_cast<std::size_t>(Channel::kAnswer)].empty();
   }
-  std::int32_t num_answered() const noexcept {  // answer tokens sampled in this phase
-    return run_.num_sampled - run_.result->num_reasoning;
+  std::int32_t num_answered() const noexcept {  // answer tokens of this phase
+    return static_cast<std::int32_t>(run_.result->tokens.size()) - run_.result->num_reasoning;
   }
 
   SequenceId id_;
@@ -190,6 +209,7 @@ class Sequence {
   double enqueued_ms_ = 0;
   double used_ms_ = 0;  // see SetThinkingTime
   double limit_ms_ = 0;
+  double landing_ms_ = 0;
 };
 
 }  // namespace edgereason

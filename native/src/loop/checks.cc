@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "policy/sampler.h"
 #include "policy/scores.h"
 
 namespace edgereason {
@@ -73,6 +74,34 @@ void CheckRules(const Probe& probe, const Loop& loop, const EngineInfo& info) {
           loop.repeats);
 }
 
+void CheckGrammar(const Phase& phase) {
+  if (!phase.grammar) return;
+  if (phase.thinks() || phase.role == Role::kPrefill) {
+    ThrowUsage("a grammar is for answers, not for phases that think or only read");
+  }
+  if (!phase.open.empty() || !phase.shut.empty() || !phase.stop.empty()) {
+    ThrowUsage("an answer with a grammar ends where the grammar says, not at marks or stop texts");
+  }
+}
+
+void CheckBlend(const Phase& phase, const EngineInfo& info) {
+  const Blend& blend = phase.blend;
+  Require(blend.top >= 0 && blend.top <= kMostBlended, "blend top must be 0 (off) to 64",
+          blend.top);
+  Require(std::isfinite(blend.noise) && blend.noise >= 0, "blend noise must be 0 or more",
+          blend.noise);
+  Require(blend.dwell >= 0, "blend dwell must be 0 or more", blend.dwell);
+  Require(blend.switches >= 0, "blend switches must be 0 (no limit) or more", blend.switches);
+  if (blend.top < 2) return;
+  if (!phase.thinks() || phase.latent > 0) {
+    ThrowUsage("blends are thinking in tokens: they cannot be in an answer or a latent phase");
+  }
+  if ((~info.caps & (kEmbedIn | kTokenRows)) != 0) {
+    throw Error(ErrorCode::kUnsupported,
+                "blends need an engine that takes embeddings and gives those of its tokens");
+  }
+}
+
 void CheckPhase(const Phase& phase, const EngineInfo& info) {
   CheckTokens(phase.force, info);
   CheckTokens(phase.close, info);
@@ -95,7 +124,13 @@ void CheckPhase(const Phase& phase, const EngineInfo& info) {
                 "latent steps need an engine that takes embeddings and gives hidden states");
   }
   Require(phase.soft >= 0 && phase.soft <= 1, "soft must be in [0, 1]", phase.soft);
+  Require(phase.brake >= 0 && std::isfinite(phase.brake), "brake must be 0 (off) or more nats",
+          phase.brake);
+  if (phase.brake > 0 && (!phase.thinks() || phase.close.empty())) {
+    ThrowUsage("a brake needs a phase that thinks, with an end mark to put");
+  }
   Require(phase.owed >= 0, "owed must be 0 or more", phase.owed);
+  CheckGrammar(phase);
   CheckTexts(phase.open, "a text that opens a reasoning block");
   CheckTexts(phase.shut, "a text that ends a reasoning block");
   CheckTexts(phase.stop, "a stop text");
@@ -105,6 +140,11 @@ void CheckPhase(const Phase& phase, const EngineInfo& info) {
           "logprobs must be -1 (none) to 20", phase.logprobs);
   if (phase.score_prompt && !phase.fresh) ThrowUsage("a prompt that is scored must be fresh");
   CheckSampling(phase.sampling, info);
+  CheckBlend(phase, info);
+  CheckTokens(phase.score, info);
+  if (!phase.score.empty() && phase.role != Role::kPrefill) {
+    ThrowUsage("scores are of a phase that samples nothing", "give it the role prefill");
+  }
   CheckRules(phase.probe, phase.loop, info);
 }
 

@@ -14,8 +14,15 @@ namespace edgereason {
 
 class Decoder {
  public:
-  // `num_threads` 0: as many as the load of the machine allows. Throws kUsage.
-  Decoder(Engine* engine, const Clock* clock, Kv* kv, std::int32_t num_threads);
+  // `num_threads` 0: as many as the load of the machine allows, a core each at most where `cores`
+  // are named. Throws kUsage.
+  Decoder(Engine* engine, const Clock* clock, Kv* kv, std::int32_t num_threads,
+          std::span<const std::int32_t> cores = {});
+
+  // What steps were measured to cost before; WarmUp then learns the load alone.
+  void RestoreCost(std::span<const double> knot_ms, double cell_ms) noexcept {
+    cost_.Restore(knot_ms, cell_ms);
+  }
 
   // Learns what steps cost with a few made-up rows, and touches all weights. Throws kEngine.
   void WarmUp();
@@ -37,6 +44,7 @@ class Decoder {
   Engine* engine_;
   const Clock* clock_;
   Kv* kv_;
+  const std::int32_t max_threads_;
   const bool fixed_threads_;
   CostModel cost_;
   ThreadGovernor governor_;

@@ -39,17 +39,30 @@ void EventRing::Wake() noexcept {
   if (waiting_.exchange(false, std::memory_order_seq_cst)) ready_.release();
 }
 
+// Until something lies behind `head`, or the time is over.
+void EventRing::Await(double timeout_ms, std::size_t head) noexcept {
+  if (timeout_ms <= 0 || tail_.load(std::memory_order_acquire) != head) return;
+  waiting_.store(true, std::memory_order_seq_cst);
+  // Looked at again after `waiting_` is visible: a Push in between would not have woken us.
+  if (tail_.load(std::memory_order_seq_cst) == head) {
+    (void)ready_.try_acquire_for(std::chrono::duration<double, std::milli>(timeout_ms));
+  }
+  if (!waiting_.exchange(false, std::memory_order_seq_cst)) (void)ready_.try_acquire();
+}
+
+bool EventRing::TakeOne(double timeout_ms, Event* event) noexcept {
+  const std::size_t head = head_.load(std::memory_order_relaxed);
+  Await(timeout_ms, head);
+  if (tail_.load(std::memory_order_acquire) == head) return false;
+  *event = entries_[head & mask_];
+  head_.store(head + 1, std::memory_order_release);
+  return true;
+}
+
 std::vector<Event> EventRing::Take(double timeout_ms, std::size_t max_events) {
   std::vector<Event> events;
   std::size_t head = head_.load(std::memory_order_relaxed);
-  if (timeout_ms > 0 && tail_.load(std::memory_order_acquire) == head) {
-    waiting_.store(true, std::memory_order_seq_cst);
-    // Looked at again after `waiting_` is visible: a Push in between would not have woken us.
-    if (tail_.load(std::memory_order_seq_cst) == head) {
-      (void)ready_.try_acquire_for(std::chrono::duration<double, std::milli>(timeout_ms));
-    }
-    if (!waiting_.exchange(false, std::memory_order_seq_cst)) (void)ready_.try_acquire();
-  }
+  Await(timeout_ms, head);
   const std::size_t tail = tail_.load(std::memory_order_acquire);
   for (; head != tail && events.size() < max_events; ++head)
     events.push_back(entries_[head & mask_]);

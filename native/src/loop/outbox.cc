@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "policy/stop.h"
+
 namespace edgereason {
 
 Outbox::~Outbox() {
@@ -27,6 +29,15 @@ void Outbox::PhaseEnded(SequenceId id, std::unique_ptr<PhaseResult> result, bool
 void Outbox::Failed(SequenceId id, Fault fault, std::int64_t step) noexcept {
   waiting_.push_back(
       {.kind = Event::Kind::kFailed, .last = true, .id = id, .fault = fault, .step = step});
+}
+
+void Outbox::Probed(SequenceId id, std::string_view text) noexcept {
+  Event event{.kind = Event::Kind::kProbe, .id = id};
+  text = text.substr(0, Event::kTextBytes);
+  text.remove_suffix(static_cast<std::size_t>(NumUnfinishedUtf8(text)));
+  event.num_bytes = static_cast<std::uint8_t>(text.size());
+  std::ranges::copy(text, event.text);
+  (void)ring_->Push(event);
 }
 
 void Outbox::Flush() noexcept {

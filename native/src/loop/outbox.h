@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "context/sequence.h"
@@ -20,6 +21,8 @@ class Outbox {
   Outbox& operator=(const Outbox&) = delete;
 
   void PhaseEnded(SequenceId id, std::unique_ptr<PhaseResult> result, bool last);
+  // What a probe of `id` heard. Dropped where the ring is full: the next one says more.
+  void Probed(SequenceId id, std::string_view text) noexcept;
   // `id` is over. Room for it was kept by Reserve.
   void Failed(SequenceId id, Fault fault, std::int64_t step) noexcept;
   // So many sequences are open: there is room to say of each that it failed, whatever else waits.

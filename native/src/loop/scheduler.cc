@@ -1,19 +1,24 @@
 // The outside of the loop: its thread, and what callers ask for from theirs.
 #include "edgereason/scheduler.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <exception>
 #include <functional>
 #include <future>
 #include <iterator>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <utility>
 
 #include "loop/checks.h"
 #include "loop/step_loop.h"
+#include "loop/thread_options.h"
+#include "policy/cost.h"
 
 namespace edgereason {
 namespace {
@@ -32,22 +37,24 @@ class Scheduler::Impl {
       : engine_(std::move(engine)),
         clock_(std::move(clock)),
         info_(engine_->info()),
+        thread_options_(options.thread),
         loop_(engine_.get(), clock_.get(), options, &ring_) {}
   ~Impl() { Stop(); }
 
   void Start();
   void Stop() noexcept;
   void WarmUp() { loop_.WarmUp(); }
+  void RestoreCost(const KnownCost& cost);
   bool Step() noexcept;
 
   SequenceId Open(const SequenceOptions& options);
   void RunAll(std::vector<IdAndChain> runs);
   void Close(SequenceId id, bool park);
   PrefixId AddPrefix(const PrefixKv& prefix);
-  // Does `work` between two steps, and waits for that. It must own what it needs: who asked may not
-  // wait for the end.
+  // The same of work that has a result.
   template <typename Work>
   auto Ask(Work work) -> decltype(work(std::declval<StepLoop&>()));
+  void AddAdapters(ContextKey key, const Adapters& adapters);
 
   Lengths& lengths();
 
@@ -57,6 +64,9 @@ class Scheduler::Impl {
 
   std::vector<Event> Take(double timeout_ms, std::size_t max_events) {
     return ring_.Take(timeout_ms, max_events);
+  }
+  bool TakeOne(double timeout_ms, Event* event) noexcept {
+    return ring_.TakeOne(timeout_ms, event);
   }
   SchedulerStats stats() const {
     const std::scoped_lock lock(stats_mutex_);
@@ -71,10 +81,12 @@ class Scheduler::Impl {
   void Check(const IdAndChain& run) const;
   void SetBegun(const std::vector<IdAndChain>& runs);
   PrefixRef NewPrefix(const PrefixKv& prefix);
+  void Await(Command work);
 
   const std::shared_ptr<Engine> engine_;
   const std::shared_ptr<const Clock> clock_;
   const EngineInfo info_;
+  const ThreadOptions thread_options_;
   EventRing ring_;
   StepLoop loop_;  // touched by its thread only, once that runs
   std::thread thread_;
@@ -108,7 +120,9 @@ void Scheduler::Impl::Start() {
   // computes, and holds its threads back once there are more of them than cores.
   thread_ = std::thread([this, warm = std::move(warm)]() mutable {
     try {
+      PlaceThread(thread_options_);
       WarmUp();
+      if (thread_options_.lock_memory) LockMemory();
     } catch (...) {
       return warm.set_exception(std::current_exception());
     }
@@ -234,6 +248,19 @@ Lengths& Scheduler::Impl::lengths() {
   throw Error(ErrorCode::kUsage, "lengths are read and restored while the loop does not run");
 }
 
+void Scheduler::Impl::RestoreCost(const KnownCost& cost) {
+  if (thread_.joinable()) {
+    throw Error(ErrorCode::kUsage, "costs are restored while the loop does not run");
+  }
+  const auto is_wrong = [](double ms) { return !std::isfinite(ms) || ms < 0; };
+  if (cost.knot_ms.size() > static_cast<std::size_t>(CostModel::kNumKnots) ||
+      std::ranges::any_of(cost.knot_ms, is_wrong) || is_wrong(cost.cell_ms)) {
+    throw Error(ErrorCode::kUsage,
+                "a cost has milliseconds of 0 or more for 1, 2, 4 ... 1024 rows, and for a cell");
+  }
+  loop_.RestoreCost(cost.knot_ms, cost.cell_ms);
+}
+
 void Scheduler::Impl::Close(SequenceId id, bool park) {
   {
     const std::scoped_lock lock(mutex_);
@@ -244,28 +271,41 @@ void Scheduler::Impl::Close(SequenceId id, bool park) {
 
 template <typename Work>
 auto Scheduler::Impl::Ask(Work work) -> decltype(work(std::declval<StepLoop&>())) {
-  using Result = decltype(work(loop_));
-  if (!thread_.joinable()) return work(loop_);
-  auto answer = std::make_shared<std::promise<Result>>();
-  std::future<Result> done = answer->get_future();
-  Post([answer, work = std::move(work)](StepLoop& loop) {
-    try {
-      answer->set_value(work(loop));
-    } catch (...) {
-      answer->set_exception(std::current_exception());
-    }
-  });
-  // The thread may have ended before it saw the command.
-  while (done.wait_for(kStopCheck) != std::future_status::ready) {
-    if (stopping_) throw Error(ErrorCode::kEngine, "the model was closed");
-  }
-  return done.get();
+  auto answer = std::make_shared<std::optional<decltype(work(loop_))>>();
+  Await([answer, work = std::move(work)](StepLoop& loop) { answer->emplace(work(loop)); });
+  return std::move(**answer);
 }
 
 PrefixRef Scheduler::Impl::NewPrefix(const PrefixKv& prefix) {
   const std::scoped_lock lock(mutex_);
   prefixes_.push_back(kNotLoaded);
   return {static_cast<PrefixId>(prefixes_.size()), prefix.num_positions};
+}
+
+// Lets the loop do `work` and waits for it; throws what that throws. Whoever waits may give up
+// before the end: `work` must own what it needs.
+void Scheduler::Impl::Await(Command work) {
+  if (!thread_.joinable()) return work(loop_);
+  const auto ended = std::make_shared<std::promise<void>>();
+  std::future<void> done = ended->get_future();
+  Post([ended, work = std::move(work)](StepLoop& loop) {
+    try {
+      work(loop);
+      ended->set_value();
+    } catch (...) {
+      ended->set_exception(std::current_exception());
+    }
+  });
+  // The thread may have ended before it saw the command.
+  while (done.wait_for(kStopCheck) != std::future_status::ready) {
+    if (stopping_) throw Error(ErrorCode::kEngine, "the model was closed");
+  }
+  done.get();
+}
+
+void Scheduler::Impl::AddAdapters(ContextKey key, const Adapters& adapters) {
+  if (key == 0) throw Error(ErrorCode::kUsage, "key 0 is the model as it was opened");
+  Await([=](StepLoop& loop) { loop.AddAdapters(key, adapters); });
 }
 
 PrefixId Scheduler::Impl::AddPrefix(const PrefixKv& prefix) {
@@ -281,10 +321,7 @@ PrefixId Scheduler::Impl::AddPrefix(const PrefixKv& prefix) {
   loading->kv = prefix;
   loading->kv.keys = std::span(loading->numbers).first(prefix.keys.size());
   loading->kv.values = std::span(loading->numbers).last(prefix.values.size());
-  Ask([=](StepLoop& loop) {
-    loop.LoadPrefix(ref, loading->kv);
-    return true;
-  });
+  Await([=](StepLoop& loop) { loop.LoadPrefix(ref, loading->kv); });
   const std::scoped_lock lock(mutex_);
   num_pinned_ += ref.num_positions;
   prefixes_[static_cast<std::size_t>(ref.id) - 1] = ref.num_positions;
@@ -318,12 +355,16 @@ void Scheduler::Cancel(SequenceId id) {
 }
 void Scheduler::Close(SequenceId id, bool park) { impl_->Close(id, park); }
 PrefixId Scheduler::AddPrefix(const PrefixKv& prefix) { return impl_->AddPrefix(prefix); }
+void Scheduler::AddAdapters(ContextKey key, const Adapters& adapters) {
+  impl_->AddAdapters(key, adapters);
+}
 
 void Scheduler::RestoreLengths(const std::vector<LearnedLength>& lengths) {
   for (const LearnedLength& one : lengths) {
     impl_->lengths().Restore(one.kind, {one.weight, one.mean, one.spread});
   }
 }
+void Scheduler::RestoreCost(const KnownCost& cost) { impl_->RestoreCost(cost); }
 std::vector<LearnedLength> Scheduler::lengths() const {
   std::vector<LearnedLength> lengths;
   for (const auto& [kind, model] : impl_->lengths().all()) {
@@ -355,6 +396,9 @@ std::int32_t Scheduler::NumKept(const KeptTokens& kept) {
 
 std::vector<Event> Scheduler::Take(double timeout_ms, std::size_t max_events) {
   return impl_->Take(timeout_ms, max_events);
+}
+bool Scheduler::TakeOne(double timeout_ms, Event* event) noexcept {
+  return impl_->TakeOne(timeout_ms, event);
 }
 SchedulerStats Scheduler::stats() const { return impl_->stats(); }
 double Scheduler::NowMs() const noexcept { return impl_->NowMs(); }

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <functional>
+#include <limits>
 #include <new>
+#include <tuple>
 #include <utility>
 
 #include "policy/finite.h"
@@ -15,6 +18,8 @@ namespace {
 constexpr std::int32_t kGuessRows = 64;
 // Whom nobody could answer in time is refused for the shortest of answers only: a tenth is shorter.
 constexpr double kShortAnswers = 0.1;
+// Thoughts land within a few sentences, however much time there was.
+constexpr double kLandingSteps = 64;
 
 std::int32_t ParkCells(const SchedulerOptions& options, const EngineInfo& info) {
   return options.park_cells < 0 ? info.num_cells / 8 : options.park_cells;
@@ -32,10 +37,14 @@ StepLoop::StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& o
       probes_(&memory_.kv()),
       outbox_(ring),
       phases_(&sequences_, &memory_, &probes_, &outbox_, &lengths_),
-      decoder_(engine, clock, &memory_.kv(), options.num_threads),
+      decoder_(engine, clock, &memory_.kv(), options.num_threads, options.thread.cores),
       sampler_(info_.num_vocab) {
   rows_.reserve(static_cast<std::size_t>(info_.max_rows));
   owners_.reserve(static_cast<std::size_t>(info_.max_rows));
+  if ((info_.caps & kTokenRows) != 0) {
+    mixed_.resize(static_cast<std::size_t>(info_.num_embd));
+    token_row_.resize(static_cast<std::size_t>(info_.num_embd));
+  }
 }
 
 // ---- what goes wrong
@@ -90,6 +99,7 @@ bool StepLoop::DoStep(double begin_ms) {
     outbox_.Flush();
     return plan_.lacks_cells;
   }
+  if (!KeepOneKey()) return true;
   BuildRows();
   outbox_.Flush();  // who was answered without this step need not wait for it
 
@@ -105,6 +115,7 @@ bool StepLoop::DoStep(double begin_ms) {
   }
   const double sampled_before_ms = counters_.sample_ms;
   CountInterference();
+  CountHeldUp();
   Commit();
   outbox_.FlushText(sequences_.active());
   outbox_.Flush();
@@ -120,12 +131,15 @@ bool StepLoop::DoStep(double begin_ms) {
 // Who has not begun and cannot be in time, whatever is done, is told now, and makes room for those
 // who can.
 void StepLoop::Refuse(double now_ms) {
+  const auto by_deadline = sequences_.by_deadline();
+  // Alone, a try costs nobody anything.
+  if (by_deadline.size() < 2 || std::isinf(by_deadline[1]->options().deadline_ms)) return;
   const CostModel& cost = decoder_.cost();
   if (!cost.has_seen(cost.RowsWithin(options_.chunk_ms, kGuessRows))) return;
   order_.clear();
   due_.clear();
   may_refuse_.clear();
-  for (Sequence* sequence : sequences_.by_deadline()) {
+  for (Sequence* sequence : by_deadline) {
     if (std::isinf(sequence->options().deadline_ms)) break;
     PlanSeq seq = View(*sequence);
     seq.owed_steps = sequence->ExpectedSteps(lengths_, kShortAnswers);
@@ -133,7 +147,7 @@ void StepLoop::Refuse(double now_ms) {
     due_.push_back(seq);
     may_refuse_.push_back(sequence->untouched() && seq.pending > 1);
   }
-  if (std::ranges::count(may_refuse_, 1) < 2) return;  // alone, a try costs nobody anything
+  if (std::ranges::count(may_refuse_, 1) < 2) return;
   for (const std::int32_t index : refusals_.Find(due_, may_refuse_, cost, now_ms)) {
     Sequence* sequence = order_[static_cast<std::size_t>(index)];
     Contain(sequence, [&] { phases_.EndChain(sequence, StopReason::kRefused, now_ms); });
@@ -143,7 +157,8 @@ void StepLoop::Refuse(double now_ms) {
 // Those that wait get KV, the most urgent first; none overtakes a more urgent one.
 void StepLoop::Admit(double now_ms) {
   const PlanLimits limits = Limits(now_ms);
-  for (Sequence* sequence : sequences_.active()) {
+  SortByUrgency();
+  for (Sequence* sequence : order_) {
     if (sequence->seq >= 0 || memory_.IsComing(*sequence)) continue;
     if (IsTooLate(View(*sequence), 1, decoder_.cost(), limits)) continue;  // ends in this step
     if (memory_.Admit(sequence)) continue;
@@ -153,8 +168,26 @@ void StepLoop::Admit(double now_ms) {
   }
 }
 
-void StepLoop::Plan(double now_ms) {
+// Its priority, and one level more for each stretch of patience for which it was held up: else a
+// stream of more urgent ones would hold it up for ever.
+std::int32_t StepLoop::Urgency(const Sequence& sequence) const noexcept {
+  const std::int32_t priority = sequence.options().priority;
+  if (sequence.held_up_ms == 0) return priority;
+  constexpr double kMost = std::numeric_limits<std::int32_t>::max();
+  return static_cast<std::int32_t>(
+      std::min(priority + std::floor(sequence.held_up_ms / options_.patience_ms), kMost));
+}
+
+void StepLoop::SortByUrgency() {
+  const auto urgency = [this](const Sequence* sequence) { return Urgency(*sequence); };
   order_.assign(sequences_.active().begin(), sequences_.active().end());
+  // Of one priority they are in order, so that there is something to sort only where one has aged.
+  if (std::ranges::is_sorted(order_, std::greater{}, urgency)) return;
+  std::ranges::stable_sort(order_, std::greater{}, urgency);
+}
+
+void StepLoop::Plan(double now_ms) {
+  SortByUrgency();
   view_.Clear();
   for (Sequence* sequence : order_) {
     sequence->plan_index = static_cast<std::int32_t>(view_.seqs.size());
@@ -175,7 +208,8 @@ void StepLoop::LandSoftly(Sequence* sequence, const PlanSeq& seq, double now_ms)
   if (since_ms < 0 || std::isinf(seq.deadline_ms)) return;
   const PlanLimits limits = Limits(now_ms);
   const double owed_ms = limits.margin * limits.slack * OwedMs(seq, decoder_.cost());
-  sequence->SetThinkingTime(now_ms - since_ms, std::max(seq.deadline_ms - owed_ms - since_ms, 1.0));
+  sequence->SetThinkingTime(now_ms - since_ms, std::max(seq.deadline_ms - owed_ms - since_ms, 1.0),
+                            kLandingSteps * decoder_.cost().StepMs(1));
 }
 
 PlanLimits StepLoop::Limits(double now_ms) const noexcept {
@@ -188,7 +222,7 @@ PlanLimits StepLoop::Limits(double now_ms) const noexcept {
 
 PlanSeq StepLoop::View(const Sequence& sequence) const noexcept {
   const SequenceOptions& options = sequence.options();
-  PlanSeq seq{.priority = options.priority,
+  PlanSeq seq{.priority = Urgency(sequence),
               .deadline_ms = options.deadline_ms - options_.delivery_ms,
               .given_ms = options.deadline_ms - options.arrival_ms,
               .blocked = sequence.seq < 0};
@@ -214,6 +248,35 @@ void StepLoop::Apply(double now_ms) {
     Contain(at(index), [&] { phases_.CloseThinking(at(index), StopReason::kDeadline, now_ms); });
   }
   memory_.Evict(plan_.num_evict);
+}
+
+// Adapters are a setting of the whole engine, so a step computes rows of one key. Owed work leads,
+// the earliest deadline first; otherwise who has waited longest. False: that key stands for nothing.
+bool StepLoop::KeepOneKey() {
+  const auto runs = [&](std::size_t i) {
+    return plan_.grants[i] > 0 && order_[i]->running() && order_[i]->seq >= 0;
+  };
+  const auto rank = [&](std::size_t i) {
+    const bool owed = IsOwed(view_.seqs[i]);
+    return std::tuple(!owed, owed ? view_.seqs[i].deadline_ms : 0.0, order_[i]->last_step);
+  };
+  const Sequence* lead = nullptr;
+  auto first = rank(0);
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    if (!runs(i) || (lead != nullptr && rank(i) >= first)) continue;
+    lead = order_[i];
+    first = rank(i);
+  }
+  if (lead == nullptr) return true;
+  const ContextKey key = lead->context().key();
+  const bool known = engine_->Use(key);
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    const bool same = order_[i]->context().key() == key;
+    if (!same) plan_.grants[i] = 0;
+    if (same && !known && runs(i)) Break(order_[i], Fault::kOther);
+    if (plan_.grants[i] > 0) order_[i]->last_step = counters_.num_steps + 1;
+  }
+  return known;
 }
 
 void StepLoop::BuildRows() {
@@ -291,6 +354,12 @@ void StepLoop::CountInterference() noexcept {
                       taken_rows * row_ms);
 }
 
+void StepLoop::CountHeldUp() noexcept {
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    if (plan_.grants[i] == 0) order_[i]->held_up_ms += decoder_.decode_ms();
+  }
+}
+
 void StepLoop::Commit() {
   for (std::size_t i = 0; i < owners_.size(); ++i) {
     const auto row = static_cast<std::int32_t>(i);
@@ -312,6 +381,7 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
   }
   if (sequence->pending() > 0) return;
   if (sequence->phase().role == Role::kPrefill) {
+    if (!sequence->Score(engine_->Logits(row))) return Break(sequence, Fault::kNumbers);
     return CommitVerdict(sequence, {.ended = true, .reason = StopReason::kBudget});
   }
   if (sequence->latent()) {
@@ -319,9 +389,25 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
     if (!AreFinite(hidden)) return Break(sequence, Fault::kNumbers);
     return CommitVerdict(sequence, sequence->AcceptLatent(hidden));
   }
+  if (!sequence->Prepare()) {
+    return CommitVerdict(sequence, {.ended = true, .reason = StopReason::kBudget});
+  }
   const Sampled sampled = SampleNext(sequence, engine_->Logits(row));
   if (sampled.token == kNoToken) return Break(sequence, Fault::kNumbers);
-  CommitVerdict(sequence, sequence->Accept(sampled));
+  CommitVerdict(sequence, sequence->Accept(sampled, Mixed(sampled.blend)));
+}
+
+// The embedding that a blend is fed as; empty where it is one token.
+std::span<const float> StepLoop::Mixed(std::span<const Weighted> blend) {
+  if (blend.size() < 2) return {};
+  mixed_.assign(mixed_.size(), 0);
+  for (const auto& [token, weight] : blend) {
+    if (!engine_->Embed(token, token_row_)) {
+      throw Error(ErrorCode::kEngine, "the embedding of a token cannot be read");
+    }
+    for (std::size_t i = 0; i < mixed_.size(); ++i) mixed_[i] += weight * token_row_[i];
+  }
+  return mixed_;
 }
 
 // `row` is the last of its rows, which stand together.
@@ -358,7 +444,11 @@ void StepLoop::CommitProbe(ProbeRun* probe, std::int32_t row) {
   const Sampled sampled = sampler_.Sample(engine_->Logits(row), kGreedy, {}, 0);
   ++counters_.num_sampled;
   if (sampled.token == kNoToken) return Break(owner, Fault::kNumbers);
-  if (!probes_.Accept(probe, sampled.token, engine_->vocab())) return;
+  const bool agree = probes_.Accept(probe, sampled.token, engine_->vocab());
+  if (probe->owner == nullptr && owner->options().tell_probes) {
+    outbox_.Probed(owner->id(), owner->probe.text);
+  }
+  if (!agree) return;
   phases_.CloseThinking(owner, StopReason::kStable, clock_->NowMs());
 }
 

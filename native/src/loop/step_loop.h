@@ -30,6 +30,9 @@ class StepLoop {
   StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& options, EventRing* ring);
 
   void WarmUp() { decoder_.WarmUp(); }
+  void RestoreCost(std::span<const double> knot_ms, double cell_ms) noexcept {
+    decoder_.RestoreCost(knot_ms, cell_ms);
+  }
 
   // What callers ask for, between two steps. An id that is closed is no error. What goes wrong with
   // a sequence, then or in a step, ends that sequence alone.
@@ -40,6 +43,9 @@ class StepLoop {
   void Close(SequenceId id, bool park) noexcept;
   void LoadPrefix(PrefixRef prefix, const PrefixKv& kv) { memory_.LoadPrefix(prefix, kv); }
   Memory& memory() noexcept { return memory_; }
+  void AddAdapters(ContextKey key, const Adapters& adapters) {
+    engine_->AddAdapters(key, adapters);
+  }
 
   // One step. `begin_ms`: when this turn of the loop began. False: there was nothing to do.
   bool Step(double begin_ms) noexcept;
@@ -64,20 +70,25 @@ class StepLoop {
 
   void Refuse(double now_ms);
   void Admit(double now_ms);
+  std::int32_t Urgency(const Sequence& sequence) const noexcept;
+  void SortByUrgency();
   void Plan(double now_ms);
   PlanSeq View(const Sequence& sequence) const noexcept;
   PlanLimits Limits(double now_ms) const noexcept;
   void LandSoftly(Sequence* sequence, const PlanSeq& seq, double now_ms) const noexcept;
   void Apply(double now_ms);
+  bool KeepOneKey();
   void BuildRows();
   void AddProbeRows();
   void CountInterference() noexcept;
+  void CountHeldUp() noexcept;
   void Commit();
   void CommitSequence(Sequence* sequence, std::int32_t row);
   bool ScorePrompt(Sequence* sequence, std::int32_t row);
   void CommitProbe(ProbeRun* probe, std::int32_t row);
   void CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict);
   Sampled SampleNext(Sequence* sequence, std::span<const float> logits);
+  std::span<const float> Mixed(std::span<const Weighted> blend);
   void MakeRoom();
   void Fail();
 
@@ -105,6 +116,8 @@ class StepLoop {
   StepPlan plan_;
   std::vector<Row> rows_;
   std::vector<RowOwner> owners_;  // of each row
+  std::vector<float> mixed_;      // [num_embd], a blend; empty without kTokenRows
+  std::vector<float> token_row_;  // [num_embd], one token of it
 
   SchedulerStats counters_;  // the sums
   bool failed_ = false;

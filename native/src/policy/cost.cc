@@ -20,6 +20,7 @@ constexpr std::int32_t kSlopeRows = 16;  // rows at most where each row is taken
 constexpr double kSlopeJump = 0.3;       // a larger relative difference is the load, not the slope
 constexpr double kSlopeDoubt = 16384;    // 128 cells squared: smaller differences say little
 constexpr double kSlopeMemory = 0.995;   // per stretch
+constexpr double kSlopeTrust = 4 * kSlopeDoubt;  // what a slope that was measured before counts as
 
 double KnotRows(std::size_t knot) noexcept { return static_cast<double>(std::int64_t{1} << knot); }
 
@@ -52,6 +53,23 @@ void CostModel::Observe(std::int32_t rows, std::int64_t cells, double ms) noexce
   load_ /= shift;
   MakeMonotone();
   ++num_seen_;
+}
+
+void CostModel::Restore(std::span<const double> knot_ms, double cell_ms) noexcept {
+  *this = CostModel();
+  for (std::size_t knot = 0; knot < std::min<std::size_t>(kNumKnots, knot_ms.size()); ++knot) {
+    if (!std::isfinite(knot_ms[knot]) || knot_ms[knot] <= 0) continue;
+    knot_ms_[knot] = std::max(knot_ms[knot], kLeastMs);
+    weight_[knot] = kMature;
+    restored_ = true;
+  }
+  if (!restored_) return;
+  if (std::isfinite(cell_ms) && cell_ms > 0) {
+    cell_ms_ = cell_ms;
+    slope_below_ = kSlopeTrust;
+    slope_above_ = cell_ms * (kSlopeTrust + kSlopeDoubt);
+  }
+  MakeMonotone();
 }
 
 double CostModel::StepMs(std::int32_t rows, std::int64_t cells) const noexcept {

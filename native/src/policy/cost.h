@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace edgereason {
 
@@ -26,6 +27,11 @@ class CostModel {
   // is ignored.
   void Observe(std::int32_t rows, std::int64_t cells, double ms) noexcept;
 
+  // Starts from what was measured before: milliseconds of steps of 1, 2, 4 ... rows that read no
+  // cells (0: not measured), and per cell. Values that are not positive numbers are left out. What
+  // was observed is forgotten.
+  void Restore(std::span<const double> knot_ms, double cell_ms) noexcept;
+
   // Expected milliseconds of such a step under the present load; never less for more rows. Between
   // knots linear; beyond the most rows seen proportional to rows, below the fewest to their square
   // root. Before anything was seen: kUnknownStepMs per row.
@@ -37,7 +43,7 @@ class CostModel {
 
   // 1: as usual; 2: everything takes twice as long at present. What lasts becomes the usual.
   double load() const noexcept { return load_; }
-  bool known() const noexcept { return num_seen_ > 0; }
+  bool known() const noexcept { return restored_ || num_seen_ > 0; }
   // About so many rows, or more, were seen in one step: what they cost is no guess.
   bool has_seen(std::int32_t rows) const noexcept;
   // What was seen of the load no longer counts: other threads, or a while without a step.
@@ -72,6 +78,7 @@ class CostModel {
   double load_ = 1;
   double last_ratio_ = 0;  // of the last step to what it would take at load 1
   std::int64_t num_seen_ = 0;
+  bool restored_ = false;
 
   std::int32_t stretch_rows_ = 0;
   Stretch stretch_;         // being filled

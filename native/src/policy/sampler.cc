@@ -167,15 +167,30 @@ double CounterUniform(std::uint64_t seed, std::uint64_t index) noexcept {
 Sampler::Sampler(std::int32_t num_vocab)
     : adjusted_(static_cast<std::size_t>(num_vocab)), seen_(static_cast<std::size_t>(num_vocab)) {
   candidates_.reserve(static_cast<std::size_t>(num_vocab));
+  blend_.reserve(static_cast<std::size_t>(kMostBlended));
+}
+
+bool LogProbs(std::span<const float> logits, std::span<const Token> tokens,
+              std::vector<double>* scores) {
+  const TopTwo raw = FindTopTwo(logits);
+  if (!raw.usable()) return false;
+  const double log_mass = std::log(SumExp(logits, raw.best, 1.0F).mass);
+  for (const Token token : tokens) {
+    const float logit = logits[static_cast<std::size_t>(token)];
+    scores->push_back(static_cast<double>(logit - raw.best) - log_mass);
+  }
+  return true;
 }
 
 Sampled Sampler::Sample(std::span<const float> logits, const Sampling& sampling,
                         std::span<const ContextItem> recent, std::uint64_t draw, Token lift,
-                        float lift_share, std::span<const std::uint8_t> banned) noexcept {
+                        float lift_share, std::span<const std::uint8_t> banned,
+                        std::span<const std::uint32_t> allowed) noexcept {
   const TopTwo raw = FindTopTwo(logits);
   if (!raw.usable()) return {};
   const std::span<const float> adjusted =
-      Adjust(logits, sampling, recent, lift, lift_share, banned);
+      Adjust(logits, sampling, recent, lift, lift_share, banned, allowed);
+  if (adjusted.empty()) return {};
   Token token = 0;
   if (sampling.temperature > 0) {
     token = Draw(adjusted, sampling, CounterUniform(sampling.seed, draw));
@@ -195,11 +210,12 @@ Sampled Sampler::Sample(std::span<const float> logits, const Sampling& sampling,
 
 std::span<const float> Sampler::Adjust(std::span<const float> logits, const Sampling& sampling,
                                        std::span<const ContextItem> recent, Token lift,
-                                       float lift_share,
-                                       std::span<const std::uint8_t> banned) noexcept {
+                                       float lift_share, std::span<const std::uint8_t> banned,
+                                       std::span<const std::uint32_t> allowed) noexcept {
   const bool penalized = sampling.repetition_penalty != 1.0F || sampling.presence_penalty != 0.0F;
   const bool lifted = lift != kNoToken && lift_share > 0.0F;
-  if (!penalized && !lifted && banned.empty() && sampling.logit_bias.empty()) return logits;
+  const bool changed = penalized || lifted || !banned.empty() || !sampling.logit_bias.empty();
+  if (!changed && allowed.empty()) return logits;
   std::copy(logits.begin(), logits.end(), adjusted_.begin());
 
   if (penalized) {
@@ -232,7 +248,24 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits, const Samp
   for (std::size_t i = 0; i < banned.size(); ++i) {
     if (banned[i] != 0) adjusted_[i] = -kInf;
   }
-  return adjusted_;
+  if (allowed.empty() || Restrict(allowed)) return adjusted_;
+  std::copy(logits.begin(), logits.end(), adjusted_.begin());
+  return Restrict(allowed) ? std::span<const float>(adjusted_) : std::span<const float>();
+}
+
+// Takes out what is not allowed. False: nothing is left.
+bool Sampler::Restrict(std::span<const std::uint32_t> allowed) noexcept {
+  constexpr std::size_t kBits = 32;
+  float best = -kInf;
+  for (std::size_t word = 0; word < allowed.size(); ++word) {
+    const std::size_t begin = word * kBits;
+    const std::size_t end = std::min(begin + kBits, adjusted_.size());
+    for (std::size_t i = begin; i < end; ++i) {
+      if ((allowed[word] >> (i - begin) & 1U) == 0) adjusted_[i] = -kInf;
+      best = std::max(best, adjusted_[i]);
+    }
+  }
+  return best > -kInf;
 }
 
 bool Sampler::Before(const Candidate& a, const Candidate& b) noexcept {
@@ -338,6 +371,65 @@ Token Sampler::Draw(std::span<const float> logits, const Sampling& sampling,
   // A bias so large that the best logit is infinite leaves no weight to anybody.
   if (size == 0) return FirstAtLeast(logits, best);
   return candidates_[ShortestPrefix(size, uniform * total).size - 1].token;
+}
+
+std::span<const Weighted> Sampler::Weigh(std::span<const float> logits, const Sampling& sampling,
+                                         const Blend& blend, std::span<const ContextItem> recent,
+                                         std::uint64_t draw, Token lift, float lift_share,
+                                         std::span<const std::uint8_t> banned) noexcept {
+  const auto adjusted = Adjust(logits, sampling, recent, lift, lift_share, banned, {});
+  const float best = FindTopTwo(adjusted).best;
+  blend_.clear();
+  if (sampling.temperature <= 0 || best == -kInf) {
+    blend_.push_back({FirstAtLeast(adjusted, best), 1});
+    return blend_;
+  }
+  const float scale = std::min(1.0F / sampling.temperature, std::numeric_limits<float>::max());
+  auto top = static_cast<std::size_t>(std::min(blend.top, kMostBlended));
+  if (sampling.top_k > 0) top = std::min(top, static_cast<std::size_t>(sampling.top_k));
+  for (float reach = 8.0F;; reach *= 1.5F) {
+    const bool all = reach > kExpEnd;
+    Collect(adjusted, best, scale, all ? kInf : reach);
+    if (all || candidates_.size() >= top) break;
+  }
+  const std::size_t size = std::min(top, candidates_.size());
+  std::partial_sort(candidates_.begin(), At(size), candidates_.end(), Before);
+  const double most = SumExp(adjusted, best, scale).mass * static_cast<double>(sampling.top_p);
+  double mass = 0;
+  for (std::size_t i = 0; i < size; ++i) {
+    const float weight = candidates_[i].weight;
+    if (i > 0 && (weight < sampling.min_p || mass >= most)) break;
+    mass += static_cast<double>(weight);
+    blend_.push_back({candidates_[i].token, weight});
+  }
+  if (blend.noise > 0 && blend_.size() > 1) AddNoise(sampling, blend.noise, draw);
+  double sum = 0;
+  for (const Weighted& each : blend_) sum += static_cast<double>(each.weight);
+  for (Weighted& each : blend_) {
+    each.weight = static_cast<float>(static_cast<double>(each.weight) / sum);
+  }
+  return blend_;
+}
+
+// Weights become softmax((log weight + Gumbel) / noise), times a constant; the heaviest comes first.
+void Sampler::AddNoise(const Sampling& sampling, float noise, std::uint64_t draw) noexcept {
+  constexpr std::uint64_t kStream = 0x736f667420726f77ULL;  // another than that of draws
+  double highest = -std::numeric_limits<double>::infinity();
+  std::array<double, kMostBlended> scores{};
+  for (std::size_t i = 0; i < blend_.size(); ++i) {
+    const double uniform =
+        CounterUniform(sampling.seed ^ kStream, draw * std::uint64_t{kMostBlended} + i);
+    const double gumbel = -std::log(-std::log(uniform + 0x1p-54));
+    const auto weight = std::max(blend_[i].weight, std::numeric_limits<float>::min());
+    scores[i] = (std::log(static_cast<double>(weight)) + gumbel) / static_cast<double>(noise);
+    highest = std::max(highest, scores[i]);
+  }
+  for (std::size_t i = 0; i < blend_.size(); ++i) {
+    blend_[i].weight = static_cast<float>(std::exp(scores[i] - highest));
+  }
+  std::sort(blend_.begin(), blend_.end(), [](const Weighted& a, const Weighted& b) {
+    return a.weight > b.weight || (a.weight == b.weight && a.token < b.token);
+  });
 }
 
 }  // namespace edgereason

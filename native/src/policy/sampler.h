@@ -15,16 +15,31 @@
 
 namespace edgereason {
 
+// A token of a blend. Weights of one blend sum to 1.
+struct Weighted {
+  Token token = kNoToken;
+  float weight = 0;
+};
+inline constexpr std::int32_t kMostBlended = 64;  // tokens of one blend
+
 struct Sampled {
   Token token = kNoToken;  // kNoToken: the logits are of no use
   float logprob = 0;       // of the token under softmax of the raw logits
   float margin = 0;        // p(best) - p(second) of the raw logits
   float entropy = 0;       // of the raw logits, nats
+  // What the next row is fed instead of the token where it blends, the heaviest, which is `token`,
+  // first. Valid until the next blend.
+  std::span<const Weighted> blend{};
 };
 
 // Uniform in [0, 1) from a counter: draw `index` of stream `seed`. The same everywhere, in any
 // order.
 double CounterUniform(std::uint64_t seed, std::uint64_t index) noexcept;
+
+// The natural log of the probability of each of `tokens` under softmax of the raw logits, onto
+// the end of `scores`. False: the logits are of no use.
+bool LogProbs(std::span<const float> logits, std::span<const Token> tokens,
+              std::vector<double>* scores);
 
 // Holds the scratch space, so that sampling allocates nothing. One per scheduler.
 class Sampler {
@@ -39,9 +54,20 @@ class Sampler {
   // lift: a token whose logit is lifted by the share `lift_share` of its distance to the best other
   // logit plus one (the soft budget), so that at share 1 it is the best; kNoToken: none.
   // banned: [num_vocab], 1 for tokens that are not drawn now; empty: none. Ties go to the lower id.
+  // allowed: a mask, see grammar.h; empty: all are. It wins over all else: where penalties, biases and
+  // bans leave nothing of it, they are left out.
   Sampled Sample(std::span<const float> logits, const Sampling& sampling,
                  std::span<const ContextItem> recent, std::uint64_t draw, Token lift = kNoToken,
-                 float lift_share = 0, std::span<const std::uint8_t> banned = {}) noexcept;
+                 float lift_share = 0, std::span<const std::uint8_t> banned = {},
+                 std::span<const std::uint32_t> allowed = {}) noexcept;
+
+  // A blend of the likeliest tokens, for the same arguments: penalties, bias and lift, temperature,
+  // then the first `blend.top`, top_k, top_p and min_p, then Gumbel noise. One token where the
+  // temperature is 0. The logits must be of use.
+  std::span<const Weighted> Weigh(std::span<const float> logits, const Sampling& sampling,
+                                  const Blend& blend, std::span<const ContextItem> recent,
+                                  std::uint64_t draw, Token lift = kNoToken, float lift_share = 0,
+                                  std::span<const std::uint8_t> banned = {}) noexcept;
 
  private:
   struct Candidate {
@@ -57,16 +83,20 @@ class Sampler {
   // The logits after penalties, bias and lift: `logits` itself where none of them is on.
   std::span<const float> Adjust(std::span<const float> logits, const Sampling& sampling,
                                 std::span<const ContextItem> recent, Token lift, float lift_share,
-                                std::span<const std::uint8_t> banned) noexcept;
+                                std::span<const std::uint8_t> banned,
+                                std::span<const std::uint32_t> allowed) noexcept;
+  bool Restrict(std::span<const std::uint32_t> allowed) noexcept;
   Token Draw(std::span<const float> logits, const Sampling& sampling, double uniform) noexcept;
   double Collect(std::span<const float> logits, float best, float scale, float reach) noexcept;
   std::vector<Candidate>::iterator At(std::size_t i) noexcept;
   double Mass(std::size_t begin, std::size_t end) const noexcept;
   Prefix ShortestPrefix(std::size_t size, double mass) noexcept;
   static bool Before(const Candidate& a, const Candidate& b) noexcept;
+  void AddNoise(const Sampling& sampling, float noise, std::uint64_t draw) noexcept;
 
   std::vector<float> adjusted_;        // [num_vocab]
   std::vector<Candidate> candidates_;  // [num_vocab] at most, the space is kept
+  std::vector<Weighted> blend_;        // [kMostBlended] at most
   std::vector<std::uint32_t> seen_;    // [num_vocab], generation at which a token was last seen
   std::uint32_t generation_ = 0;
 };

@@ -8,9 +8,9 @@
 namespace edgereason {
 
 bool AppendScores(std::span<const float> logits, Token token, std::int32_t num_top,
-                  std::vector<Score>* scores) {
+                  std::vector<TokenScore>* scores) {
   const auto num = static_cast<std::size_t>(std::max(num_top, 1));
-  std::array<Score, kMostScores> top;  // the likeliest so far, by their logits
+  std::array<TokenScore, kMostScores> top;  // the likeliest so far, by their logits
   std::size_t num_found = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (num_found == num && !(logits[i] > top[num - 1].logprob)) continue;

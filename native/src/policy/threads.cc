@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #ifdef __linux__
 #include <fcntl.h>
@@ -193,12 +194,14 @@ double Seconds(const timeval& time) noexcept {
 
 }  // namespace
 
-LoadMeter::LoadMeter() {
+LoadMeter::LoadMeter(std::span<const std::int32_t> cores) {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
   counts_.resize(CPU_SETSIZE);
   for (std::size_t core = 0; core < counts_.size(); ++core) {
-    counts_[core] = CPU_ISSET(core, &allowed);
+    const auto is_core = [core](std::int32_t one) { return std::cmp_equal(one, core); };
+    counts_[core] =
+        CPU_ISSET(core, &allowed) && (cores.empty() || std::ranges::any_of(cores, is_core));
     if (counts_[core]) ++num_cores_;
   }
   constexpr std::size_t kLineBytes = 160;  // of one core, at most
@@ -256,7 +259,7 @@ double LoadMeter::BusyCores() noexcept {
 
 #else
 
-LoadMeter::LoadMeter() = default;
+LoadMeter::LoadMeter(std::span<const std::int32_t> /*cores*/) {}
 LoadMeter::~LoadMeter() = default;
 bool LoadMeter::Read(Reading* /*reading*/) noexcept { return false; }
 double LoadMeter::BusyCores() noexcept { return -1; }

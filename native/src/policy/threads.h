@@ -17,6 +17,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace edgereason {
@@ -81,10 +82,11 @@ class ThreadGovernor {
   double now_ms_ = 0;
 };
 
-// Reads how many cores other processes keep busy, among those that this process may use.
+// Reads how many cores other processes keep busy, among those that count.
 class LoadMeter {
  public:
-  LoadMeter();
+  // `cores`: those that count; empty: all that this process may use.
+  explicit LoadMeter(std::span<const std::int32_t> cores = {});
   ~LoadMeter();
   LoadMeter(const LoadMeter&) = delete;
   LoadMeter& operator=(const LoadMeter&) = delete;
@@ -93,7 +95,7 @@ class LoadMeter {
   // the value before. Negative where the system does not tell, and before the first window is over.
   double BusyCores() noexcept;
 
-  // Cores that this process may use, as of construction; 0 where the system does not tell.
+  // Of the cores that count; 0 where the system does not tell.
   std::int32_t num_cores() const noexcept { return num_cores_; }
 
   static constexpr double kWindowMs = 90;

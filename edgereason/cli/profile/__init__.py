@@ -1,0 +1,1 @@
+"""What is known of devices: list profiles, show one, measure this machine."""

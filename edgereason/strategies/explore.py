@@ -1,0 +1,75 @@
+"""Several short plans are drawn, each is followed, and the answers vote.
+
+Papers: https://arxiv.org/abs/2509.23946 (Explore-Execute Chain), and with `kind=hint` RLAD,
+https://arxiv.org/abs/2510.02263
+prompt -> (plan -> think along it -> answer) * samples -> majority of the values
+
+Published for trained models: 58 % on AIME24 with a tenth of the tokens of a tree; for RLAD 1.7B
+from 34 to 42 %. Untrained, RLAD's hints took Qwen3-1.7B from 86 to 78 % on AMC23.
+Not for small models that were not trained to plan: they ignore the plan, or answer in it.
+
+Cost: as many plans and thoughts as `samples`
+Measured: nano, 60 sums: 0 right, thinking 58: loses on what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from edgereason.errors import UsageError
+from edgereason.records import UNLIMITED, Capability, Phase, Role
+from edgereason.strategies.base import Fork, Steps, Turn, choose
+from edgereason.strategies.vote import MOST_SAMPLES, elected, settled
+
+needs = Capability.LOGITS | Capability.FORK
+
+_ASKED: Final[Mapping[str, str]] = {
+    "plan": "Do not answer yet. Say in two to four short sentences how you will find the answer.",
+    "hint": "Do not answer yet. Give one hint: a rule or procedure that helps with such problems.",
+}
+_TOLD: Final[Mapping[str, str]] = {"plan": "Follow this plan:", "hint": "A hint that may help:"}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    samples: int = field(default=3, metadata={"help": "plans that are followed; 0 only thinks"})
+    kind: Literal["plan", "hint"] = field(default="plan", metadata={"help": "what is drawn first"})
+    tokens: int = field(default=60, metadata={"help": "longest plan"})
+    temperature: float = field(
+        default=1.0, metadata={"help": "of plans; the rest is the request's"}
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.samples <= MOST_SAMPLES:
+            raise UsageError(f"samples must be in [0, {MOST_SAMPLES}], got {self.samples}")
+        if self.tokens < 1:
+            raise UsageError(f"tokens must be 1 or more, got {self.tokens}")
+        if self.temperature < 0:
+            raise UsageError(f"temperature must be 0 or more, got {self.temperature}")
+
+
+def run(turn: Turn, config: Config) -> Steps:
+    if not turn.can_think or not config.samples:
+        way = "think" if turn.can_think else "no-think"
+        answer = yield from choose(way, bundle=turn.bundle).run(turn)
+        return answer
+    children = tuple(_followed(turn.reseeded(i), config) for i in range(config.samples))
+    answers = yield Fork(children, settled)
+    return elected(answers)
+
+
+def _followed(turn: Turn, config: Config) -> Steps:
+    budget = turn.budget.think_tokens
+    plan = yield Phase(
+        "plan",
+        Role.CARRY,
+        fresh=turn.told(_ASKED[config.kind]).prompt(thinking=False),
+        budget=config.tokens if budget == UNLIMITED else min(budget, config.tokens),
+        sampling=replace(turn.sampling, temperature=config.temperature),
+        owed=turn.budget.answer_tokens,
+    )
+    asked = turn.told(f"{_TOLD[config.kind]} {plan.text.strip()}") if plan.text.strip() else turn
+    answer = yield from choose("think", bundle=turn.bundle).run(asked.spent(plan.num_tokens))
+    return answer

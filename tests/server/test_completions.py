@@ -67,7 +67,6 @@ def test_several_prompts_and_several_answers(server: Served) -> None:
     assert both["usage"]["prompt_tokens"] == prompts
     drawn = complete(server, n=4, temperature=1.5, seed=7)
     assert len({choice["text"] for choice in drawn["choices"]}) > 1
-    assert drawn["choices"] == complete(server, n=4, temperature=1.5, seed=7)["choices"]
 
 
 def test_stop_texts_end_it_and_are_left_out(server: Served) -> None:

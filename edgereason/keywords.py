@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, get_type_hints
 from edgereason.config import fields_of, unknown
 from edgereason.errors import UsageError
 from edgereason.grammars import Grammar
-from edgereason.records import Budget, Message, Request, Sampling, messages_of
+from edgereason.records import Budget, Message, Request, Sampling, Tools, messages_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -29,6 +29,7 @@ class Keywords(TypedDict, total=False):
     options: Mapping[str, Any]
     think_budget: int
     answer_budget: int
+    total_budget: int
     deadline_ms: float | None
     soft: float
     sampling: Sampling | None
@@ -40,11 +41,15 @@ class Keywords(TypedDict, total=False):
     grammar: Grammar | None
     adapters: Sequence[str]
     explain: bool
+    tools: Tools | None
+    begun: str
+    logprobs: int
 
 
 _BUDGET: Final = {
     "think_budget": "think_tokens",
     "answer_budget": "answer_tokens",
+    "total_budget": "total_tokens",
     "deadline_ms": "deadline_ms",
     "soft": "soft",
 }

@@ -85,12 +85,73 @@ def _require(ok: bool, message: str, hint: str = "") -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model calls, with what it hands over. `id` names the call in what
+    follows: a result says which call it answers.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Functions that the model may call.
+
+    Attributes:
+        functions: each as `{"name", "description", "parameters"}`, the last a JSON schema.
+        required: it calls one. An answer that only says something cannot be given then.
+        name: the one that it calls; "" leaves that to the model.
+        parallel: it may call several in one answer.
+    """
+
+    functions: tuple[Mapping[str, Any], ...]
+    required: bool = False
+    name: str = ""
+    parallel: bool = True
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _require(bool(self.functions), "tools must hold at least one function")
+        for function in self.functions:
+            name = function.get("name")
+            _require(
+                isinstance(name, str) and bool(name),
+                f"a function of tools needs a name, got {name!r}",
+            )
+        _require(len(set(self.names)) == len(self.names), "two functions of tools have one name")
+        known = ", ".join(self.names)
+        _require(
+            self.name in ("", *self.names),
+            f"no function is called {self.name!r}",
+            f"known: {known}",
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(function["name"] for function in self.functions)
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `reasoning`: what the assistant thought before, where known."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: system, user, assistant, or tool: what a function came to.
+        reasoning: what the assistant thought before, where known.
+        calls: functions that the assistant called.
+        call_id: of a tool message: the call that it answers.
+    """
 
     role: str
     content: str
     reasoning: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -148,6 +209,8 @@ class Budget:
     Attributes:
         think_tokens: thinking tokens at most; -1 no limit, 0 no thinking.
         answer_tokens: answer tokens at most; this much room is kept free for the answer.
+        total_tokens: thinking and answer together at most, of one line of thought. What thinking
+            leaves of it is the answer's, beyond `answer_tokens`; -1 no such limit.
         deadline_ms: milliseconds from arrival to the end of the answer; None no deadline.
         soft: fraction of the think budget from which the end of thinking becomes likelier; 1 is a
             hard budget only.
@@ -155,6 +218,7 @@ class Budget:
 
     think_tokens: int = UNLIMITED
     answer_tokens: int = 256
+    total_tokens: int = UNLIMITED
     deadline_ms: float | None = None
     soft: float = 0.8
 
@@ -167,6 +231,12 @@ class Budget:
         )
         _require(
             self.answer_tokens >= 1, f"answer budget must be 1 or more, got {self.answer_tokens}"
+        )
+        _require(
+            self.total_tokens == UNLIMITED or self.total_tokens >= self.answer_tokens,
+            f"total_tokens must be answer_tokens={self.answer_tokens} or more, "
+            f"got {self.total_tokens}",
+            "-1 is no such limit",
         )
         if self.deadline_ms is not None:
             _require(
@@ -258,7 +328,7 @@ class Phase:
     name: str  # for people, in traces and reports; nothing depends on it
     role: Role = Role.ANSWER
     # Start again from this prompt; the KV of the common prefix is kept.
-    fresh: tuple[Segment, ...] | None = None
+    fresh: tuple[Segment, ...] | tuple[int, ...] | None = None  # or its tokens
     # Steps of thinking without tokens: the last hidden state is the next embedding. A phase with
     # them samples nothing; `close` is forced after the last.
     latent: int = 0
@@ -267,16 +337,22 @@ class Phase:
     # is not ours: it comes as a segment that is no `control`.
     force: str | tuple[Segment, ...] = ""
     budget: int = UNLIMITED  # tokens sampled at most in this phase
+    total: int = UNLIMITED  # of it and the thinking before: what that leaves, `budget` grows by
     soft: float = 1.0  # fraction of the budget from which the first token of `close` is likelier
     # Thinking ends at the end of a sentence where the logit of `close`'s first token is no more
     # than so many nats below the best; 0: off.
     brake: float = 0.0
     open: tuple[str, ...] = ()  # texts that open a reasoning block in the middle of this phase
     shut: tuple[str, ...] = ()  # texts that end a reasoning block; they end a reasoning phase
+    # Texts that open a call of a tool: they end a reasoning block, too, and are the beginning of
+    # the answer behind it, which then has no `force`.
+    call: tuple[str, ...] = ()
     close: str = ""  # forced when a reasoning block ends in any way but its own `shut`
     stop: tuple[str, ...] = ()  # further texts that end an answer phase
     owed: int = 0  # answer tokens owed by phases that do not follow by themselves
     kind: int = 0  # answers of one kind are of like length; the runtime numbers them
+    logprobs: int = -1  # of each sampled token and so many of the likeliest, up to 20; -1: none
+    score_prompt: bool = False  # the same of each token of `fresh`, whose KV is then not shared
     sampling: Sampling = Sampling()
     probe: Probe | None = None
     loop: Loop | None = None
@@ -303,13 +379,16 @@ class PhaseResult:
         entropies: of the logits that each of `tokens` was drawn from, in nats.
         scores: natural logs of the probabilities of the phase's `score`, in its order.
         text: text of the phase's own channel, markers and stop texts left out.
-        mark: the text of the phase's `shut` (thinking) or `stop` (answer) that ended it; "" where
-            none did.
+        mark: the text of the phase's `shut` or `call` (thinking) or `stop` (answer) that ended
+            it; "" where none did.
         reasoning: text of blocks that were re-opened in an answer phase.
         mean_logprob, min_logprob: of the sampled tokens, before temperature; 0 when nothing was
             sampled.
         mean_margin: mean of p(best) - p(second), in [0, 1].
         mean_entropy: nats.
+        token_scores: with `logprobs` n of the phase, n + 1 for each token: (token, logprob), the
+            token itself first, then the likeliest.
+        prompt_scores: with `score_prompt` the same, from the second token of the prompt on.
         probe: text of the last probe that finished, or None.
         num_steps: decode calls that carried a row of this phase.
         num_probe_tokens: tokens sampled by probes, which belong to no budget but cost time.
@@ -331,6 +410,8 @@ class PhaseResult:
     min_logprob: float = 0.0
     mean_margin: float = 0.0
     mean_entropy: float = 0.0
+    token_scores: tuple[tuple[int, float], ...] = ()
+    prompt_scores: tuple[tuple[int, float], ...] = ()
     probe: str | None = None
     num_probe_tokens: int = 0
     num_steps: int = 0
@@ -512,6 +593,7 @@ class Answer:
     confidence: float | None = None
     candidates: tuple[Candidate, ...] = ()
     phases: tuple[PhaseReport, ...] = ()
+    calls: tuple[ToolCall, ...] = ()  # of functions, in a request with tools; no part of `answer`
     note: str = ""  # what the strategy has to say of how it decided
     chains: tuple[ChainReport, ...] = ()  # of a request that asked to `explain`
     energy: Energy | None = None  # None: there is no meter
@@ -524,15 +606,19 @@ class Answer:
         data["chains"] = [{**chain, "phases": list(chain["phases"])} for chain in data["chains"]]
         if self.energy is None:
             del data["energy"]
+        data["calls"] = list(data["calls"])
         return data
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of streamed text. Never splits a UTF-8 character, never holds part of a marker."""
+    """A piece of streamed text. Never splits a UTF-8 character, never holds part of a marker. Or a
+    call of a function, once all of it is there; `text` is "" then.
+    """
 
     channel: Channel
     text: str
+    call: ToolCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -551,6 +637,11 @@ class Request:
         grammar: what the answer must look like; thoughts are free.
         prefix: a trained prefix that stands before the prompt: the name of one that the bundle or
             `Reasoner.open` has, or a `.safetensors` file.
+        tools: functions that the model may call.
+        begun: what the answer begins with: the model goes on from there, and the answer is what
+            follows.
+        logprobs: how likely each token of the answer was, and so many of the likeliest, up to 20:
+            in `PhaseResult.token_scores`. -1 is off.
         adapters: control vectors and LoRA adapters (GGUF) that are in force for this request alone,
             each FILE or FILE:strength.
         explain: report every line of thought in `Answer.chains`; `runtime/explain.py` shows them.
@@ -569,10 +660,19 @@ class Request:
     grammar: Grammar | None = None
     adapters: tuple[str, ...] = ()
     explain: bool = False
+    tools: Tools | None = None
+    begun: str = ""
+    logprobs: int = -1
 
     def __post_init__(self) -> None:
         check_types(self)
+        _require(-1 <= self.logprobs <= 20, f"logprobs must be -1 (off) to 20, got {self.logprobs}")
         _require(bool(self.messages), "a request needs at least one message")
+        _require(
+            not (self.begun and self.tools and (self.tools.required or self.tools.name)),
+            "an answer that was begun cannot be made to call a function",
+            "leave one of them out",
+        )
         _require("" not in self.stop, "a text that ends the answer must not be empty, got ''")
         _require(
             not (self.stop and self.grammar),

@@ -14,7 +14,11 @@ from edgereason.records import Budget, Message, Request
 
 
 def test_every_field_of_a_request_has_a_keyword() -> None:
-    budget = {"think_tokens": "think_budget", "answer_tokens": "answer_budget"}
+    budget = {
+        "think_tokens": "think_budget",
+        "answer_tokens": "answer_budget",
+        "total_tokens": "total_budget",
+    }
     names = {budget.get(field.name, field.name) for field in fields(Budget)}
     names |= {field.name for field in fields(Request)} - {"messages", "budget"}
     assert set(Keywords.__annotations__) == names

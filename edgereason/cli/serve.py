@@ -63,7 +63,13 @@ def _listen(specs: tuple[str, ...], opening: Opening, serving: ServerConfig) -> 
         if note:
             say(f"{path.name}: {note}", error=True)
         given = {"engine": opening.engine, "threads": opening.threads, **options, **tuned}
-        return Reasoner.open(file, trace=trace, **given)
+        return Reasoner.open(
+            file,
+            trace=trace,
+            kv_cache=serving.kv_cache,
+            kv_cache_mib=serving.kv_cache_mib,
+            **given,
+        )
 
     _log_to_stderr()
     try:

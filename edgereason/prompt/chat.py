@@ -18,12 +18,14 @@ from edgereason.prompt.guards import Guards
 from edgereason.prompt.reasoning import Kind, Mode
 from edgereason.prompt.standing import Standing, overlap, trusted_text
 from edgereason.prompt.template import render_text
+from edgereason.prompt.tool_detection import tool_format
+from edgereason.prompt.tools import ToolFormat, as_turns, specs_of, told_messages
 from edgereason.records import UNLIMITED, Message, Segment
 
 if TYPE_CHECKING:
     from edgereason.models.bundle import Bundle
 
-__all__ = ["Prompt", "render", "thinking_prompt", "turned"]
+__all__ = ["Prompt", "format_of", "render", "thinking_prompt", "turned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,9 @@ def thinking_prompt(
     """The prompt with the model about to think, or about to answer at once, or (None) as the
     template writes it.
 
-    `budget` turns the template's own dials. `variables` go to the template and win over the
-    bundle's own. Earlier reasoning is kept or dropped as the template does it. `/think` and
+    `tools` are functions that the model may call, see `records.Tools`. `budget` turns the
+    template's own dials. `variables` go to the template and win over the bundle's own. Earlier
+    reasoning is kept or dropped as the template does it. `/think` and
     `/no_think` in messages are passed on as text; what the template makes of them is read off the
     rendered prompt. A model can always be kept from thinking, but not made to where its prompt has
     closed the thought.
@@ -61,10 +64,15 @@ def thinking_prompt(
     mode = Mode() if thinking is None else reasoning.on if thinking else reasoning.off
     marked = reasoning.kind is Kind.MARKER
     dials = turned(reasoning.dials, budget) if thinking else {}
+    called = bool(tools) or any(turn.calls or turn.call_id for turn in messages)
+    form = format_of(bundle) if called else None
+    if form is not None and form.told:
+        messages, tools = told_messages(messages, tools or ()), None
     segments = render(
         bundle.chat_template,
         _with_instructions(messages, mode),
-        tools=tools,
+        tools=specs_of(tools) if tools else None,
+        form=form,
         bos_token=bundle.bos_token,
         eos_token=bundle.eos_token,
         control_tokens=bundle.control_tokens,
@@ -82,6 +90,11 @@ def thinking_prompt(
     rest = reasoning.answer[overlap(text, reasoning.answer) :]
     tails = {Standing.INSIDE: reasoning.leave, Standing.BEFORE: reasoning.skip}
     return Prompt(_joined(segments, tails.get(stands, rest)), False)
+
+
+def format_of(bundle: Bundle) -> ToolFormat:
+    """How the model writes calls of tools."""
+    return tool_format(bundle.chat_template, bundle.bos_token, bundle.eos_token)
 
 
 def turned(dials: Mapping[str, Any], budget: int) -> dict[str, Any]:
@@ -114,6 +127,7 @@ def render(
     messages: Sequence[Message],
     *,
     tools: Sequence[Mapping[str, Any]] | None = None,
+    form: ToolFormat | None = None,
     add_generation_prompt: bool = True,
     bos_token: str = "",
     eos_token: str = "",
@@ -122,6 +136,8 @@ def render(
     **variables: Any,
 ) -> tuple[Segment, ...]:
     """Renders as transformers does: the joined text is what its `apply_chat_template` gives.
+
+    `form` says how the template takes calls of tools that were made.
 
     `markers` are reasoning markers. They are guarded like control tokens, except in what the
     assistant said: there they are what they look like, and templates cut earlier thoughts out by
@@ -136,12 +152,12 @@ def render(
     names = {
         name: text for name, text in (("bos_token", bos_token), ("eos_token", eos_token)) if text
     }
-    turns = [_as_dict(message) for message in messages]
+    turns = as_turns(messages, form)
     given = list(tools) if tools else None
     text = "".join(_texts([turns, given, variables]))
     guards = Guards.chosen(template, control_tokens, markers, text)
 
-    def rendered(turns: list[dict[str, str]], given: Any, variables: Any) -> tuple[Segment, ...]:
+    def rendered(turns: list[dict[str, Any]], given: Any, variables: Any) -> tuple[Segment, ...]:
         data = {
             "messages": [guards.put_turn(turn) for turn in turns],
             "tools": guards.put(given),
@@ -184,15 +200,6 @@ def _with_instructions(messages: Sequence[Message], mode: Mode) -> Sequence[Mess
             raise UsageError("the conversation has no message of the user's to answer")
         turns[last] = replace(turns[last], content=turns[last].content + mode.suffix)
     return turns
-
-
-def _as_dict(message: Message) -> dict[str, str]:
-    """As chat interfaces name it: most templates read `reasoning_content`, some another."""
-    turn = {"role": message.role, "content": message.content}
-    if message.reasoning is None:
-        return turn
-    thoughts = message.reasoning
-    return {"thinking": thoughts, "reasoning": thoughts, **turn, "reasoning_content": thoughts}
 
 
 def _texts(value: Any) -> Iterator[str]:

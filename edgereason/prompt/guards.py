@@ -21,6 +21,7 @@ from edgereason.records import Segment
 # Characters without a meaning; two that nobody used become guards.
 _PRIVATE: Final = range(0xF0000, 0xFFFFE)
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool")
+_DATA: Final = ("tool_calls",)  # of an assistant's turn: no marks of its own
 # What can put a token together out of pieces that are none: there, all that a token begins with is
 # taken out of the harmless texts.
 _TAKES_APART: Final = re.compile(
@@ -77,11 +78,13 @@ class Guards:
             starts=tuple(dict.fromkeys(cut_after)),
         )
 
-    def put_turn(self, turn: Mapping[str, str]) -> dict[str, str]:
+    def put_turn(self, turn: Mapping[str, Any]) -> dict[str, Any]:
         spoken = turn["role"] == "assistant"
         return {
-            key: text if key == "role" and text in _ROLES else self.put(text, spoken)
-            for key, text in turn.items()
+            key: value
+            if key == "role" and value in _ROLES
+            else self.put(value, spoken and key not in _DATA)
+            for key, value in turn.items()
         }
 
     def put(self, value: Any, spoken: bool = False) -> Any:
@@ -98,11 +101,13 @@ class Guards:
             return self.left + match[0] + self.right
         return match[0] if len(match[0]) > 1 else match[0] + self.right
 
-    def harmless_turn(self, turn: Mapping[str, str]) -> dict[str, str]:
+    def harmless_turn(self, turn: Mapping[str, Any]) -> dict[str, Any]:
         spoken = turn["role"] == "assistant"
         return {
-            key: text if key == "role" and text in _ROLES else self.harmless(text, spoken)
-            for key, text in turn.items()
+            key: value
+            if key == "role" and value in _ROLES
+            else self.harmless(value, spoken and key not in _DATA)
+            for key, value in turn.items()
         }
 
     def harmless(self, value: Any, spoken: bool = False) -> Any:

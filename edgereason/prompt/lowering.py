@@ -100,6 +100,13 @@ class Words:
         return self._found[wanted]
 
 
+def _prompt(fresh: Sequence[Segment] | Sequence[int], tokenizer: Tokenizer) -> tuple[int, ...]:
+    tokens = tuple(each for each in fresh if not isinstance(each, Segment))
+    if tokens:
+        return tokens
+    return prompt_tokens([each for each in fresh if isinstance(each, Segment)], tokenizer)
+
+
 def text_of(vocabulary: Vocabulary, tokens: Sequence[int]) -> str | None:
     """What tokens are as text; None where they end within a character."""
     try:
@@ -131,10 +138,10 @@ def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
 
     lowered = {name: getattr(phase, name) for name in FIELDS}
     if phase.fresh is not None:
-        lowered["fresh"] = prompt_tokens(phase.fresh, tokenizer)
+        lowered["fresh"] = _prompt(phase.fresh, tokenizer)
     for name in ("force", "close"):
         lowered[name] = ids(lowered[name])
-    for name in ("open", "shut", "stop"):
+    for name in ("open", "shut", "call", "stop"):
         # Where a grammar says how the answer ends, a mark in it is text like any other.
         lowered[name] = () if phase.grammar else raw(lowered[name])
     lowered["score"] = _first_tokens(phase.score, tokenizer)

@@ -24,9 +24,11 @@ the program (`lifetime.py`).
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,7 @@ from edgereason.records import Channel, Phase, PhaseResult, Request, StopReason
 from edgereason.runtime import lifetime
 from edgereason.runtime.backlog import DEFAULT_MOST, Backlog
 from edgereason.runtime.grammars import Grammars
+from edgereason.runtime.kv_store import KvStore
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Line, Ticket, Tree
 from edgereason.runtime.monitor import Monitor, Watch
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from edgereason._core import Scheduler
 
 _TAKE_MS = 200.0
+_SAVE_AFTER_S = 30.0  # of quiet, before what is parked is written to disk
 
 
 class Driver:
@@ -67,6 +71,7 @@ class Driver:
         grammars: Grammars,
         monitor: Monitor | None = None,
         owner: object,
+        store: KvStore | None = None,
     ) -> None:
         self._backlog = Backlog(most_requests)
         self._core = core
@@ -77,9 +82,17 @@ class Driver:
         self._lengths = lengths
         self._workers = Workers("edgereason-worker")
         self._lines: dict[int, Line] = {}  # those that the core knows; one key at a time is touched
+        self._store = store
         self._tree = Tree(
-            core, tokenizer, lengths.kind, self._lines, self._settle, grammars=grammars
+            core,
+            tokenizer,
+            lengths.kind,
+            self._lines,
+            self._settle,
+            grammars=grammars,
+            fetch=None if store is None else self._fetch,
         )
+        self._unsaved_since = math.inf  # when KV was parked that is on no disk; monotonic seconds
         self._lock = threading.Lock()
         self._ending = threading.Lock()  # one thread stops the core, others wait for that
         self._tickets: set[Ticket] = set()
@@ -168,6 +181,7 @@ class Driver:
         if threading.current_thread() is not self._thread:
             self._thread.join()
         with self._ending:
+            self._save()
             self._workers.close()
             self._core.stop()
             self._lengths.save()
@@ -200,6 +214,9 @@ class Driver:
     def _loop(self) -> None:
         while not self._closed:
             self._take()
+            if time.monotonic() - self._unsaved_since > _SAVE_AFTER_S and not self._tickets:
+                self._unsaved_since = math.inf
+                self._workers.run(self._save)
             if self._owner() is None and not self._tickets:
                 self.close()  # nobody is left who could ask
 
@@ -208,6 +225,14 @@ class Driver:
             line = self._lines.get(id_)
             if line is not None:
                 contained(self._handle, line, kind, detail, value)
+
+    def _fetch(self, tokens: Sequence[int]) -> None:
+        if self._store is not None:
+            self._store.fetch(tokens, alone=len(self._tickets) == 1)
+
+    def _save(self) -> None:
+        if self._store is not None:
+            contained(self._store.save)
 
     def _handle(self, line: Line, kind: str, detail: Any, value: Any) -> None:
         try:
@@ -295,6 +320,8 @@ class Driver:
                     park = ticket.request.keep and line.parent is None
                     self._core.close(line.id, park=park)
         with self._lock:
+            if ticket.request.keep:
+                self._unsaved_since = time.monotonic()
             self._tickets.discard(ticket)
             self._backlog.leave(self._core.now_ms())
         return True
@@ -321,7 +348,8 @@ def _phase_result(phase: Phase, fields: dict[str, Any]) -> PhaseResult:
         for key in ("text", "reasoning", "probe")
     }
     reason = StopReason(fields["reason"])
-    marks = phase.shut if phase.channel is Channel.REASONING else phase.stop
+    thinks = phase.channel is Channel.REASONING
+    marks = (*phase.shut, *phase.call) if thinks else phase.stop
     mark = marks[fields["mark"]] if fields["mark"] >= 0 else ""
     known = {**fields, **texts, "reason": reason, "mark": mark}
     return PhaseResult(name=phase.name, role=phase.role, budget=phase.budget, **known)

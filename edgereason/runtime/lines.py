@@ -13,13 +13,16 @@ after another, so that the tree needs no lock. Knows strategies only as generato
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgereason.errors import EngineError
 from edgereason.planning.energy import Meter
 from edgereason.prompt.lowering import CorePhase, Tokenizer, chain_of, lower
+from edgereason.prompt.tool_reader import CallReader
+from edgereason.prompt.tools import ToolFormat, opening_of
 from edgereason.records import (
     Answer,
     ChainReport,
@@ -39,6 +42,7 @@ from edgereason.runtime.report import (
     energy_of,
     final_answer,
     line_answer,
+    with_calls,
 )
 from edgereason.runtime.sandbox import run_program
 from edgereason.runtime.stream import Outbox, Shaper
@@ -101,10 +105,26 @@ class Ticket:
     meter: Meter | None = None  # None: the machine has none
     answer: Answer | None = None  # the strategy's, while lines that it gave up still report
     starting: list[tuple[Line, list[CorePhase]]] = field(default_factory=list)
+    form: ToolFormat | None = None  # how calls of functions are read out of the answer
+    verbatim: bool = False  # blanks at the ends of the answer are part of it
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
     shaper: Shaper = field(init=False)
 
     def __post_init__(self) -> None:
         self.shaper = Shaper(self.outbox)
+
+    def reads(self, form: ToolFormat | None, *, verbatim: bool) -> None:
+        """How the text of its answer is read, before any."""
+        self.form, self.verbatim = form, verbatim
+        self.shaper.reads(self.reader(), verbatim=verbatim)
+
+    def reader(self) -> CallReader | None:
+        """What reads calls, the same ones each time; None where there are no tools."""
+        tools = self.request.tools
+        if self.form is None or tools is None:
+            return None
+        stem = f"call_{self.id[:16]}"
+        return CallReader(self.form, tools, opening=opening_of(self.form, tools), stem=stem)
 
     def silence(self) -> None:
         self.silenced = True
@@ -128,6 +148,7 @@ class Tree:
         settle: Callable[[Ticket], bool],
         *,
         grammars: Grammars,
+        fetch: Callable[[Sequence[int]], object] | None = None,
     ) -> None:
         self._core = core
         self._tokenizer = tokenizer
@@ -135,6 +156,7 @@ class Tree:
         self._grammars = grammars
         self._lines = lines  # those that the core knows
         self._settle = settle
+        self._fetch = fetch  # of KV on disk, for a prompt that is about to be read
 
     def begin(self, ticket: Ticket, steps: Steps) -> None:
         line = self._open(ticket, steps)
@@ -213,6 +235,11 @@ class Tree:
                 lowered.kind = self._kind_of(line.ticket.strategy, kind)
                 if phase.grammar is not None:
                     lowered.grammar = self._grammars.get(phase.grammar).core
+            first = phases[0]
+            plain = line.ticket.prefix is None and not line.ticket.context_key
+            from_disk = self._fetch if plain else None
+            if from_disk is not None and first.fresh and not first.score_prompt:
+                from_disk(first.fresh)
             line.ticket.starting.append((line, phases))
         else:
             self._fork(line, step)
@@ -269,7 +296,9 @@ class Tree:
         line.steps.close()
         parent = line.parent
         shortest = line.ticket.shortest if parent is None else ""  # no vote is made up
-        line.answer = answer = line_answer(answer, line.results, shortest)
+        line.answer = answer = line_answer(
+            answer, line.results, shortest, verbatim=line.ticket.verbatim
+        )
         if parent is None:
             self._close(line)
             line.ticket.answer = answer
@@ -345,6 +374,8 @@ class Tree:
             note = STOPPED + ticket.watch.reason
             answer = replace(answer, answer="", candidates=(), confidence=None, note=note)
         ticket.shaper.put_answer(answer.answer)
+        if (reader := ticket.reader()) is not None:
+            answer = with_calls(answer, reader)
         ticket.tracer.tell(
             "request_end",
             ticket.lines[0].id,

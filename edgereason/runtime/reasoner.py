@@ -24,11 +24,12 @@ from edgereason.planning import calibration, here
 from edgereason.planning.cost import KNOTS
 from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import Words, prompt_tokens, text_of
-from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request
+from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request, Tools
 from edgereason.registry import load
 from edgereason.runtime.backlog import DEFAULT_MOST
 from edgereason.runtime.driver import Driver
 from edgereason.runtime.grammars import Grammars
+from edgereason.runtime.kv_store import DEFAULT_MIB, KvCache
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Ticket
 from edgereason.runtime.monitor import Monitor
@@ -110,6 +111,7 @@ class Reasoner:
         most_requests: int = DEFAULT_MOST,
         opening: str = "",
         monitor: Monitor | None = None,
+        kv_cache: KvCache | None = None,
     ) -> None:
         from edgereason import _core  # loads the native library
         from edgereason.runtime.adapters import Adapters
@@ -129,6 +131,7 @@ class Reasoner:
             lock_memory=lock_memory,
         )
         lengths = AnswerLengths(bundle, self._core)
+        store = kv_cache.open(bundle, self._core, self.caps) if kv_cache else None
         self._start_from(opening)
         self._core.start()
         self.grammars = Grammars(engine)
@@ -141,6 +144,7 @@ class Reasoner:
             grammars=self.grammars,
             monitor=monitor,
             owner=self,
+            store=store,
         )
         self._prefixes = Prefixes(bundle, self._core)
         self._adapters = Adapters(bundle, self._core, self.caps)
@@ -160,6 +164,8 @@ class Reasoner:
         lock_memory: bool = False,
         most_requests: int = DEFAULT_MOST,
         monitor: Monitor | None = None,
+        kv_cache: str | Path | None = None,
+        kv_cache_mib: int = DEFAULT_MIB,
         **options: Any,
     ) -> Reasoner:
         """Opens a model.
@@ -180,6 +186,9 @@ class Reasoner:
             nice: of the decode threads, -20 (most urgent) to 19; 0: as it is.
             lock_memory: once the model is open, keep all memory of this process in RAM.
             most_requests: how many may be on their way at once; a further one raises `BusyError`.
+            kv_cache: a folder in which the KV of conversations that asked to `keep` theirs is kept,
+                for the next process that opens this model. As trusted as the model itself.
+            kv_cache_mib: what of it is kept at most; what was not used for longest goes.
             monitor: sees thoughts as they are written and may stop them, see `monitor.py`.
             options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
 
@@ -210,6 +219,7 @@ class Reasoner:
             nice=nice,
             lock_memory=lock_memory,
             most_requests=most_requests,
+            kv_cache=KvCache.of(kv_cache, kv_cache_mib, config),
             opening=opening,
             monitor=monitor,
         )
@@ -296,12 +306,15 @@ class Reasoner:
 
         return ticket, begin
 
-    def prompt_tokens(self, prompt: Prompt, *, thinking: bool | None = True) -> tuple[int, ...]:
+    def prompt_tokens(
+        self, prompt: Prompt, *, thinking: bool | None = True, tools: Tools | None = None
+    ) -> tuple[int, ...]:
         """What a prompt is to the model, up to where it goes on. `thinking`: as it is written for a
         model that thinks (True), that answers at once (False), as the template has it (None). A
         prefix's positions are not among them."""
         messages = request_of(prompt).messages
-        segments = thinking_prompt(self.bundle, messages, thinking).segments
+        functions = tools.functions if tools else None
+        segments = thinking_prompt(self.bundle, messages, thinking, tools=functions).segments
         return prompt_tokens(segments, self.engine)
 
     def _start_from(self, opening: str) -> None:
@@ -315,6 +328,12 @@ class Reasoner:
         num_prefix = ticket.prefix.num_positions if ticket.prefix else 0
         strategy = choose(request.strategy, request.options, self.bundle)
         self._check_needs(strategy.needs, request)
+        wants = "call tools" if request.tools else "go on with an answer" if request.begun else ""
+        if wants and not strategy.is_plain:
+            raise UsageError(
+                f"strategy {request.strategy} does not {wants}",
+                "use think or no-think, or send none",
+            )
         if request.grammar is not None and not strategy.takes_grammar:
             raise UnsupportedError(
                 f"strategy {request.strategy} takes no grammar: its answer is not written by the "
@@ -342,8 +361,13 @@ class Reasoner:
             calibration=self._calibration,
             grammar=request.grammar,
             words=self._words,
+            tools=request.tools,
+            begun=request.begun,
+            logprobs=request.logprobs,
             text=partial(text_of, engine),
         )
+        verbatim = strategy.verbatim or bool(request.begun)
+        ticket.reads(turn.call_format, verbatim=verbatim)
         return strategy.run(turn)
 
     def _check_needs(self, needs: Capability, request: Request) -> None:

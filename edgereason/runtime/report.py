@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgereason.planning.energy import Meter
+from edgereason.prompt.tool_reader import CallReader
 from edgereason.records import (
     UNLIMITED,
     Answer,
@@ -24,16 +25,20 @@ from edgereason.records import (
     StopReason,
     ThinkReport,
     Timings,
+    ToolCall,
     Usage,
 )
 
 Results = Sequence[PhaseResult]  # what the phases of one line of thought did, in order
 
 
-def line_answer(answer: Answer, results: Results, shortest: str = "") -> Answer:
+def line_answer(
+    answer: Answer, results: Results, shortest: str = "", *, verbatim: bool = False
+) -> Answer:
     """Completes the answer of one line of thought: its reasoning, and why it ended.
 
-    `shortest`: what its grammar allows, for a line that could not begin to answer.
+    `shortest`: what its grammar allows, for a line that could not begin to answer. `verbatim`:
+    blanks at its ends are part of it.
     """
     thoughts = [
         result.text if result.channel is Channel.REASONING else result.reasoning
@@ -41,7 +46,7 @@ def line_answer(answer: Answer, results: Results, shortest: str = "") -> Answer:
     ]
     reasoning = "\n".join(thought.strip() for thought in thoughts if thought.strip())
     finish = _finish(results) or answer.finish
-    text = answer.answer.strip()
+    text = answer.answer if verbatim else answer.answer.strip()
     if not text and finish is not StopReason.REFUSED:
         text = shortest or _last_probe(results) or ""
     return replace(
@@ -50,6 +55,14 @@ def line_answer(answer: Answer, results: Results, shortest: str = "") -> Answer:
         reasoning=answer.reasoning or reasoning,
         finish=finish,
     )
+
+
+def with_calls(answer: Answer, reader: CallReader) -> Answer:
+    """Calls of functions apart from the text that stands around them."""
+    pieces = [*reader.feed(answer.answer), *reader.finish()]
+    text = "".join(piece for piece in pieces if isinstance(piece, str)).strip()
+    calls = tuple(piece for piece in pieces if isinstance(piece, ToolCall))
+    return replace(answer, answer=text, calls=calls)
 
 
 def best_so_far(results: Results) -> str:
@@ -166,11 +179,14 @@ def _think_limit(limits: Sequence[int], asked: int) -> int:
 def _answer_report(lines: Sequence[Results], budget: Budget, finish: StopReason) -> AnswerReport:
     asked = budget.answer_tokens
     answers = [result for line in lines if (result := _answering(line)) is not None]
+    thought = max((sum(r.num_reasoning for r in line) for line in lines), default=0)
+    grown = UNLIMITED if budget.total_tokens == UNLIMITED else budget.total_tokens - thought
     if not answers:
         return AnswerReport(asked, asked, ended_by=finish.value)
+    limit = _loosest([result.budget for result in answers])
     return AnswerReport(
         asked=asked,
-        effective=_loosest([result.budget for result in answers]),
+        effective=max(limit, grown) if limit != UNLIMITED else limit,
         used=max(result.num_tokens - result.num_reasoning for result in answers),
         ended_by=answers[-1].reason.value,
     )

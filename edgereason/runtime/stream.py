@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from io import StringIO
 from typing import Any, Final
 
-from edgereason.records import Answer, Channel, Chunk, Phase, Role
+from edgereason.prompt.tool_reader import CallReader, Piece
+from edgereason.records import Answer, Channel, Chunk, Phase, Role, ToolCall
 from edgereason.runtime.workers import Lane, contained
 
 OnChunk = Callable[[Chunk | None], None]
@@ -57,7 +58,7 @@ class Outbox:
         self.future = Promise()
         self.future.set_running_or_notify_cancel()  # it cannot be cancelled, the request can
         self._ready = threading.Condition()
-        self._pieces: deque[tuple[Channel, StringIO]] = deque()
+        self._pieces: deque[tuple[Channel, StringIO, ToolCall | None]] = deque()
         self._ended = False
         self._wake: Callable[[], None] | None = None  # called after each change
 
@@ -67,11 +68,23 @@ class Outbox:
         with self._ready:
             if self._ended:
                 return
-            if len(self._pieces) < _MOST_PIECES or self._pieces[-1][0] is not channel:
-                self._pieces.append((channel, StringIO()))
+            if len(self._pieces) < _MOST_PIECES or not self._goes_on(channel):
+                self._pieces.append((channel, StringIO(), None))
             self._pieces[-1][1].write(text)
             self._ready.notify()
         self._tell()
+
+    def put_call(self, call: ToolCall) -> None:
+        with self._ready:
+            if self._ended:
+                return
+            self._pieces.append((Channel.ANSWER, StringIO(), call))
+            self._ready.notify()
+        self._tell()
+
+    def _goes_on(self, channel: Channel) -> bool:
+        last, _, call = self._pieces[-1]
+        return last is channel and call is None
 
     def end(self, outcome: Answer | BaseException) -> None:
         """No text follows. Callbacks of the future run here, on the caller's thread."""
@@ -119,8 +132,8 @@ class Outbox:
     def _next(self) -> Chunk | None:
         if not self._pieces:
             return None
-        channel, text = self._pieces.popleft()
-        return Chunk(channel, text.getvalue())
+        channel, text, call = self._pieces.popleft()
+        return Chunk(channel, text.getvalue(), call)
 
 
 class CallbackOutbox(Outbox):
@@ -193,11 +206,17 @@ class Shaper:
         self._hushed = False  # what is still being written will not be the answer
         self._thinking: Phase | None = None  # whose thoughts were streamed last
         self._last = b""  # their last byte
+        self._reader: CallReader | None = None  # of calls, in what the model says
+        self._verbatim = False
+
+    def reads(self, reader: CallReader | None, *, verbatim: bool) -> None:
+        """Before any text. `verbatim`: blanks that an answer begins with are part of it."""
+        self._reader, self._verbatim = reader, verbatim
 
     def put(self, phase: Phase, channel: Channel, text: bytes) -> None:
         if not self._outbox.streams or phase.role is Role.DRAFT:
             return
-        if channel is Channel.ANSWER and not self.has_answered:
+        if channel is Channel.ANSWER and not self.has_answered and not self._verbatim:
             text = text.lstrip()  # what an answer begins with, or a turn that became a summary
         if not text or not self._may_show(channel):
             return
@@ -206,7 +225,19 @@ class Shaper:
             if is_next and b"\n" not in self._last + text[:1]:
                 text = b"\n" + text
             self._thinking, self._last = phase, text[-1:]
-        self._outbox.put(channel, text.decode(errors="replace"))
+            self._outbox.put(channel, text.decode(errors="replace"))
+        else:
+            self._say(text.decode(errors="replace"))
+
+    def _say(self, text: str) -> None:
+        self._show([text] if self._reader is None else self._reader.feed(text))
+
+    def _show(self, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            if isinstance(piece, str):
+                self._outbox.put(Channel.ANSWER, piece)
+            else:
+                self._outbox.put_call(piece)
 
     def _may_show(self, channel: Channel) -> bool:
         with self._lock:
@@ -223,6 +254,11 @@ class Shaper:
             return self._hushed
 
     def put_answer(self, answer: str) -> None:
-        """What was not streamed comes in one piece: a draft that was kept, the winner of a vote."""
-        if self._outbox.streams and answer and not self.has_answered:
-            self._outbox.put(Channel.ANSWER, answer)
+        """What was not streamed comes in one piece: a draft that was kept, the winner of a vote.
+        Nothing follows."""
+        if not self._outbox.streams:
+            return
+        if answer and not self.has_answered:
+            self._say(answer)
+        if self._reader is not None:
+            self._show(self._reader.finish())

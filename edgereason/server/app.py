@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any
@@ -24,17 +24,19 @@ from starlette.routing import Route
 
 from edgereason.errors import EdgereasonError, UsageError
 from edgereason.records import Message
-from edgereason.server import chat, messages, ollama, responses
+from edgereason.server import chat, completions, messages, ollama, responses
 from edgereason.server.config import ServerConfig
 from edgereason.server.errors import ApiError, as_api_error
-from edgereason.server.fields import Given, Table, number, read
+from edgereason.server.fields import Given, Table, number, read, unsupported
 from edgereason.server.guard import Guard
 from edgereason.server.http import Reply, Writer, read_json, refusal
 from edgereason.server.models import Models
 from edgereason.server.operations import Operations
 from edgereason.server.page import page, script
 from edgereason.server.running import Running
-from edgereason.server.service import Service
+from edgereason.server.service import Asked, Service
+from edgereason.server.several import Several, SeveralReply
+from edgereason.server.tools import tools_of
 
 log = logging.getLogger("edgereason.server")
 
@@ -52,6 +54,20 @@ class Faces:
 
     async def chat(self, request: Request) -> Response:
         return await self._answer(request, chat.FIELDS, chat.messages_of, chat.ChatWriter)
+
+    async def completions(self, request: Request) -> Response:
+        arrived = time.monotonic()
+        given = await self._read(request, completions.FIELDS)
+        prompts = completions.prompts_of(given)
+        models = self._service.models
+        model = models.named(given.get("model"))
+        with models.used(model):
+            engine = (await models.opened(model)).engine
+            raws = [
+                await asyncio.to_thread(completions.raw_of, engine, prompt, given)
+                for prompt in prompts
+            ]
+            return await self._reply(request, given, raws, arrived, completions.CompletionWriter)
 
     async def responses(self, request: Request) -> Response:
         kept = self._conversations
@@ -73,7 +89,8 @@ class Faces:
         turns = messages.conversation(given)
         with models.used(model):
             reasoner = await models.opened(model)
-            tokens = await asyncio.to_thread(reasoner.prompt_tokens, turns)
+            tools = tools_of(given)
+            tokens = await asyncio.to_thread(reasoner.prompt_tokens, turns, tools=tools)
         return JSONResponse({"input_tokens": len(tokens)})
 
     async def ollama_chat(self, request: Request) -> Response:
@@ -107,21 +124,74 @@ class Faces:
         arrived = time.monotonic()
         given = await self._read(request, table)
         turns = messages_of(given)
-        path = request.url.path
-        running = await self._service.start(given, turns, route=path, arrived=arrived)
+
+        def write(running: Running, asked: Asked) -> Writer:
+            return writer(running)
+
+        return await self._reply(request, given, [turns], arrived, write, streams=streams)
+
+    async def _reply(
+        self,
+        request: Request,
+        given: Given,
+        asked: Sequence[Any],
+        arrived: float,
+        writer: Callable[[Running, Any], Writer],
+        *,
+        streams: bool = False,
+    ) -> Response:
+        """All that one request of HTTP asks for: each of `asked`, `n` times."""
+        num_each, config = given.get("num_answers", 1), self._service.config
         streams = given.get("stream", streams)
-        return Reply(running, writer(running), self._service.config, streams=streams)
+        _check_number(given, num_each * len(asked), config.max_samples, streams=streams)
+        path, pairs = request.url.path, []
+        try:
+            for one in asked:
+                for index in range(num_each):
+                    running = await self._service.start(
+                        given, one, route=path, arrived=arrived, index=index
+                    )
+                    pairs.append((running, writer(running, one)))
+        except BaseException:
+            for running, _ in pairs:
+                running.cancel("refused")
+            raise
+        if len(pairs) == 1:
+            return Reply(*pairs[0], config, streams=streams)
+        several = Several([running for running, _ in pairs], len(asked))
+        return SeveralReply(several, [each for _, each in pairs])
 
     async def _read(self, request: Request, table: Table) -> Given:
         config = self._service.config
         body = await read_json(request, config)
         given = read(body, table, reject_unknown=config.unknown_fields == "reject")
-        if "model" not in given.values:
-            raise ApiError(400, "model must be given", param="model", code="missing_parameter")
+        self._name_model(given)
         deadline = request.headers.get(DEADLINE_HEADER)
         if deadline is not None:
             given.put("deadline_ms", DEADLINE_HEADER, _milliseconds(deadline))
         return given
+
+    def _name_model(self, given: Given) -> None:
+        """Clients of llama.cpp's server name none: where there is one, it is that."""
+        if "model" in given.values:
+            return
+        names = [model.name for model in self._service.models]
+        if len(names) > 1:
+            raise ApiError(400, "model must be given", param="model", code="missing_parameter")
+        given.put("model", "model", names[0])
+
+
+def _check_number(given: Given, num: int, most: int, *, streams: bool) -> None:
+    name = "prompt" if given.get("num_answers", 1) == 1 else given.name("num_answers")
+    if num > most:
+        raise ApiError(
+            400,
+            f"{name} asks for {num} answers, more than this server gives to one request: {most} "
+            "(--max-samples)",
+            param=name,
+        )
+    if num > 1 and streams:
+        raise unsupported("stream", True, f"{num} answers are told together, at their end")
 
 
 def _milliseconds(text: str) -> float:
@@ -196,6 +266,7 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/models/{name:path}", operations.model),
         Route("/v1/chat/completions", faces.chat, methods=["POST"]),
         Route("/v1/chat/completions/control", operations.control, methods=["POST"]),
+        Route("/v1/completions", faces.completions, methods=["POST"]),
         Route("/v1/responses", faces.responses, methods=["POST"]),
         Route("/v1/messages", faces.messages, methods=["POST"]),
         Route("/v1/messages/count_tokens", faces.count_tokens, methods=["POST"]),

@@ -152,14 +152,7 @@ def budget_of(
     of its deadline, since it arrived."""
     room = context - prompt_tokens - _MARKS
     if room < 1:
-        raise ApiError(
-            400,
-            f"the prompt has {prompt_tokens} tokens and the context {context} "
-            "(send less, or serve with a larger --context)",
-            param="messages",
-            code="context_length_exceeded",
-            more={"n_prompt_tokens": prompt_tokens, "n_ctx": context},
-        )
+        raise _too_long(prompt_tokens, context)
     asked = thinking_of(given, context if is_bound else 0, config)
     think = _least(asked, config.max_think_tokens)
     total = given.get("max_tokens")
@@ -170,7 +163,30 @@ def budget_of(
     total = min(int(total), room) if is_bound else int(total)
     reserve = min(config.answer_tokens, max(1, total // 2))
     think = _least(think, total - reserve)
-    return _budget(given, think, min(total - think, room), passed_ms)
+    # What thinking leaves of the whole is the answer's, where one context holds both.
+    whole = total if is_bound else UNLIMITED
+    return _budget(given, think, min(total - think, room), passed_ms, whole)
+
+
+def raw_budget(
+    given: Given, *, context: int, prompt_tokens: int, num_tokens: int, passed_ms: float
+) -> Budget:
+    """Of a text that the model goes on with: nothing is thought."""
+    room = context - prompt_tokens
+    if room < (num_tokens > 0):
+        raise _too_long(prompt_tokens, context)
+    return _budget(given, 0, max(1, min(num_tokens, room)), passed_ms)
+
+
+def _too_long(prompt_tokens: int, context: int) -> ApiError:
+    return ApiError(
+        400,
+        f"the prompt has {prompt_tokens} tokens and the context {context} "
+        "(send less, or serve with a larger --context)",
+        param="messages",
+        code="context_length_exceeded",
+        more={"n_prompt_tokens": prompt_tokens, "n_ctx": context},
+    )
 
 
 _MARKS: Final = 16  # tokens of end marks and answer cues, which no budget counts
@@ -183,7 +199,9 @@ def _least(tokens: int, limit: int) -> int:
     return min(tokens, limit)
 
 
-def _budget(given: Given, think: int, answer: int, passed_ms: float) -> Budget:
+def _budget(
+    given: Given, think: int, answer: int, passed_ms: float, total: int = UNLIMITED
+) -> Budget:
     deadline_ms = given.get("deadline_ms")
     if deadline_ms is not None:
         deadline_ms -= passed_ms
@@ -196,6 +214,8 @@ def _budget(given: Given, think: int, answer: int, passed_ms: float) -> Budget:
                 code="deadline_unattainable",
             )
     try:
-        return Budget(think_tokens=think, answer_tokens=answer, deadline_ms=deadline_ms)
+        return Budget(
+            think_tokens=think, answer_tokens=answer, total_tokens=total, deadline_ms=deadline_ms
+        )
     except UsageError as error:  # pragma: no cover  # the checks of the fields are tighter
         raise ApiError(400, str(error)) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from edgereason.records import Answer, Channel, Chunk, Message
+from edgereason.records import Answer, Channel, Chunk, Message, ToolCall
 from edgereason.server import grammars
 from edgereason.server.budgets import BUDGETS, EFFORT, SAMPLING, SWITCH, TOKENS
 from edgereason.server.conversation import read_messages
@@ -19,8 +19,8 @@ from edgereason.server.fields import (
     Means,
     Only,
     Table,
-    bad,
     boolean,
+    disagree,
     one_of,
     text,
     unsupported,
@@ -28,10 +28,11 @@ from edgereason.server.fields import (
 )
 from edgereason.server.http import sse
 from edgereason.server.running import Running, num_completion, timings, was_cut
+from edgereason.server.scores import chat_logprobs
+from edgereason.server.tools import arguments_text, list_of_tools, tool_choice
 
 _TOTAL: Final = Means("max_tokens", whole(1))
-NO_TOOLS: Final = "this server has no tools"
-_NO_LOGPROBS: Final = "log-probabilities are not given"
+NO_TOOLS: Final = "this server has no such tools"
 
 
 def _bias(value: Any, name: str) -> dict[int, float]:
@@ -46,33 +47,9 @@ def _bias(value: Any, name: str) -> dict[int, float]:
     return bias
 
 
-def list_of_tools(value: Any, name: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise bad(name, "a list", value)
-    return value
-
-
-def tool_choice(value: Any, name: str) -> str:
-    if value not in ("none", "auto"):
-        raise unsupported(name, value, NO_TOOLS)
-    return str(value)
-
-
-def check_tools(given: Given) -> None:
-    """Tools that may not be called change nothing; others would."""
-    tools = given.get("tools")
-    if not tools:
-        return
-    if given.get("tool_choice") != "none":
-        raise unsupported(
-            given.name("tools"), tools, f"{NO_TOOLS}; tool_choice none leaves them out"
-        )
-    given.ignored.append(given.name("tools"))
-
-
 OPENAI: Final[Table] = {
     "model": Means("model", text),
-    "n": Only((1,), "one answer a request (strategy vote draws several and returns the winner)"),
+    "n": Means("num_answers", whole(1, 128)),
     "stream": Means("stream", boolean),
     "logit_bias": Means("logit_bias", _bias),
     **{
@@ -125,16 +102,16 @@ FIELDS: Final[Table] = {
     "functions": Only(([],), NO_TOOLS),
     "tool_choice": Means("tool_choice", tool_choice),
     "function_call": Only(("none", "auto"), NO_TOOLS),
-    "parallel_tool_calls": HARMLESS,
-    "logprobs": Only((False,), _NO_LOGPROBS),
-    "top_logprobs": Only((0,), _NO_LOGPROBS),
-    "n_probs": Only((0,), _NO_LOGPROBS),
-    "prompt_logprobs": Only((0,), _NO_LOGPROBS),
+    "parallel_tool_calls": Means("parallel_calls", boolean),
+    "logprobs": Means("scores", boolean),
+    "top_logprobs": Means("top_scores", whole(0, 20)),
+    "n_probs": Only((0,), "logprobs and top_logprobs say so"),
+    "prompt_logprobs": Only((0,), "/v1/completions scores prompts, with echo and logprobs"),
     "echo": Only((False,), "the prompt is not given back"),
     "ignore_eos": Only((False,), "an answer ends where the model ends it"),
     "min_tokens": Only((0,), "an answer ends where the model ends it"),
-    "add_generation_prompt": Only((True,), "the model always goes on with a turn of its own"),
-    "continue_final_message": Only((False,), "an answer that was begun is not gone on with"),
+    "add_generation_prompt": Means("new_turn", boolean),
+    "continue_final_message": Means("goes_on", boolean),
     "modalities": Only((["text"],), "this server has texts only"),
     "audio": Only((), "this server has texts only"),
     "prediction": Only((), "predicted outputs are not used"),
@@ -145,8 +122,17 @@ FIELDS: Final[Table] = {
 def messages_of(given: Given) -> tuple[Message, ...]:
     if "messages" not in given.values:
         raise ApiError(400, "messages must be given", param="messages", code="missing_parameter")
-    check_tools(given)
     messages: tuple[Message, ...] = given.get("messages")
+    goes_on = messages[-1].role == "assistant"
+    if given.get("goes_on") and given.get("new_turn"):
+        raise disagree("add_generation_prompt", True, "continue_final_message", True)
+    if (
+        given.get("goes_on", goes_on) is not goes_on
+        or given.get("new_turn", not goes_on) is goes_on
+    ):
+        name = "goes_on" if "goes_on" in given.values else "new_turn"
+        why = "an answer is gone on with where the last message is the assistant's, and only there"
+        raise unsupported(given.name(name), given.get(name), why)
     return messages
 
 
@@ -168,19 +154,23 @@ class ChatWriter:
 
     def __init__(self, running: Running) -> None:
         self._running = running
+        self._num_calls = 0
         given = running.given
         shown = given.get("show_thinking", True) and not given.get("hide_thinking", False)
         self._thinking_key = given.get("thinking_field", "reasoning_content") if shown else None
 
     def whole(self, answer: Answer) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": answer.answer, "refusal": None}
+        said = answer.answer or (None if answer.calls else "")
+        message: dict[str, Any] = {"role": "assistant", "content": said, "refusal": None}
+        if answer.calls:
+            message["tool_calls"] = [_call(call, arguments_text(call)) for call in answer.calls]
         if self._thinking_key and answer.reasoning:
             message[self._thinking_key] = answer.reasoning
         choice = {
             "index": 0,
             "message": message,
             "finish_reason": _finish(answer),
-            "logprobs": None,
+            "logprobs": chat_logprobs(self._running),
         }
         return self._object("chat.completion", [choice]) | {
             "usage": usage_of(answer),
@@ -192,15 +182,23 @@ class ChatWriter:
         yield self._chunk({"role": "assistant", "content": ""})
 
     def piece(self, chunk: Chunk) -> Iterator[bytes]:
-        if chunk.channel is Channel.ANSWER:
+        if chunk.call is not None:
+            yield from self._called(chunk.call)
+        elif chunk.channel is Channel.ANSWER:
             yield self._chunk({"content": chunk.text})
         elif self._thinking_key:
             yield self._chunk({self._thinking_key: chunk.text})
 
+    def _called(self, call: ToolCall) -> Iterator[bytes]:
+        index, self._num_calls = self._num_calls, self._num_calls + 1
+        yield self._chunk({"tool_calls": [{"index": index, **_call(call, "")}]})
+        arguments = {"index": index, "function": {"arguments": arguments_text(call)}}
+        yield self._chunk({"tool_calls": [arguments]})
+
     def end(self, answer: Answer) -> Iterator[bytes]:
         wants_usage = self._running.given.get("stream_usage", False)
         more = {"timings": timings(answer), "edgereason": self._running.report(answer)}
-        yield self._chunk({}, _finish(answer), **more)
+        yield self._chunk({}, _finish(answer), chat_logprobs(self._running), **more)
         if wants_usage:
             yield sse(self._object("chat.completion.chunk", []) | {"usage": usage_of(answer)})
         yield b"data: [DONE]\n\n"
@@ -211,8 +209,10 @@ class ChatWriter:
     def failed(self, error: ApiError) -> bytes:
         return sse(openai_error(error))
 
-    def _chunk(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+    def _chunk(
+        self, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None, **more: Any
+    ) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
         return sse(self._object("chat.completion.chunk", [choice]) | more)
 
     def _object(self, kind: str, choices: list[Any]) -> dict[str, Any]:
@@ -227,7 +227,14 @@ class ChatWriter:
 
 
 def _finish(answer: Answer) -> str:
-    return "length" if was_cut(answer) else "stop"
+    if was_cut(answer):
+        return "length"
+    return "tool_calls" if answer.calls else "stop"
+
+
+def _call(call: ToolCall, arguments: str) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 FINGERPRINT: Final = "b1-edgereason"

@@ -40,6 +40,10 @@ class ServerConfig:
     unknown_fields: str = _declared("list", "list names them in the answer, reject refuses.")
     ping_s: float = _declared(10.0, "Silence of a stream after which a comment is sent; 0 is off.")
     send_timeout_s: float = _declared(30.0, "A reader that takes nothing for so long is dropped.")
+    kv_cache: str | None = _declared(
+        None, "Folder that keeps the KV of conversations, for the next start."
+    )
+    kv_cache_mib: int = _declared(1024, "What that folder holds at most.")
     stop_timeout_s: float = _declared(10.0, "Time for running answers when the server stops.")
 
     def __post_init__(self) -> None:
@@ -57,6 +61,7 @@ class ServerConfig:
             ("send_timeout_s", 0.1),
             ("stop_timeout_s", 0),
             ("max_body_mib", 0.001),
+            ("kv_cache_mib", 1),
         ):
             value = getattr(self, name)
             if not value >= least:

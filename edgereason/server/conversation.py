@@ -1,7 +1,7 @@
 """Messages of a client as messages of ours: the forms that dialects share.
 
 Contents are texts, or lists of text parts. What was thought before comes back under several names.
-Images, sounds and tool calls are refused by name: to leave them out would change the answer.
+Images and sounds are refused by name: to leave them out would change the answer.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import Any, Final
 from edgereason.records import Message
 from edgereason.server.errors import ApiError
 from edgereason.server.fields import bad, disagree, text, unsupported
+from edgereason.server.tools import paired, read_calls
 
 _ROLES: Final = {"system": "system", "developer": "system", "user": "user"}
+_RESULTS: Final = ("tool", "function")
+_KNOWN: Final = (*_ROLES, "assistant", *_RESULTS)
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking")
 _MOST: Final = 10_000
 
@@ -23,35 +26,49 @@ TextOf = Callable[[Any, str], str]
 def read_messages(
     value: Any, name: str = "messages", *, part_types: Sequence[str] = ("text",)
 ) -> tuple[Message, ...]:
-    """A list of `{role, content}`. The last one must be the user's."""
+    """A list of `{role, content}`. The last one may be an answer that was begun: see `apart`."""
     if not isinstance(value, list) or not value:
         raise bad(name, "a list with at least one message", value)
     if len(value) > _MOST:
         raise bad(name, f"at most {_MOST} messages", f"{len(value)} messages")
     turns = tuple(_message(item, f"{name}[{i}]", part_types) for i, item in enumerate(value))
-    if turns[-1].role != "user":
+    last = turns[-1]
+    begun = last.role == "assistant" and last.content.strip() and not last.calls
+    if last.role not in ("user", "tool") and not begun:
         raise ApiError(
             400,
-            f"the last of {name} must be the user's, got one of the {turns[-1].role} "
-            "(to go on with an answer that was begun is not supported)",
+            f"the last of {name} must be the user's, a tool's, or a text that the assistant has "
+            f"begun, got one of the {last.role}",
             param=f"{name}[{len(turns) - 1}].role",
             code="unsupported_parameter",
         )
-    return turns
+    return paired(turns)
+
+
+def apart(turns: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
+    """A conversation, and the beginning of the answer where it ends with that."""
+    if turns[-1].role == "assistant":
+        return turns[:-1], turns[-1].content
+    return turns, ""
 
 
 def _message(item: Any, where: str, part_types: Sequence[str]) -> Message:
     if not isinstance(item, dict):
         raise bad(where, "an object with role and content", item)
     role = item.get("role")
-    for key in ("tool_calls", "function_call", "images", "audio"):
+    for key in ("function_call", "images", "audio"):
         if item.get(key):
             raise unsupported(f"{where}.{key}", item[key], "this server has texts only")
     if role == "assistant":
         content = read_content(item.get("content") or "", f"{where}.content", part_types)
-        return Message("assistant", content, _thoughts(item, where))
+        calls = read_calls(item.get("tool_calls") or [], f"{where}.tool_calls")
+        return Message("assistant", content, _thoughts(item, where), calls)
+    if role in _RESULTS:
+        id = text(item.get("tool_call_id") or "", f"{where}.tool_call_id")
+        content = read_content(item.get("content") or "", f"{where}.content", part_types)
+        return Message("tool", content, call_id=id)
     if not isinstance(role, str) or role not in _ROLES:
-        raise bad(f"{where}.role", f"one of {', '.join((*_ROLES, 'assistant'))}", role)
+        raise bad(f"{where}.role", f"one of {', '.join(_KNOWN)}", role)
     return Message(_ROLES[role], read_content(item.get("content"), f"{where}.content", part_types))
 
 

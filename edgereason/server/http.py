@@ -99,47 +99,73 @@ def _no_constant(name: str) -> NoReturn:
 # --- out ------------------------------------------------------------------------------------------
 
 
-class Reply(Response):
-    """A running request, sent as it goes. The status is held open until the first text, so that
-    what is wrong with a request is still a 4xx."""
+class Job(Protocol):
+    """What runs for a request of HTTP."""
 
-    def __init__(
-        self, running: Running, writer: Writer, config: ServerConfig, *, streams: bool
-    ) -> None:
+    @property
+    def id(self) -> str: ...
+
+    def cancel(self, why: str) -> None: ...
+
+
+class JobReply(Response):
+    """Writes what a job comes to. A client that goes away cancels it."""
+
+    def __init__(self, job: Job) -> None:
         self.status_code = 200
         self.background = None
-        self._running = running
-        self._writer = writer
-        self._config = config
-        self._streams = streams
-        self._begun = False
+        self._job = job
+
+    async def told(self) -> dict[str, Any]:
+        """All of it as one object."""
+        raise NotImplementedError
+
+    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = to_json(await self.told()).encode()
+        except Exception as error:
+            await _refuse(scope, receive, send, error)
+            return
+        await Response(body, 200, self.names(), "application/json")(scope, receive, send)
+
+    def names(self) -> dict[str, str]:
+        return {"x-request-id": self._job.id, "request-id": self._job.id}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        work = self._stream if self._streams else self._plain
-        writing = asyncio.create_task(work(scope, receive, send))
+        writing = asyncio.create_task(self.write(scope, receive, send))
         leaving = asyncio.create_task(_left(receive))
         try:
             await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not writing.done():
-                self._running.cancel("disconnect")
+                self._job.cancel("disconnect")
             for task in (writing, leaving):
                 task.cancel()
             await asyncio.gather(writing, leaving, return_exceptions=True)
         if not writing.cancelled() and (error := writing.exception()) is not None:
             raise error
 
-    async def _plain(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            answer = await self._running.answer()
-        except Exception as error:
-            await _refuse(scope, receive, send, error)
-            return
-        body = to_json(self._writer.whole(answer)).encode()
-        await Response(body, 200, self._names(), "application/json")(scope, receive, send)
 
-    def _names(self) -> dict[str, str]:
-        return {"x-request-id": self._running.id, "request-id": self._running.id}
+class Reply(JobReply):
+    """A running request, sent as it goes. The status is held open until the first text, so that
+    what is wrong with a request is still a 4xx."""
+
+    def __init__(
+        self, running: Running, writer: Writer, config: ServerConfig, *, streams: bool
+    ) -> None:
+        super().__init__(running)
+        self._running = running
+        self._writer = writer
+        self._config = config
+        self._streams = streams
+        self._begun = False
+
+    async def told(self) -> dict[str, Any]:
+        return self._writer.whole(await self._running.answer())
+
+    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        work = self._stream if self._streams else super().write
+        await work(scope, receive, send)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer, running = self._writer, self._running
@@ -166,7 +192,7 @@ class Reply(Response):
         if self._begun:
             return
         self._begun = True
-        headers = {"content-type": self._writer.media_type, **_STREAM, **self._names()}
+        headers = {"content-type": self._writer.media_type, **_STREAM, **self.names()}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
         for data in self._writer.start():

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from edgereason.records import Answer, Channel, Chunk, Message
+from edgereason.records import Answer, Channel, Chunk, Message, ToolCall
 from edgereason.server.budgets import BUDGETS, SAMPLING, THINKING, read_effort
-from edgereason.server.chat import NO_TOOLS, check_tools, list_of_tools, tool_choice
+from edgereason.server.chat import NO_TOOLS
 from edgereason.server.conversation import read_content, read_messages
 from edgereason.server.errors import ApiError, anthropic_error
 from edgereason.server.fields import (
@@ -22,6 +22,7 @@ from edgereason.server.fields import (
     bad,
     boolean,
     one_of,
+    table,
     text,
     texts,
     whole,
@@ -30,6 +31,7 @@ from edgereason.server.fields import (
 from edgereason.server.grammars import RESPONSE_FORMAT
 from edgereason.server.http import sse
 from edgereason.server.running import Running, num_completion, was_cut
+from edgereason.server.tools import arguments_text, list_of_tools, tool_choice
 
 _SKIPPED: Final = ("thinking", "redacted_thinking")  # blocks of what was thought before
 _BILLING: Final = "x-anthropic-billing-header"  # changes with each request, and says nothing
@@ -46,21 +48,36 @@ def _system(value: Any, name: str) -> str:
 
 
 def _turns(value: Any, name: str) -> tuple[Message, ...]:
-    """Blocks of thinking become the message's `thinking`; the rest is read as everywhere."""
-    if isinstance(value, list):
-        value = [_with_thinking(item) for item in value]
-    return read_messages(value, name)
+    """Blocks of thinking become the message's `thinking`, calls and their results what they are
+    everywhere; the rest is read as everywhere."""
+    if not isinstance(value, list):
+        return read_messages(value, name)
+    return read_messages([turn for item in value for turn in _as_turns(item)], name)
 
 
-def _with_thinking(item: Any) -> Any:
-    if not isinstance(item, dict) or not isinstance(item.get("content"), list):
-        return item
-    blocks = [block for block in item["content"] if isinstance(block, dict)]
+def _as_turns(item: Any) -> list[Any]:
+    blocks = item.get("content") if isinstance(item, dict) else None
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        return [item]
+    kinds = [block.get("type") for block in blocks]
+    if item.get("role") != "assistant":
+        results = [_result(block) for block in blocks if block.get("type") == "tool_result"]
+        rest = [block for block in blocks if block.get("type") != "tool_result"]
+        return [*results, *([{**item, "content": rest}] if rest or not results else [])]
     thoughts = [b["thinking"] for b in blocks if isinstance(b.get("thinking"), str)]
-    if item.get("role") != "assistant" or len(blocks) != len(item["content"]):
-        return item
-    shown = [block for block in blocks if block.get("type") not in _SKIPPED]
-    return {**item, "content": shown, "thinking": "\n".join(thoughts) if thoughts else None}
+    apart = (*_SKIPPED, "tool_use")
+    shown = [block for block, kind in zip(blocks, kinds, strict=True) if kind not in apart]
+    calls = [block for block, kind in zip(blocks, kinds, strict=True) if kind == "tool_use"]
+    turn = {**item, "content": shown, "tool_calls": calls}
+    return [{**turn, "thinking": "\n".join(thoughts) if thoughts else None}]
+
+
+def _result(block: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "role": "tool",
+        "content": block.get("content"),
+        "tool_call_id": block.get("tool_use_id"),
+    }
 
 
 COUNTED: Final[Table] = {
@@ -73,10 +90,7 @@ COUNTED: Final[Table] = {
         "format": RESPONSE_FORMAT,
     },
     "tools": Means("tools", list_of_tools),
-    "tool_choice": {
-        "type": Means("tool_choice", tool_choice),
-        "disable_parallel_tool_use": HARMLESS,
-    },
+    "tool_choice": Means("tool_choice_object", table),
     "cache_control": HARMLESS,  # beginnings are found and shared by themselves
     "context_management": HARMLESS,
 }
@@ -120,10 +134,22 @@ def complete(given: Given) -> tuple[Message, ...]:
 def conversation(given: Given) -> tuple[Message, ...]:
     if "messages" not in given.values:
         raise ApiError(400, "messages must be given", param="messages", code="missing_parameter")
-    check_tools(given)
+    _read_choice(given)
     system = given.get("system")
     first = (Message("system", system),) if system else ()
     return (*first, *given.get("messages"))
+
+
+def _read_choice(given: Given) -> None:
+    """One object says how tools are chosen, and whether several may be called."""
+    said = given.get("tool_choice_object")
+    if said is None:
+        return
+    name = given.name("tool_choice_object")
+    given.put("tool_choice", name, tool_choice(said, name))
+    one = said.get("disable_parallel_tool_use")
+    if one is not None:
+        given.put("one_call", f"{name}.disable_parallel_tool_use", boolean(one, name))
 
 
 class MessageWriter:
@@ -142,7 +168,10 @@ class MessageWriter:
         if answer.reasoning:
             thoughts = "" if self._omits else answer.reasoning
             blocks.append({"type": "thinking", "thinking": thoughts, "signature": ""})
-        blocks.append({"type": "text", "text": answer.answer})
+        if answer.answer or not answer.calls:
+            blocks.append({"type": "text", "text": answer.answer})
+        for call in answer.calls:
+            blocks.append({**_call(call), "input": dict(call.arguments)})
         return {
             **self._message(blocks),
             **self._stop(answer),
@@ -161,6 +190,9 @@ class MessageWriter:
         yield _event("message_start", message=message)
 
     def piece(self, chunk: Chunk) -> Iterator[bytes]:
+        if chunk.call is not None:
+            yield from self._called(chunk.call)
+            return
         if chunk.channel is not self._channel:
             yield from self._close()
             yield from self._open(chunk.channel)
@@ -170,7 +202,9 @@ class MessageWriter:
             yield self._delta({"type": "thinking_delta", "thinking": chunk.text})
 
     def end(self, answer: Answer) -> Iterator[bytes]:
-        if self._channel is not Channel.ANSWER:  # an answer without text is still a block
+        if (
+            self._channel is not Channel.ANSWER and not answer.calls
+        ):  # an empty one is still a block
             yield from self._close()
             yield from self._open(Channel.ANSWER)
         yield from self._close()
@@ -194,6 +228,13 @@ class MessageWriter:
         if channel is Channel.REASONING:
             block = {"type": "thinking", "thinking": "", "signature": ""}
         yield _event("content_block_start", index=self._index, content_block=block)
+
+    def _called(self, call: ToolCall) -> Iterator[bytes]:
+        yield from self._close()
+        self._index += 1
+        yield _event("content_block_start", index=self._index, content_block=_call(call))
+        yield self._delta({"type": "input_json_delta", "partial_json": arguments_text(call)})
+        yield _event("content_block_stop", index=self._index)
 
     def _close(self) -> Iterator[bytes]:
         if self._channel is None:
@@ -219,8 +260,14 @@ class MessageWriter:
 
     def _stop(self, answer: Answer) -> dict[str, Any]:
         stop = self._running.stop_text
-        reason = "max_tokens" if was_cut(answer) else "stop_sequence" if stop else "end_turn"
+        reason = "stop_sequence" if stop else "tool_use" if answer.calls else "end_turn"
+        if was_cut(answer):
+            reason = "max_tokens"
         return {"stop_reason": reason, "stop_sequence": stop}
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
 
 
 def _event(kind: str, **data: Any) -> bytes:

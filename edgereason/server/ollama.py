@@ -5,13 +5,12 @@ Unset `think` lets a model think that can; asking one that cannot is an error, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from edgereason.records import Answer, Channel, Chunk, Message
+from edgereason.records import Answer, Channel, Chunk, Message, ToolCall
 from edgereason.server.budgets import BUDGETS, SAMPLING, TOKENS
-from edgereason.server.chat import NO_TOOLS
 from edgereason.server.conversation import read_messages
 from edgereason.server.errors import ApiError, ollama_error
 from edgereason.server.fields import HARMLESS, Given, Means, Only, Table, bad, boolean, text
@@ -19,6 +18,7 @@ from edgereason.server.grammars import ollama_format
 from edgereason.server.http import to_json
 from edgereason.server.models import Model
 from edgereason.server.running import Running, num_completion, was_cut
+from edgereason.server.tools import list_of_tools
 
 VERSION: Final = "0.12.0"  # of Ollama's API that this follows; clients compare it
 
@@ -70,7 +70,7 @@ _SHARED: Final[Table] = {
 CHAT: Final[Table] = {
     **_SHARED,
     "messages": Means("messages", read_messages),
-    "tools": Only(([],), NO_TOOLS),
+    "tools": Means("tools", list_of_tools),
 }
 
 GENERATE: Final[Table] = {
@@ -127,7 +127,7 @@ class OllamaWriter:
 
     def whole(self, answer: Answer) -> dict[str, Any]:
         return {
-            **self._line(answer.answer, answer.reasoning, done=True),
+            **self._line(answer.answer, answer.reasoning, answer.calls, done=True),
             **self._figures(answer),
         }
 
@@ -137,7 +137,7 @@ class OllamaWriter:
     def piece(self, chunk: Chunk) -> Iterator[bytes]:
         is_answer = chunk.channel is Channel.ANSWER
         texts = (chunk.text, "") if is_answer else ("", chunk.text)
-        yield _line(self._line(*texts, done=False))
+        yield _line(self._line(*texts, (chunk.call,) if chunk.call else (), done=False))
 
     def end(self, answer: Answer) -> Iterator[bytes]:
         yield _line({**self._line("", "", done=True), **self._figures(answer)})
@@ -148,11 +148,14 @@ class OllamaWriter:
     def failed(self, error: ApiError) -> bytes:
         return _line(ollama_error(error))
 
-    def _line(self, content: str, thinking: str, *, done: bool) -> dict[str, Any]:
+    def _line(
+        self, content: str, thinking: str, calls: Sequence[ToolCall] = (), *, done: bool
+    ) -> dict[str, Any]:
         thoughts = {"thinking": thinking} if thinking else {}
         said: dict[str, Any] = {"response": content, **thoughts}
         if self._is_chat:
-            said = {"message": {"role": "assistant", "content": content, **thoughts}}
+            called = {"tool_calls": [_call(call) for call in calls]} if calls else {}
+            said = {"message": {"role": "assistant", "content": content, **thoughts, **called}}
         return {
             "model": self._running.asked_model,
             "created_at": now(),
@@ -233,6 +236,10 @@ def show(model: Model) -> dict[str, Any]:
     }
 
 
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "function": {"name": call.name, "arguments": dict(call.arguments)}}
+
+
 def _details(model: Model) -> dict[str, Any]:
     bundle = model.bundle
     family = bundle.architecture or "unknown"
@@ -247,4 +254,4 @@ def _details(model: Model) -> dict[str, Any]:
 
 
 def _capabilities(model: Model) -> list[str]:
-    return ["completion", *(["thinking"] if model.thinks else [])]
+    return ["completion", "tools", *(["thinking"] if model.thinks else [])]

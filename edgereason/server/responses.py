@@ -7,18 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from edgereason.records import Answer, Channel, Chunk, Message
+from edgereason.records import Answer, Channel, Chunk, Message, ToolCall
 from edgereason.server.budgets import BUDGETS, EFFORT, SAMPLING
-from edgereason.server.chat import (
-    NO_TOOLS,
-    OPENAI,
-    check_tools,
-    list_of_tools,
-    tool_choice,
-)
+from edgereason.server.chat import OPENAI
 from edgereason.server.conversation import read_messages
 from edgereason.server.errors import ApiError, openai_error
 from edgereason.server.fields import (
@@ -36,6 +30,7 @@ from edgereason.server.fields import (
 from edgereason.server.grammars import response_format
 from edgereason.server.http import sse
 from edgereason.server.running import Running, num_completion, was_cut
+from edgereason.server.tools import arguments_text, list_of_tools, tool_choice
 
 _PARTS: Final = ("input_text", "output_text", "text")
 
@@ -52,14 +47,37 @@ def _input(value: Any, name: str) -> tuple[Message, ...]:
         kind = item.get("type", "message") if isinstance(item, dict) else "message"
         if kind == "reasoning":
             thoughts.append(_thought(item, f"{name}[{i}]"))
+        elif kind == "function_call_output":
+            turns.append(_result(item))
+        elif kind == "function_call":
+            turns.append({"role": "assistant", "content": "", "tool_calls": [item]})
         elif kind != "message":
-            raise bad(f"{name}[{i}].type", f"message or reasoning ({NO_TOOLS})", kind)
-        elif thoughts and isinstance(item, dict) and item.get("role") == "assistant":
-            turns.append({**item, "reasoning": "\n".join(filter(None, thoughts)) or None})
-            thoughts = []
+            kinds = "message, reasoning, function_call or function_call_output"
+            raise bad(f"{name}[{i}].type", kinds, kind)
         else:
             turns.append(item)
-    return read_messages(turns, name, part_types=_PARTS)
+        said = turns[-1] if turns and kind != "reasoning" else None
+        if thoughts and isinstance(said, dict) and said.get("role") == "assistant":
+            turns[-1] = {**said, "reasoning": "\n".join(filter(None, thoughts)) or None}
+            thoughts = []
+    return read_messages(_joined(turns), name, part_types=_PARTS)
+
+
+def _result(item: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "tool", "content": item.get("output"), "tool_call_id": item.get("call_id")}
+
+
+def _joined(turns: Sequence[Any]) -> list[Any]:
+    """What was said before a call, and several calls in a row, are one turn of the assistant."""
+    joined: list[Any] = []
+    for turn in turns:
+        last = joined[-1] if joined else None
+        calls = isinstance(turn, dict) and turn.get("tool_calls")
+        if calls and isinstance(last, dict) and last.get("role") == "assistant":
+            joined[-1] = {**last, "tool_calls": [*last.get("tool_calls", ()), *calls]}
+        else:
+            joined.append(turn)
+    return joined
 
 
 def _thought(item: dict[str, Any], where: str) -> str:
@@ -81,6 +99,7 @@ def _format(value: Any, name: str) -> Any:
 
 FIELDS: Final[Table] = {
     **OPENAI,
+    "n": Only((1,), "one response a request"),
     **BUDGETS,
     **without(SAMPLING, ("stop",)),
     "input": Means("messages", _input),
@@ -95,7 +114,7 @@ FIELDS: Final[Table] = {
     "include": HARMLESS,
     "tools": Means("tools", list_of_tools),
     "tool_choice": Means("tool_choice", tool_choice),
-    "parallel_tool_calls": HARMLESS,
+    "parallel_tool_calls": Means("parallel_calls", boolean),
     "max_tool_calls": HARMLESS,
     "truncation": Only(("disabled",), "a prompt is never cut; one that is too long is an error"),
     "top_logprobs": Only((0,), "log-probabilities are not given"),
@@ -121,7 +140,6 @@ class Conversations:
         """The whole conversation: instructions, what went before, what is asked now."""
         if "messages" not in given.values:
             raise ApiError(400, "input must be given", param="input", code="missing_parameter")
-        check_tools(given)
         if "text_format" in given.values:
             name, asked = given.values["text_format"]
             given.put("grammar", name, response_format(asked, name))
@@ -135,7 +153,8 @@ class Conversations:
             return
         turns = running.request.messages
         turns = turns[1:] if running.given.get("system") else turns
-        turns = (*turns, Message("assistant", answer.answer, answer.reasoning or None))
+        said = Message("assistant", answer.answer, answer.reasoning or None, answer.calls)
+        turns = (*turns, said)
         self._kept[id] = turns
         self._num_chars += _num_chars(turns)
         while len(self._kept) > self._most or self._num_chars > self._most_chars:
@@ -157,7 +176,12 @@ class Conversations:
 
 
 def _num_chars(turns: tuple[Message, ...]) -> int:
-    return sum(len(turn.content) + len(turn.reasoning or "") for turn in turns)
+    return sum(
+        len(turn.content)
+        + len(turn.reasoning or "")
+        + sum(len(arguments_text(call)) for call in turn.calls)
+        for turn in turns
+    )
 
 
 class ResponseWriter:
@@ -176,7 +200,10 @@ class ResponseWriter:
     def whole(self, answer: Answer) -> dict[str, Any]:
         self._conversations.keep(self._response_id, self._running, answer)
         items = [_thoughts(self._id(0), answer.reasoning)] if answer.reasoning else []
-        items.append(_said(self._id(len(items)), answer.answer, _status(answer)))
+        if answer.answer or not answer.calls:
+            items.append(_said(self._id(len(items)), answer.answer, _status(answer)))
+        for call in answer.calls:
+            items.append(_call(self._id(len(items)), call, arguments_text(call), "completed"))
         return self._resource(items, answer)
 
     def start(self) -> Iterator[bytes]:
@@ -184,6 +211,9 @@ class ResponseWriter:
             yield self._event(kind, response=self._resource([], None))
 
     def piece(self, chunk: Chunk) -> Iterator[bytes]:
+        if chunk.call is not None:
+            yield from self._called(chunk.call)
+            return
         if chunk.channel is not self._channel:
             yield from self._close("completed")
             yield from self._open(chunk.channel)
@@ -194,7 +224,9 @@ class ResponseWriter:
             yield self._event("response.reasoning_summary_text.delta", delta=chunk.text, **_OF)
 
     def end(self, answer: Answer) -> Iterator[bytes]:
-        if self._channel is not Channel.ANSWER:  # an answer without text is still an item
+        if (
+            self._channel is not Channel.ANSWER and not answer.calls
+        ):  # an empty one is still an item
             yield from self._close("completed")
             yield from self._open(Channel.ANSWER)
         self._conversations.keep(self._response_id, self._running, answer)
@@ -224,6 +256,18 @@ class ResponseWriter:
             item = {**_thoughts(id, ""), "summary": [], "content": [], "status": "in_progress"}
             yield self._event("response.output_item.added", item=item)
             yield self._event("response.reasoning_summary_part.added", part=_summary(""), **_OF)
+
+    def _called(self, call: ToolCall) -> Iterator[bytes]:
+        yield from self._close("completed")
+        id, arguments = self._id(len(self._items)), arguments_text(call)
+        yield self._event("response.output_item.added", item=_call(id, call, "", "in_progress"))
+        yield self._event("response.function_call_arguments.delta", delta=arguments)
+        yield self._event(
+            "response.function_call_arguments.done", arguments=arguments, name=call.name
+        )
+        item = _call(id, call, arguments, "completed")
+        yield self._event("response.output_item.done", item=item)
+        self._items.append(item)
 
     def _close(self, status: str) -> Iterator[bytes]:
         if self._channel is None:
@@ -279,8 +323,10 @@ class ResponseWriter:
             "reasoning": {"effort": given.get("effort"), "summary": None},
             **self._sampling(),
             **_FIXED,
+            "tools": given.get("tools", []),
+            "tool_choice": _choice(given),
+            "parallel_tool_calls": given.get("parallel_calls", True),
             "text": {"format": given.get("text_format", {"type": "text"})},
-            "tool_choice": given.get("tool_choice", "auto"),
             **({} if answer is None else {"edgereason": running.report(answer)}),
         }
 
@@ -299,8 +345,6 @@ _OF: Final = {"summary_index": 0}
 
 _FIXED: Final[dict[str, Any]] = {
     "error": None,
-    "tools": [],
-    "parallel_tool_calls": False,
     "truncation": "disabled",
     "top_logprobs": 0,
     "max_tool_calls": None,
@@ -311,6 +355,11 @@ _FIXED: Final[dict[str, Any]] = {
     "prompt_cache_key": None,
 }
 """What a response must say, and always says the same here."""
+
+
+def _choice(given: Given) -> Any:
+    mode, name = given.get("tool_choice", ("auto", ""))
+    return {"type": "function", "name": name} if name else mode
 
 
 def _status(answer: Answer) -> str:
@@ -332,6 +381,17 @@ def _said(id: str, said: str, status: str) -> dict[str, Any]:
         "role": "assistant",
         "status": status,
         "content": [_part(said)],
+    }
+
+
+def _call(id: str, call: ToolCall, arguments: str, status: str) -> dict[str, Any]:
+    return {
+        "type": "function_call",
+        "id": id,
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": arguments,
+        "status": status,
     }
 
 

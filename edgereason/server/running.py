@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgereason.records import Answer, Channel, Chunk, Request, StopReason
@@ -39,6 +39,8 @@ class Running:
     _seen: set[Channel] = field(default_factory=set)
     num_pieces: int = 0
     dropped: str = ""  # why it was cancelled from outside
+    verbatim: bool = False  # blanks at the ends of its text are part of it
+    piece: Callable[[int], bytes] = lambda token: b""  # the bytes of a token
 
     @property
     def age_ms(self) -> float:
@@ -63,9 +65,9 @@ class Running:
             more.clear()
             while (chunk := outbox.poll()) is not None:
                 self._note(chunk)
-                text = ends.trim(chunk)
-                if text:
-                    yield Chunk(chunk.channel, text)
+                text = chunk.text if self.verbatim else ends.trim(chunk)
+                if text or chunk.call:
+                    yield replace(chunk, text=text)
             if not outbox.drained and not await _within(more, ping_s):
                 yield None
 

@@ -19,16 +19,23 @@ from edgereason.errors import EdgereasonError, UsageError
 from edgereason.grammars import Grammar
 from edgereason.records import Answer, Message, Request, Sampling
 from edgereason.runtime.reasoner import Reasoner
-from edgereason.server.budgets import budget_of
+from edgereason.server.budgets import budget_of, raw_budget
+from edgereason.server.completions import Raw
 from edgereason.server.config import ServerConfig
+from edgereason.server.conversation import apart
 from edgereason.server.errors import ApiError, as_api_error
 from edgereason.server.fields import Given
 from edgereason.server.metrics import Metrics
 from edgereason.server.models import Model, Models
 from edgereason.server.running import Running, num_completion
+from edgereason.server.scores import num_scores
+from edgereason.server.tools import tools_of
 from edgereason.strategies.base import choose, file_options
 
 log = logging.getLogger("edgereason.server")
+
+Asked = tuple[Message, ...] | Raw
+"""What is asked: a conversation, or a text to go on with."""
 
 _SAMPLING: Final = (
     "temperature",
@@ -54,14 +61,18 @@ class Service:
         self.num_admitted = 0  # requests at a time, those included whose prompt is being counted
 
     async def start(
-        self, given: Given, messages: tuple[Message, ...], *, route: str, arrived: float
+        self, given: Given, asked: Asked, *, route: str, arrived: float, index: int = 0
     ) -> Running:
-        """Admits and starts a request. Raises what is wrong with it."""
+        """Admits and starts a request. Raises what is wrong with it. `index`: which of several
+        answers to the same it is to be.
+        """
         model = self.models.named(given.get("model"))
         self._admit(model)
         try:
             reasoner = await self.models.opened(model)
-            request = await self._request(given, messages, model, reasoner, arrived)
+            request = await self._request(given, asked, model, reasoner, arrived)
+            if index:
+                request = _reseeded(request, model, index)
             handle = reasoner.submit_soon(request, stream=True)
         except BaseException:
             self._leave(model)
@@ -69,6 +80,8 @@ class Service:
         running = Running(
             model, given.get("model"), given, request, handle, route, arrived, self.metrics
         )
+        running.verbatim = isinstance(asked, Raw) or bool(request.begun)
+        running.piece = reasoner.engine.piece
         self.running[running.id] = running
         loop = asyncio.get_running_loop()
 
@@ -128,11 +141,15 @@ class Service:
     async def _request(
         self,
         given: Given,
-        messages: tuple[Message, ...],
+        asked: Asked,
         model: Model,
         reasoner: Reasoner,
         arrived: float,
     ) -> Request:
+        if isinstance(asked, Raw):
+            return self._raw_request(given, asked, model, arrived)
+        messages, begun = apart(asked)
+        tools = tools_of(given)
         strategy, options = given.get("strategy", "think"), given.get("options", {})
         named = {name.replace("-", "_") for name in options}
         for name in file_options(strategy):
@@ -152,7 +169,7 @@ class Service:
                 param=given.name("options"),
             )
         await _check_grammar(given, reasoner)
-        prompt = await asyncio.to_thread(reasoner.prompt_tokens, messages)
+        prompt = await asyncio.to_thread(reasoner.prompt_tokens, messages, tools=tools)
         budget = budget_of(
             given,
             context=model.context,
@@ -172,7 +189,29 @@ class Service:
             probe_every=given.get("probe_every", 0),
             keep=True,
             prefix=given.get("prefix"),
+            tools=tools,
+            begun=begun,
+            logprobs=num_scores(given),
             grammar=given.get("grammar"),
+        )
+
+    def _raw_request(self, given: Given, raw: Raw, model: Model, arrived: float) -> Request:
+        budget = raw_budget(
+            given,
+            context=model.context,
+            prompt_tokens=len(raw.tokens),
+            num_tokens=raw.num_tokens,
+            passed_ms=1000 * (time.monotonic() - arrived),
+        )
+        return Request(
+            messages=(Message("user", raw.text),),
+            strategy="raw",
+            options=raw.options,
+            budget=budget,
+            sampling=_sampling(given, model.bundle.sampling),
+            priority=given.get("priority", given.get("tier", 0)),
+            stop=given.get("stop", ()),
+            logprobs=raw.scores,
         )
 
     def _ended(self, running: Running, future: Future[Answer]) -> None:
@@ -186,6 +225,11 @@ class Service:
             refused = as_api_error(error)
             self.metrics.refused(running.route, refused.status)
             _log_error(running, error, refused)
+
+
+def _reseeded(request: Request, model: Model, index: int) -> Request:
+    sampling = request.sampling or model.bundle.sampling
+    return replace(request, sampling=replace(sampling, seed=(sampling.seed + index) % 2**64))
 
 
 async def _check_grammar(given: Given, reasoner: Reasoner) -> None:

@@ -17,10 +17,13 @@ A strategy is a module with three names:
 `PhaseResult` of the last phase of that chain, a `Fork` and is sent the children's answers, or a
 `Call` or `Query` and is sent what a program or a database `Returned`. It sees no clock.
 
-Three more names where they hold, and one name of an option that has a meaning:
+More names where they hold, and one name of an option that has a meaning:
 
     bound_by_context = False                   # its thinking may be longer than the context
     draft = {"rescue": False}                  # it may be a draft of `auto`, with these options
+    is_plain = True                            # its answer is `turn.answer()` as it is: it may call
+                                               # functions, and be begun by the caller
+    verbatim = True                            # blanks at the ends of its answer are part of it
     takes_grammar = False                      # its answer is not what `turn.answer()` said
 
     of: str = "think"                          # in Config: it runs this strategy, too, whose needs
@@ -43,7 +46,8 @@ from edgereason.errors import BundleError, UsageError
 from edgereason.grammars import Grammar
 from edgereason.models.bundle import Bundle
 from edgereason.planning.calibration import Calibration
-from edgereason.prompt.chat import Prompt, thinking_prompt
+from edgereason.prompt.chat import Prompt, format_of, thinking_prompt
+from edgereason.prompt.tools import ToolFormat, opening_of
 from edgereason.records import (
     UNLIMITED,
     Answer,
@@ -56,6 +60,7 @@ from edgereason.records import (
     Role,
     Sampling,
     Segment,
+    Tools,
 )
 from edgereason.registry import load
 
@@ -138,6 +143,9 @@ class Turn:
     stop: tuple[str, ...] = ()
     probe_every: int = 0
     loop: Loop | None = field(default_factory=Loop)
+    tools: Tools | None = None  # functions that the model may call
+    begun: str = ""  # what the answer begins with; it goes on from there
+    logprobs: int = -1
     context: int = 0  # tokens that one line of thought may hold, behind any prefix
     count: Callable[[Sequence[Segment]], int] = field(default=lambda segments: 0)  # their tokens
     silenced: Callable[[], None] = field(default=lambda: None)  # called when `is_silenced` is true
@@ -154,7 +162,8 @@ class Turn:
 
     def _rendered(self, thinking: bool | None) -> Prompt:
         budget = self.budget.think_tokens
-        return thinking_prompt(self.bundle, self.messages, thinking, budget=budget)
+        functions = self.tools.functions if self.tools else None
+        return thinking_prompt(self.bundle, self.messages, thinking, budget=budget, tools=functions)
 
     @property
     def is_silenced(self) -> bool:
@@ -176,7 +185,7 @@ class Turn:
                     "this conversation switches the model's thinking off",
                     "ask `turn.is_silenced` before `turn.think()`",
                 )
-            return replace(then, fresh=self.prompt(thinking=False), force="")
+            return replace(then, fresh=self.prompt(thinking=False), force=self._forced(""))
         reasoning = self.bundle.reasoning
         return Phase(
             "think",
@@ -185,6 +194,7 @@ class Turn:
             budget=self.budget.think_tokens,
             soft=self.budget.soft,
             shut=reasoning.shuts,
+            call=self._call_marks,
             close=reasoning.close,
             sampling=self.sampling,
             probe=Probe(self.probe_every, reasoning.probe) if self.probe_every else None,
@@ -201,19 +211,55 @@ class Turn:
         return Phase(
             "answer",
             Role.ANSWER,
-            force=reasoning.answer,
+            force=self._forced(self._answer_lead),
             budget=self.budget.answer_tokens,
+            total=self.budget.total_tokens,
             open=reasoning.opens,
             shut=reasoning.shuts if reasoning.opens else (),
+            call=self._call_marks if reasoning.opens else (),
             close=reasoning.close if reasoning.opens else "",
-            stop=(*self.stop, reasoning.answer_end) if reasoning.answer_end else self.stop,
+            stop=tuple(filter(None, (*self.stop, reasoning.answer_end, self._last_call_end))),
+            logprobs=self.logprobs,
             sampling=self.sampling,
             grammar=self.grammar,
         )
 
     def direct(self) -> Phase:
         """Answer without thinking, from the start of the conversation."""
-        return replace(self.answer(), fresh=self.prompt(thinking=False), force="")
+        return replace(self.answer(), fresh=self.prompt(thinking=False), force=self._forced(""))
+
+    @property
+    def call_format(self) -> ToolFormat | None:
+        """How the model writes calls, where it may call functions."""
+        return format_of(self.bundle) if self.tools else None
+
+    @property
+    def _call_marks(self) -> tuple[str, ...]:
+        return self.call_format.shuts if self.call_format else ()
+
+    @property
+    def _answer_lead(self) -> str:
+        answer = self.bundle.reasoning.answer
+        return self.call_format.answer_lead(answer) if self.call_format else answer
+
+    @property
+    def _opening(self) -> str:
+        """The beginning of a call that is asked for, put into the model's mouth."""
+        return opening_of(self.call_format, self.tools)
+
+    def _forced(self, lead: str) -> str | tuple[Segment, ...]:
+        """What is put into the model's mouth before its answer: `lead`, and what the caller has
+        begun, of which no control token comes, or the beginning of a call that is asked for.
+        """
+        if self.begun:
+            return (Segment(lead), Segment(self.begun, control=False))
+        return lead + self._opening
+
+    @property
+    def _last_call_end(self) -> str:
+        """What ends the answer once it has called one function, where it may call only one."""
+        one = self.tools is not None and not self.tools.parallel
+        return self.call_format.close.strip() if one and self.call_format else ""
 
     def prefill(self, *, thinking: bool) -> Phase:
         """Only put the prompt into the KV, for children to share."""
@@ -262,6 +308,16 @@ class Chosen:
     def needs(self) -> Capability:
         own: Capability = self.module.needs
         return own if self._inner is None else own | self._inner.needs
+
+    @property
+    def is_plain(self) -> bool:
+        """Its answer is what `turn.answer()` gives: it may call functions, and be begun."""
+        return bool(getattr(self.module, "is_plain", False))
+
+    @property
+    def verbatim(self) -> bool:
+        """Its answer is text as the model wrote it, blanks at its ends included."""
+        return bool(getattr(self.module, "verbatim", False))
 
     @property
     def bound_by_context(self) -> bool:

@@ -16,6 +16,7 @@ from edgereason.records import Answer, Capability
 from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS
+is_plain = True
 draft: Mapping[str, Any] = {}
 
 

@@ -16,6 +16,7 @@ from edgereason.records import Answer, Capability, Phase, Role
 from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS
+is_plain = True
 
 # NoWait, https://arxiv.org/abs/2506.08343; without "any", "now" and such, which mean too much
 _DOUBTS: Final = (

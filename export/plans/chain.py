@@ -230,4 +230,5 @@ def prompt_of(
     steps = choose(way.strategy, way.options, bundle).run(_turn(way, bundle, words, messages))
     first = next(steps)
     steps.close()
-    return first.fresh or () if isinstance(first, Phase) else ()
+    fresh = first.fresh or () if isinstance(first, Phase) else ()
+    return tuple(each for each in fresh if isinstance(each, Segment))

@@ -221,6 +221,11 @@ PyObject* TupleOf(const Items& items) {
 inline PyObject* ToPython(const std::vector<Token>& value) { return TupleOf(value); }
 inline PyObject* ToPython(const std::vector<double>& value) { return TupleOf(value); }
 
+inline PyObject* ToPython(const TokenScore& value) {
+  return Py_BuildValue("(if)", value.token, static_cast<double>(value.logprob));
+}
+inline PyObject* ToPython(const std::vector<TokenScore>& value) { return TupleOf(value); }
+
 // The record as a dict, for keyword arguments.
 template <typename Record>
 PyObject* DictOf(const Record& record) {

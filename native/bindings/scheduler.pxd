@@ -1,5 +1,5 @@
 # Every extern of the scheduler. Included by _core.pyx; holds no logic.
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libcpp.memory cimport unique_ptr
 
 
@@ -92,6 +92,10 @@ cdef extern from "edgereason/sequence_options.h" namespace "edgereason":
         uint64_t context_key
         int32_t prefix
 
+    cdef cppclass KeptTokens:
+        uint64_t key
+        vector[int32_t] tokens
+
 
 cdef extern from "edgereason/scheduler.h" namespace "edgereason":
     cdef cppclass ThreadOptions:
@@ -151,6 +155,10 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         int32_t AddPrefix(const PrefixKv&) except +translate_error nogil
         void AddAdapters(uint64_t, const Adapters&) except +translate_error nogil
         void RestoreLengths(const vector[LearnedLength]&) except +translate_error
+        vector[KeptTokens] kept() except +translate_error nogil
+        vector[uint8_t] SaveKept(const KeptTokens&) except +translate_error nogil
+        cbool RestoreKept(const KeptTokens&, ByteSpan) except +translate_error nogil
+        int32_t NumKept(const KeptTokens&) except +translate_error nogil
         vector[LearnedLength] lengths() except +translate_error
         void RestoreCost(const KnownCost&) except +translate_error
         vector[Event] Take(double, size_t) except +translate_error nogil

@@ -7,6 +7,13 @@ cdef int32_t _int32(str name, value) except? -1:
     return number
 
 
+cdef KeptTokens _kept(uint64_t context_key, tokens) except *:
+    cdef KeptTokens kept
+    kept.key = context_key
+    kept.tokens = tokens
+    return kept
+
+
 cdef class Scheduler:
     cdef unique_ptr[CScheduler] core
     cdef readonly Engine engine
@@ -103,6 +110,37 @@ cdef class Scheduler:
         with nogil:
             id = self.core.get().AddPrefix(prefix)
         return id
+
+    def kept(self):
+        cdef vector[KeptTokens] native
+        with nogil:
+            native = self.core.get().kept()
+        return [(one.key, tuple(one.tokens)) for one in native]
+
+    def num_kept(self, uint64_t context_key, tokens):
+        cdef KeptTokens kept = _kept(context_key, tokens)
+        cdef int32_t num
+        with nogil:
+            num = self.core.get().NumKept(kept)
+        return num
+
+    def save_kept(self, uint64_t context_key, tokens):
+        cdef KeptTokens kept = _kept(context_key, tokens)
+        cdef vector[uint8_t] state
+        with nogil:
+            state = self.core.get().SaveKept(kept)
+        return state.data()[:state.size()] if state.size() else b""
+
+    def restore_kept(self, uint64_t context_key, tokens, const uint8_t[::1] state not None):
+        cdef KeptTokens kept = _kept(context_key, tokens)
+        if state.shape[0] == 0:
+            raise UsageError("there is no KV to restore")
+        cdef const uint8_t* data = &state[0]
+        cdef size_t size = state.shape[0]
+        cdef cbool done
+        with nogil:
+            done = self.core.get().RestoreKept(kept, ByteSpan(data, size))
+        return done
 
     def add_adapters(self, uint64_t key, *, loras=(), const float[:, ::1] steering=None):
         import os

@@ -10,7 +10,7 @@ namespace {
 
 struct Header {
   std::array<char, 4> magic = {'E', 'R', 'K', 'V'};
-  std::uint32_t version = 1;
+  std::uint32_t version = 2;
   std::uint64_t fingerprint = 0;
   std::uint64_t checksum = 0;
   std::int64_t length = 0;
@@ -19,7 +19,13 @@ struct Header {
 }  // namespace
 
 Hash& Hash::Add(std::span<const std::uint8_t> bytes) noexcept {
-  for (const std::uint8_t byte : bytes) value_ = (value_ ^ byte) * 0x100000001b3ULL;
+  while (bytes.size() >= sizeof value_) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data(), sizeof word);
+    Mix(word);
+    bytes = bytes.subspan(sizeof word);
+  }
+  for (const std::uint8_t byte : bytes) Mix(byte);
   return *this;
 }
 

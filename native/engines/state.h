@@ -9,7 +9,8 @@
 
 namespace edgereason {
 
-// FNV-1a.
+// FNV-1a over words of eight bytes: eight times as fast as over bytes, for hundreds of megabytes. The
+// high half is folded in, since a product carries nothing down.
 class Hash {
  public:
   Hash& Add(std::span<const std::uint8_t> bytes) noexcept;
@@ -17,6 +18,11 @@ class Hash {
   std::uint64_t value() const noexcept { return value_; }
 
  private:
+  void Mix(std::uint64_t word) noexcept {
+    value_ = (value_ ^ word) * 0x100000001b3ULL;
+    value_ ^= value_ >> 32;
+  }
+
   std::uint64_t value_ = 0xcbf29ce484222325ULL;
 };
 

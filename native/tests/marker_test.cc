@@ -176,4 +176,23 @@ TEST(WithoutMarksEverythingIsShownAtOnce) {
 TEST(AnEmptyMarkIsRefused) { CHECK_THROWS(MarkerTracker({}, {""}, {}, true), Error); }
 
 }  // namespace
+
+TEST(ACallEndsAThoughtAndIsTheBeginningOfTheAnswer) {
+  Story story{.tracker = MarkerTracker({"<think>"}, {"</think>"}, {}, true, {"<call>"})};
+  CHECK_EQ(story.Feed("so <ca"), Event::kNone);
+  CHECK_EQ(story.Feed("ll>{}"), Event::kShut);
+  CHECK(story.tracker.called());
+  CHECK_EQ(story.tracker.mark(), 1);
+  CHECK(!story.tracker.inside());
+  story.Flush();
+  story.CheckTexts("<call>{}", "so ");
+}
+
+TEST(OutsideABlockACallIsTextLikeAnyOther) {
+  Story story{.tracker = MarkerTracker({"<think>"}, {"</think>"}, {}, false, {"<call>"})};
+  CHECK_EQ(story.Feed("a<call>b<think>c<call>d"), Event::kShut);
+  story.Flush();
+  story.CheckTexts("a<call>b<call>d", "c");
+}
+
 }  // namespace edgereason

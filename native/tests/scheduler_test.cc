@@ -510,4 +510,171 @@ TEST(RandomLoadLeavesNothingBehind) {
   }
 }
 
+// ---- calls, totals, scores, kept KV
+
+TEST(ACallInsideAThoughtEndsItAndNothingIsForcedBeforeIt) {
+  Harness harness({.rules = {{.after = "Q?", .reply = "hm <call>{}"}}});
+  Phase think = Think(harness);
+  think.call = {"<call>"};
+  Phase answer = Answer(harness);
+  answer.force = harness.Ids("The answer: ");
+  const Outcome& outcome = harness.Finish(harness.Ask({think, answer}, {.stream = true}));
+  CHECK_EQ(outcome.phases[0].text, "hm ");
+  CHECK_EQ(outcome.phases[0].mark, 1);
+  CHECK_EQ(outcome.last().text, "<call>{}");
+  CHECK_EQ(outcome.streamed[0], "<call>{}");
+  CHECK_EQ(outcome.streamed[1], "hm ");
+}
+
+TEST(AThoughtThatEndsByItselfIsStillFollowedByWhatIsForced) {
+  Harness harness(
+      {.rules = {{.after = "Q?", .reply = "hm</think>"}, {.after = "so: ", .reply = "42"}}});
+  Phase think = Think(harness);
+  think.call = {"<call>"};
+  Phase answer = Answer(harness);
+  answer.force = harness.Ids("so: ");
+  CHECK_EQ(harness.Finish(harness.Ask({think, answer})).last().text, "42");
+}
+
+TEST(WhatThinkingLeavesOfTheTotalIsTheAnswers) {
+  const std::string answer_text = "abcdefghijklmnopqrstuvwxyz";
+  for (const std::int32_t thoughts : {0, 3, 10}) {
+    ScriptedOptions model{.rules = {{.after = "Q?", .reply = std::string(20, 't')},
+                                    {.after = "</think>", .reply = answer_text}}};
+    Harness harness(model);
+    Phase answer = Answer(harness, 8);
+    answer.total = 18;
+    const Outcome& outcome = harness.Finish(harness.Ask({Think(harness, thoughts), answer}));
+    CHECK_EQ(outcome.phases[0].num_reasoning, thoughts);
+    CHECK_EQ(std::ssize(outcome.last().tokens), 18 - thoughts);
+    CHECK_EQ(outcome.last().reason, StopReason::kBudget);
+  }
+}
+
+TEST(ThoughtsInsideTheAnswerSpendTheTotalToo) {
+  Harness harness({.rules = {{.after = "Q?", .reply = "t</think>"},
+                             {.after = "t</think>", .reply = "a<think>more</think>bcdefghijkl"}}});
+  Phase answer = Answer(harness, 2);
+  answer.total = 12;
+  const SequenceId id = harness.Ask({Think(harness, 8), answer}, {.think_budget = 8});
+  const Outcome& outcome = harness.Finish(id);
+  const std::int32_t thought = outcome.phases[0].num_reasoning + outcome.last().num_reasoning;
+  const auto answered = std::ssize(outcome.last().tokens) - outcome.last().num_reasoning;
+  CHECK(thought + outcome.last().text.size() <= 12);
+  CHECK(answered >= 2);
+  CHECK_EQ(outcome.last().reason, StopReason::kBudget);
+}
+
+TEST(EachSampledTokenIsScoredAndThatOfThePromptToo) {
+  Harness harness({.rules = {{.after = "Q?", .reply = "42"}}});
+  Phase phase{.fresh = harness.Ids("some Q?"), .budget = 8, .logprobs = 2, .score_prompt = true};
+  const Outcome& outcome = harness.Finish(harness.Ask({phase}));
+  const PhaseResult& result = outcome.last();
+  CHECK_EQ(result.text, "42");
+  CHECK_EQ(std::ssize(result.token_scores), 3 * std::ssize(result.tokens));
+  CHECK_EQ(result.token_scores[0].token, result.tokens[0]);
+  CHECK_EQ(result.token_scores[1].token, result.tokens[0]);  // greedy: the likeliest
+  CHECK(result.token_scores[1].logprob >= result.token_scores[2].logprob);
+  CHECK(result.token_scores[0].logprob <= 0);
+  const auto prompt = *phase.fresh;
+  CHECK_EQ(std::ssize(result.prompt_scores), 3 * (std::ssize(prompt) - 1));
+  for (std::size_t i = 1; i < prompt.size(); ++i) {
+    CHECK_EQ(result.prompt_scores[3 * (i - 1)].token, prompt[i]);
+  }
+}
+
+TEST(APromptThatIsScoredIsTheSameAsOneBySharedKvWouldBe) {
+  Harness harness({.rules = {{.after = "Q?", .reply = "42"}}, .max_seqs = 4});
+  const std::string prompt(100, 'x');
+  Phase plain{.fresh = harness.Ids(prompt + "Q?"), .budget = 4};
+  const SequenceId first = harness.Ask({plain});
+  harness.Finish(first);
+  harness.scheduler->Close(first, /*park=*/true);
+  Phase scored = plain;
+  scored.logprobs = 0;
+  scored.score_prompt = true;
+  const SequenceId second = harness.Ask({scored});
+  const SequenceId third = harness.Ask({scored});  // beside it: an engine gives few rows a step
+  const Outcome one = harness.Finish(second);
+  const Outcome& other = harness.Finish(third);
+  CHECK_EQ(one.last().num_cached, 0);
+  CHECK_EQ(std::ssize(one.last().prompt_scores), std::ssize(*plain.fresh) - 1);
+  CHECK_EQ(other.last().prompt_scores.size(), one.last().prompt_scores.size());
+  for (std::size_t i = 0; i < one.last().prompt_scores.size(); ++i) {
+    CHECK_EQ(one.last().prompt_scores[i].logprob, other.last().prompt_scores[i].logprob);
+  }
+}
+
+TEST(OnlyThePromptIsScoredWhereNothingIsToFollow) {
+  Harness harness(ScriptedOptions{});
+  Phase phase{
+      .role = Role::kPrefill, .fresh = harness.Ids("abc"), .budget = 0, .score_prompt = true};
+  const Outcome& outcome = harness.Finish(harness.Ask({phase}));
+  CHECK_EQ(outcome.last().prompt_scores.size(), 2);
+  CHECK(outcome.last().tokens.empty());
+}
+
+TEST(WhatIsParkedIsSavedAndRestoredInAnotherScheduler) {
+  const std::string prompt = std::string(40, 'p') + "Q?";
+  Harness before(Model());
+  const SequenceId id = before.Ask({{.fresh = before.Ids(prompt), .budget = 4}});
+  before.Finish(id);
+  before.scheduler->Close(id, /*park=*/true);
+  before.Step();
+  const std::vector<KeptTokens> kept = before.scheduler->kept();
+  CHECK_EQ(kept.size(), 1);
+  const auto state = before.scheduler->SaveKept(kept[0]);
+  CHECK(!state.empty());
+
+  Harness after(Model());
+  CHECK_EQ(after.scheduler->NumKept(kept[0]), 0);
+  CHECK(after.scheduler->RestoreKept(kept[0], state));
+  CHECK_EQ(after.scheduler->NumKept(kept[0]), std::ssize(kept[0].tokens));
+  CHECK(after.scheduler->RestoreKept(kept[0], state));  // it is there: nothing to do
+  CHECK_EQ(after.scheduler->kept().size(), 1);
+  const Outcome& outcome = after.Finish(after.Ask({{.fresh = after.Ids(prompt), .budget = 4}}));
+  CHECK_EQ(outcome.last().num_cached, std::ssize(after.Ids(prompt)) - 1);
+  CHECK_EQ(outcome.last().text, before.outcomes[id].last().text);
+}
+
+TEST(KvThatIsDamagedOrHasNoRoomIsNotTaken) {
+  Harness before(Model());
+  const SequenceId id = before.Ask({{.fresh = before.Ids(std::string(40, 'p')), .budget = 1}});
+  before.Finish(id);
+  before.scheduler->Close(id, /*park=*/true);
+  before.Step();
+  const KeptTokens kept = before.scheduler->kept().at(0);
+  auto state = before.scheduler->SaveKept(kept);
+
+  Harness small({.num_cells = 64}, {.park_cells = 16, .delivery_ms = 0});
+  CHECK(!small.scheduler->RestoreKept(kept, state));
+  Harness after(Model());
+  const std::int32_t num_free = after.num_free_cells();
+  state.pop_back();
+  CHECK_THROWS(after.scheduler->RestoreKept(kept, state), Error);
+  CHECK_EQ(after.num_free_cells(), num_free);
+  CHECK(after.scheduler->SaveKept(kept).empty());
+}
+
+TEST(RestoredKvTakesNoCellsFromWhoRuns) {
+  Harness before(Model());
+  const SequenceId id = before.Ask({{.fresh = before.Ids(std::string(40, 'p')), .budget = 1}});
+  before.Finish(id);
+  before.scheduler->Close(id, /*park=*/true);
+  before.Step();
+  const KeptTokens kept = before.scheduler->kept().at(0);
+  const auto state = before.scheduler->SaveKept(kept);
+
+  ScriptedOptions model = Model();
+  model.num_cells = 100;
+  Harness after(model, {.park_cells = 64, .delivery_ms = 0});
+  const SequenceId running = after.Ask({{.fresh = after.Ids("Q?"), .budget = 70}});
+  after.Step();
+  CHECK(!after.scheduler->RestoreKept(kept, state));
+  CHECK(!after.Finish(running).failed);
+  after.scheduler->Close(running, false);
+  after.Step();
+  CHECK(after.scheduler->RestoreKept(kept, state));
+}
+
 }  // namespace edgereason

@@ -59,7 +59,9 @@ def test_all_names_of_a_budget_mean_the_same(body: dict[str, Any]) -> None:
     ],
 )
 def test_all_ways_to_switch_thinking_off(body: dict[str, Any]) -> None:
-    assert budget(max_tokens=50, **body) == Budget(think_tokens=0, answer_tokens=50)
+    assert budget(max_tokens=50, **body) == Budget(
+        think_tokens=0, answer_tokens=50, total_tokens=50
+    )
 
 
 @pytest.mark.parametrize("level", [*effort.table(0), "ultra"])

@@ -82,6 +82,15 @@ def test_max_tokens_is_never_spent_on_thinking_alone(client: Any, limit: int, na
     assert done.choices[0].finish_reason == "length"
 
 
+@pytest.mark.parametrize("limit", [100, 200])
+def test_what_thinking_leaves_of_max_tokens_is_the_answers(client: Any, limit: int) -> None:
+    done = client.chat.completions.create(model="scripted", messages=TURNS, max_tokens=limit)
+    report = done.edgereason
+    assert report["thinking"]["ended_by"] == "stop"  # by itself, before its budget
+    assert report["answer"]["in_force"] == limit - report["thinking"]["used"]
+    assert report["answer"]["in_force"] > limit - report["thinking"]["in_force"]
+
+
 def test_effort_none_thinks_nothing(client: Any) -> None:
     done = client.chat.completions.create(model="scripted", messages=TURNS, reasoning_effort="none")
     assert done.usage.completion_tokens_details.reasoning_tokens == 0
@@ -175,10 +184,16 @@ def test_tools_that_may_not_be_called_are_left_out(server: Served, path: str) ->
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("n", 2),
-        ("logprobs", True),
+        ("n", 200),
+        ("n", 17),
+        ("logprobs", 3),
         ("top_logprobs", 3),
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("top_logprobs", 21),
+        ("tools", [{"type": "function", "function": {"name": "f g"}}]),
+        ("tools", [{"type": "function", "function": {"name": "f", "parameters": [1]}}]),
+        ("tools", [{"type": "function", "function": {"name": "f"}}] * 2),
+        ("tools", "f"),
+        ("tool_choice", {"type": "allowed_tools"}),
         ("tool_choice", "required"),
         ("frequency_penalty", 0.5),
         ("ignore_eos", True),
@@ -198,13 +213,16 @@ def test_tools_that_may_not_be_called_are_left_out(server: Served, path: str) ->
         ("stream", "yes"),
         ("deadline_ms", -1),
         ("extra_body", {"thinking_budget": 3}),
+        ("continue_final_message", True),
+        ("add_generation_prompt", False),
         ("messages", []),
         ("messages", "hello"),
         ("messages", [{"role": "user"}]),
         ("messages", [{"role": "robot", "content": "x"}]),
         ("messages", [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]),
-        ("messages", [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]),
+        ("messages", [{"role": "user", "content": "x"}, {"role": "assistant", "content": ""}]),
         ("messages", [{"role": "assistant", "tool_calls": [{"id": "1"}]}, *TURNS]),
+        ("messages", [{"role": "assistant", "tool_calls": {"id": "1"}}, *TURNS]),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -223,8 +241,8 @@ def test_errors_are_those_of_the_openai_package(client: Any) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
         client.chat.completions.create(model="gpt-9", messages=TURNS)
     assert unknown.value.code == "model_not_found"
-    with pytest.raises(openai.BadRequestError, match="n=2 is not supported"):
-        client.chat.completions.create(model="scripted", messages=TURNS, n=2)
+    with pytest.raises(openai.BadRequestError, match="n asks for 99 answers"):
+        client.chat.completions.create(model="scripted", messages=TURNS, n=99)
 
 
 def test_a_prompt_that_is_too_long_is_never_cut(server: Served) -> None:
@@ -259,6 +277,27 @@ def test_other_strategies_may_be_asked_for(server: Served) -> None:
 def test_priority_and_tier(server: Served) -> None:
     for body, priority in (({"priority": -3}, -3), ({"service_tier": "flex"}, -1), ({}, 0)):
         assert server.post(PATH, asked(**body)).json()["edgereason"]["priority"] == priority
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", [PATH, "/v1/messages"])
+def test_an_answer_that_was_begun_is_gone_on_with(server: Served, path: str, stream: bool) -> None:
+    turns = [*TURNS, {"role": "assistant", "content": "makes fifty one.\n</think>\n\n"}]
+    body = asked(messages=turns, stream=stream, max_tokens=40, reasoning_effort="none")
+    if path != PATH:
+        del body["reasoning_effort"]
+    answer = server.post(path, body)
+    assert answer.status_code == 200, answer.text
+    if stream and path == PATH:
+        deltas = [e["choices"][0]["delta"] for e in events(answer.text) if e != "[DONE]"]
+        said = "".join(delta.get("content") or "" for delta in deltas)
+    elif stream:
+        said = "".join(e["delta"].get("text", "") for e in events(answer.text) if "delta" in e)
+    elif path == PATH:
+        said = answer.json()["choices"][0]["message"]["content"]
+    else:
+        said = answer.json()["content"][0]["text"]
+    assert said == "51"
 
 
 @pytest.mark.parametrize(("way", "option"), [("sql", "database"), ("memory", "bank")])

@@ -150,7 +150,7 @@ def test_a_body_that_never_comes_is_given_up(
 
 
 def test_paths_and_methods_that_are_not(server: Served) -> None:
-    for path in ("/v1/completions", "/v1/nothing", "/.env", "/page.css"):
+    for path in ("/v1/embeddings", "/v1/nothing", "/.env", "/page.css"):
         answer = server.post(path, {})
         assert answer.status_code == 404
         assert answer.json()["error"]["code"] == "no_such_route"

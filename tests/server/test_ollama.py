@@ -69,7 +69,7 @@ def test_a_stream_is_the_default_and_is_made_of_lines(server: Served) -> None:
 def test_what_is_said_of_models(client: Any) -> None:
     assert [model.model for model in client.list().models] == ["scripted", "nano"]
     shown = client.show("nano")
-    assert shown.capabilities == ["completion", "thinking"]
+    assert shown.capabilities == ["completion", "tools", "thinking"]
     assert shown.modelinfo["llama.context_length"] == 512
     client.chat(model="nano", messages=TURNS)
     assert "nano" in [model.model for model in client.ps().models]
@@ -86,6 +86,7 @@ def test_the_version(server: Served) -> None:
         ("/api/chat", {"format": "yaml"}),
         ("/api/chat", {"format": ["object"]}),
         ("/api/chat", {"tools": [{"type": "function"}]}),
+        ("/api/chat", {"tools": ["f"]}),
         ("/api/chat", {"options": {"mirostat": 1}}),
         ("/api/chat", {"options": {"num_predict": 0}}),
         ("/api/chat", {"truncate": True}),

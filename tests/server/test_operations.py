@@ -72,7 +72,7 @@ def test_figures_are_counted(server: Served) -> None:
     before = [figure(name) for name in names]
     server.post(PATH, asked(thinking_budget=5))
     server.post(PATH, asked(strategy="telepathy"))
-    server.post(PATH, asked(n=2))
+    server.post(PATH, asked(n=99))
     server.get("/v1/models/any-name")
     assert server.wait_idle()
     after = [figure(name) for name in names]

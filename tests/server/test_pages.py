@@ -35,3 +35,15 @@ def test_all_paths_are_on_the_page(server: Served) -> None:
     served = {route.path for route in server.server.config.app.routes}  # type: ignore[union-attr]
     assert served - on_page == {"/v1/health", "/page.js"}
     assert on_page - served == {"/v1/models/NAME"}
+
+
+def test_the_files_for_operators_name_options_that_there_are() -> None:
+    manual = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    for name in ("edgereason.service", "Containerfile"):
+        text = (ROOT / "examples" / "server" / name).read_text(encoding="utf-8")
+        commands = [line for line in text.splitlines() if line.startswith(("ExecStart", "CMD"))]
+        assert commands, name
+        for option in re.findall(r"--[a-z][a-z-]+", " ".join(commands)):
+            assert f"`{option}`" in manual, option
+        for twin in re.findall(r"EDGEREASON_[A-Z_]+", text):
+            assert twin in manual, twin

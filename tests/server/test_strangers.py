@@ -87,7 +87,7 @@ class Stranger:
             [
                 b"[" * 50_000,
                 self.draw.randbytes(500),
-                json.dumps(self.body(n=9)).encode(),
+                json.dumps(self.body(n=99)).encode(),
                 json.dumps(self.body(messages=[{"role": "user", "content": {}}])).encode(),
                 json.dumps(self.body(strategy="../" * 50)).encode(),
                 json.dumps(self.body(top_p=1e999)).encode(),

@@ -58,6 +58,8 @@ inline constexpr auto kFields<Phase> =
                Field{"stop", &Phase::stop},         Field{"owed", &Phase::owed},
                Field{"kind", &Phase::kind},         Field{"brake", &Phase::brake},
                Field{"sampling", &Phase::sampling}, Field{"probe", &Phase::probe},
+               Field{"total", &Phase::total},       Field{"call", &Phase::call},
+               Field{"logprobs", &Phase::logprobs}, Field{"score_prompt", &Phase::score_prompt},
                Field{"loop", &Phase::loop},         Field{"grammar", &Phase::grammar},
                Field{"blend", &Phase::blend},       Field{"score", &Phase::score}};
 
@@ -82,6 +84,8 @@ inline constexpr auto kFields<PhaseResult> =
                Field{"min_logprob", &PhaseResult::min_logprob},
                Field{"mean_margin", &PhaseResult::mean_margin},
                Field{"mean_entropy", &PhaseResult::mean_entropy},
+               Field{"token_scores", &PhaseResult::token_scores},
+               Field{"prompt_scores", &PhaseResult::prompt_scores},
                Field{"queue_ms", &PhaseResult::queue_ms},
                Field{"prefill_ms", &PhaseResult::prefill_ms},
                Field{"decode_ms", &PhaseResult::decode_ms}};

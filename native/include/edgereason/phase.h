@@ -87,6 +87,12 @@ struct Loop {
   std::int32_t min_tokens = 32;
 };
 
+// A token, and how likely it was: a natural logarithm, of the logits as the model gave them.
+struct TokenScore {
+  Token token = kNoToken;
+  float logprob = 0;
+};
+
 // Thinking in blends: the next row is the mean of the likeliest tokens' embeddings, weighted by their
 // probability. See Blend in records.py.
 struct Blend {
@@ -107,16 +113,24 @@ struct Phase {
   bool retract = false;        // take the end mark of the phase before back out of the context
   std::vector<Token> force{};  // put into the context before sampling begins
   std::int32_t budget = kUnlimited;  // tokens sampled at most
+  // Tokens of this phase and of all thinking before it at most: what thinking leaves of it, the
+  // budget grows by. -1: it does not.
+  std::int32_t total = kUnlimited;
   float soft = 1;  // from which fraction of the budget the end becomes likelier; 1: off
   // Thinking ends at the end of a sentence where the end mark's logit is no more than so many nats
   // below the best (ThinkBrake, arXiv 2510.00546); 0: off.
   float brake = 0;
   std::vector<std::string> open{};  // bytes that open a reasoning block inside this phase
   std::vector<std::string> shut{};  // bytes that end a reasoning block; they end a thinking phase
+  // Bytes that open a call of a tool: they end a reasoning block as `shut` does, and are the
+  // beginning of the answer behind it, which then has no `force`.
+  std::vector<std::string> call{};
   std::vector<Token> close{};       // forced when a block ends in any way but its own `shut`
   std::vector<std::string> stop{};  // further bytes that end a phase which does not think
   std::int32_t owed = 0;            // answer tokens owed by phases that are not in the chain yet
   std::int32_t kind = 0;            // answers of one kind are of like length (policy/lengths.h)
+  std::int32_t logprobs = -1;  // of each sampled token, and of so many of the likeliest; -1: none
+  bool score_prompt = false;   // the same of each token of `fresh`; its KV is then shared with none
   // What the text must look like; null: nothing is asked. Its state is this phase's alone. The phase
   // ends where the grammar does, so that it has no `open`, `shut` and `stop`.
   std::shared_ptr<Grammar> grammar{};
@@ -153,7 +167,10 @@ struct PhaseResult {
   double min_logprob = 0;
   double mean_margin = 0;  // p(best) - p(second)
   double mean_entropy = 0;
-  double queue_ms = 0;    // from the run of the phase to its first row
+  // With Phase::logprobs = n: n + 1 for each token, the token itself first, then the likeliest.
+  std::vector<TokenScore> token_scores;
+  std::vector<TokenScore> prompt_scores;  // with score_prompt, from the second token of `fresh` on
+  double queue_ms = 0;                    // from the run of the phase to its first row
   double prefill_ms = 0;  // to the end of the step that computed the last forced token
   double decode_ms = 0;   // the rest
   double end_ms = 0;      // when it ended, on the scheduler's clock; not for Python

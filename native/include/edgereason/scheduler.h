@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "edgereason/clock.h"
@@ -110,6 +111,14 @@ class Scheduler {
   // another size.
   PrefixId AddPrefix(const PrefixKv& prefix);
 
+  // KV that is parked, to be kept in files: what there is, the longest unused first; the bytes of one
+  // of them, empty where it is there no more; and back, as if it had just been parked. False: there
+  // is no room, or more of it is there already. Each waits for the end of the step that runs.
+  std::vector<KeptTokens> kept();
+  std::vector<std::uint8_t> SaveKept(const KeptTokens& kept);
+  bool RestoreKept(const KeptTokens& kept, std::span<const std::uint8_t> state);
+  // How many of the first of these tokens are parked.
+  std::int32_t NumKept(const KeptTokens& kept);
   // Makes `key` stand for these adapters, for all sequences that are opened with it. Waits until
   // they are loaded. Throws what Engine::AddAdapters throws, kUsage on key 0.
   void AddAdapters(ContextKey key, const Adapters& adapters);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "edgereason/phase.h"
 
@@ -13,6 +14,12 @@ using SequenceId = std::int64_t;  // never used twice
 
 using PrefixId = std::int32_t;
 inline constexpr PrefixId kNoPrefix = 0;
+
+// A context of tokens alone whose KV is kept, or was.
+struct KeptTokens {
+  ContextKey key = 0;
+  std::vector<Token> tokens{};
+};
 
 inline constexpr double kNever = std::numeric_limits<double>::infinity();
 

@@ -1,6 +1,7 @@
 #include "context/kv.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace edgereason {
 
@@ -56,6 +57,25 @@ void Kv::Park(SeqId seq, ContextKey key, std::span<const ContextItem> items) {
     return sum;
   };
   while (held() > park_cells_) EvictOne();
+}
+
+std::vector<KeptTokens> Kv::KeptOfTokens() const {
+  std::vector<KeptTokens> kept;
+  for (const Parked& parked : parked_) {
+    KeptTokens one{.key = parked.key, .tokens = {}};
+    for (const ContextItem item : parked.items) one.tokens.push_back(item.token());
+    if (std::ranges::count(one.tokens, kNoToken) == 0) kept.push_back(std::move(one));
+  }
+  return kept;
+}
+
+std::vector<std::uint8_t> Kv::Save(const KeptTokens& kept) const {
+  const auto is_it = [&](const Parked& parked) {
+    const auto same = [](ContextItem item, Token token) { return item.token() == token; };
+    return parked.key == kept.key && std::ranges::equal(parked.items, kept.tokens, same);
+  };
+  const auto found = std::ranges::find_if(parked_, is_it);
+  return found == parked_.end() ? std::vector<std::uint8_t>{} : engine_->Save(found->seq);
 }
 
 void Kv::Pin(SeqId seq, PrefixRef prefix) {

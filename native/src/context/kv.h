@@ -27,6 +27,7 @@ class Kv {
   std::int32_t num_unpinned() const noexcept { return cells_.num_cells() - pinned_cells_; }
   std::int32_t num_parked() const noexcept { return static_cast<std::int32_t>(parked_.size()); }
   std::int32_t num_pinned() const noexcept { return static_cast<std::int32_t>(pinned_.size()); }
+  std::int32_t park_cells() const noexcept { return park_cells_; }
 
   SeqId Acquire() noexcept;  // an empty sequence, or -1
   void Release(SeqId seq) noexcept;
@@ -49,6 +50,11 @@ class Kv {
   SeqId parked(std::int32_t i) const noexcept {  // in the order in which EvictOne lets go
     return parked_[static_cast<std::size_t>(i)].seq;
   }
+
+  // What is parked of tokens alone, the longest unused first.
+  std::vector<KeptTokens> KeptOfTokens() const;
+  // The KV of what is parked of just these tokens; empty: that is there no more.
+  std::vector<std::uint8_t> Save(const KeptTokens& kept) const;
 
   // Keeps the KV of a prefix as long as this lives. Its rows came from outside and depend on no
   // weights, so it serves contexts of every key.

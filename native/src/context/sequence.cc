@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "policy/scores.h"
 #include "policy/stop.h"
 
 namespace edgereason {
@@ -49,13 +51,18 @@ std::int32_t Sequence::Begin() {
   std::int32_t keep = num_decoded;
   std::int32_t cached = 0;
   if (phase_->fresh) keep = cached = Restart(*phase_->fresh, phase_->force.size());
+  if (phase_->score_prompt) {  // all of its rows are needed
+    cached = std::min(cached, context_.num_prefix());
+    num_decoded = keep = std::min(keep, context_.num_prefix());
+  }
   if (phase_->retract && mark_begin_ >= 0) {
     context_.Truncate(mark_begin_);
     num_decoded = keep = std::min(num_decoded, mark_begin_);
     carry_.clear();
+    called_ = false;
   }
   mark_begin_ = -1;
-  Put(phase_->force);
+  if (!std::exchange(called_, false)) Put(phase_->force);
   if (context_.size() == 0) throw Error(ErrorCode::kUsage, "a phase has nothing to go on from");
   // Where nothing is new, the last item is decoded again, for its logits.
   if (pending() == 0) num_decoded = keep = context_.size() - 1;
@@ -71,15 +78,17 @@ std::int32_t Sequence::Restart(std::span<const Token> prompt, std::size_t num_fo
   num_decoded = std::clamp(common, 0, std::max(last, 0));
   num_put_ = context_.size();
   carry_.clear();
+  called_ = false;
   return num_decoded;
 }
 
 void Sequence::StartRun(std::int32_t num_cached) {
   const bool thinks = phase_->thinks();
   run_ = Run{};
-  run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks);
+  run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks, phase_->call);
   run_.repetition = RepetitionDetector(phase_->loop);
-  run_.budget = TokenBudget(phase_->budget);
+  run_.budget = TokenBudget(Limit());
+  run_.num_prompt = context_.size();
   if (phase_->grammar) {
     run_.guide = std::make_unique<Guide>(phase_->grammar, run_.budget.remaining());
     carry_.clear();  // what came with the end mark is no part of the text that is asked for
@@ -92,6 +101,9 @@ void Sequence::StartRun(std::int32_t num_cached) {
                                             thinks ? think_.remaining() : num_cells_, num_cells_});
   const auto most_tokens = static_cast<std::size_t>(std::max(most, 0));
   run_.result->tokens.reserve(most_tokens + 1);
+  if (phase_->logprobs >= 0) {
+    run_.result->token_scores.reserve(most_tokens * static_cast<std::size_t>(phase_->logprobs + 1));
+  }
   run_.result->entropies.reserve(most_tokens + 1);
   run_.text[Index(phase_->channel())].reserve(carry_.size() + most_tokens * kBytesPerToken + 64);
   if (!thinks) run_.text[Index(Channel::kAnswer)] += carry_;
@@ -104,6 +116,19 @@ void Sequence::StartRun(std::int32_t num_cached) {
   }
   probe = {.next_at = phase_->probe.every, .agree = 0, .text = {}};
   SetThinkingTime(0, 0, 0);
+}
+
+// What thinking has left of the total is the answer's, beyond its own budget.
+std::int32_t Sequence::Limit() const noexcept {
+  if (phase_->total == kUnlimited || phase_->budget == kUnlimited) return phase_->budget;
+  return std::max(phase_->budget, phase_->total - think_.used());
+}
+
+bool Sequence::spent() const noexcept {
+  if (!run_.budget.can_spend()) return true;
+  if (phase_->total == kUnlimited || phase_->thinks()) return false;
+  const bool within_own = run_.budget.used() < phase_->budget;
+  return !within_own && think_.used() + run_.budget.used() >= phase_->total;
 }
 
 bool Sequence::ends_at_once() const noexcept {
@@ -126,7 +151,7 @@ Sequence::Lift Sequence::EndLift() const noexcept {
                              : Lift{by_tokens, StopReason::kBudget};
 }
 
-Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexcept {
+Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) {
   const float share = EndLift().share;
   const Token lift = share > 0 ? phase_->close.front() : kNoToken;
   const std::span<const std::uint8_t> banned =
@@ -137,6 +162,9 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexce
   Sampled sampled = sampler->Sample(logits, phase_->sampling, context_.items(), draw, lift, share,
                                     banned, allowed);
   if (sampled.token == kNoToken) return sampled;
+  if (phase_->logprobs >= 0 && !vocab_->Ends(sampled.token)) {
+    AppendScores(logits, sampled.token, phase_->logprobs, &run_.result->token_scores);
+  }
   run_.braked = Brakes(logits, sampled.token);
   if (run_.braked || !run_.turns.Next(phase_->blend, sampled.entropy)) return sampled;
   sampled.blend = sampler->Weigh(logits, phase_->sampling, phase_->blend, context_.items(), draw,
@@ -146,6 +174,18 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) noexce
       logits[static_cast<std::size_t>(heaviest)] - logits[static_cast<std::size_t>(sampled.token)];
   sampled.token = heaviest;
   return sampled;
+}
+
+bool Sequence::ScorePrompt(std::int32_t at, std::span<const float> logits) {
+  const std::int32_t first = context_.num_prefix();
+  if (at < first || at + 1 >= run_.num_prompt) return true;
+  const std::int32_t num_top = std::max(phase_->logprobs, 0);
+  auto& scores = run_.result->prompt_scores;
+  // Rows whose KV had to give way are decoded again.
+  const std::ptrdiff_t num_scored = std::ssize(scores) / (num_top + 1);
+  if (at - first != num_scored) return true;
+  const Token next = context_.items()[static_cast<std::size_t>(at) + 1].token();
+  return AppendScores(logits, next, num_top, &scores);
 }
 
 // Whether the model was about to end its thoughts, but for `token`.
@@ -217,7 +257,7 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled, std::span<const float
     return {.ended = true, .reason = StopReason::kBudget};
   }
   if (run_.tracker.inside() && !think_.can_spend()) return CloseThinking(StopReason::kBudget);
-  if (!run_.budget.can_spend()) return {.ended = true, .reason = StopReason::kBudget};
+  if (spent()) return {.ended = true, .reason = StopReason::kBudget};
   if (run_.repetition.Push(run_.result->tokens))
     return {.ended = true, .reason = StopReason::kLoop};
   return {};
@@ -244,7 +284,7 @@ Sequence::Verdict Sequence::AcceptGuided(Token token) {
     TakeAnswer(forced);
   }
   if (run_.guide->MustEnd()) return {.ended = true, .reason = StopReason::kStop};
-  if (!run_.budget.can_spend()) return {.ended = true, .reason = StopReason::kBudget};
+  if (spent()) return {.ended = true, .reason = StopReason::kBudget};
   return {};
 }
 
@@ -307,6 +347,7 @@ std::unique_ptr<PhaseResult> Sequence::End(const Verdict& verdict, double now_ms
   if (thinks) {
     result->text = std::move(reasoning);
     carry_ = std::move(answer);
+    called_ = verdict.shut && run_.tracker.called();
   } else {
     result->text = std::move(answer);
     result->reasoning = std::move(reasoning);
@@ -336,9 +377,11 @@ std::int32_t Sequence::NumMarkTokens() const {
     const Token token = context_.items()[static_cast<std::size_t>(context_.size() - num)].token();
     if (token == kNoToken) break;
     tail.insert(0, vocab_->Piece(token));
-    for (const std::string& mark : phase_->shut) {
-      if (tail.find(mark) != std::string::npos) return num;
-    }
+    const auto is_in_tail = [&](const std::string& mark) {
+      return tail.find(mark) != std::string::npos;
+    };
+    if (std::ranges::any_of(phase_->shut, is_in_tail)) return num;
+    if (std::ranges::any_of(phase_->call, is_in_tail)) return num;
   }
   return 0;
 }

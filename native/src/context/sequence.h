@@ -72,7 +72,7 @@ class Sequence {
   };
   // To be called before each Sample. False: its grammar allows nothing more, the phase is over.
   bool Prepare() noexcept { return !run_.guide || run_.guide->Prepare(); }
-  Sampled Sample(Sampler* sampler, std::span<const float> logits) noexcept;
+  Sampled Sample(Sampler* sampler, std::span<const float> logits);
   // `mixed`: the embedding that Sampled::blend comes to, [num_embd]; empty where it is no blend. The
   // token is what it reads as. One that may begin a mark is fed as it is, so that marks are exact.
   Verdict Accept(const Sampled& sampled, std::span<const float> mixed = {});
@@ -81,6 +81,12 @@ class Sequence {
   // A latent phase takes the hidden state of its last row instead, [num_embd].
   bool latent() const noexcept { return phase_->latent > 0; }
   Verdict AcceptLatent(std::span<const float> hidden);
+
+  // The tokens of its prompt are scored: each row that another follows gives logits, too.
+  bool scores_prompt() const noexcept { return phase_ && phase_->score_prompt; }
+  // `logits` of the row at place `at`: scores the token behind it, where that is the prompt's. Doing
+  // so again changes nothing. False: they are no logits.
+  bool ScorePrompt(std::int32_t at, std::span<const float> logits);
 
   // Ends the phase; what must be forced is put into the context. The result is the caller's.
   std::unique_ptr<PhaseResult> End(const Verdict& verdict, double now_ms);
@@ -152,7 +158,8 @@ class Sequence {
     std::size_t shown[2] = {};
     double logprob_sum = 0, logprob_min = 0, margin_sum = 0, entropy_sum = 0;
     std::int32_t num_sampled = 0;
-    bool braked = false;  // the token that was drawn last gives way to the end mark
+    std::int32_t num_prompt = 0;  // items of the context when the phase began
+    bool braked = false;          // the token that was drawn last gives way to the end mark
     double first_row_ms = -1, prefilled_ms = -1;
   };
 
@@ -164,6 +171,8 @@ class Sequence {
   void TakeAnswer(Token token);
   void MakeWhole();
   std::int32_t NumMarkTokens() const;
+  std::int32_t Limit() const noexcept;  // tokens that the phase may sample
+  bool spent() const noexcept;          // nothing is left of that, or of the total
   void Feed(Token token, std::span<const float> mixed);
   // How far the end mark is lifted, and which limit is the nearer.
   struct Lift {
@@ -189,7 +198,8 @@ class Sequence {
   std::deque<Phase> chain_;
   std::optional<Phase> phase_;
   Run run_;
-  std::string carry_;  // text after an end mark, for the phase that follows
+  std::string carry_;    // text after an end mark, for the phase that follows
+  bool called_ = false;  // it begins with a call: what would be forced before it is left out
   TokenBudget think_;
   std::uint64_t num_drawn_ = 0;
   std::int32_t num_put_ = 0;  // tokens put since the last phase began

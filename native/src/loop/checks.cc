@@ -6,6 +6,7 @@
 #include <string>
 
 #include "policy/sampler.h"
+#include "policy/scores.h"
 
 namespace edgereason {
 namespace {
@@ -133,6 +134,11 @@ void CheckPhase(const Phase& phase, const EngineInfo& info) {
   CheckTexts(phase.open, "a text that opens a reasoning block");
   CheckTexts(phase.shut, "a text that ends a reasoning block");
   CheckTexts(phase.stop, "a stop text");
+  CheckTexts(phase.call, "a text that opens a call");
+  Require(phase.total >= kUnlimited, "a total must be -1 (none) or more", phase.total);
+  Require(phase.logprobs >= -1 && phase.logprobs <= std::min(kMostScores, info.num_vocab),
+          "logprobs must be -1 (none) to 20", phase.logprobs);
+  if (phase.score_prompt && !phase.fresh) ThrowUsage("a prompt that is scored must be fresh");
   CheckSampling(phase.sampling, info);
   CheckBlend(phase, info);
   CheckTokens(phase.score, info);

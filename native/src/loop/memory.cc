@@ -25,7 +25,7 @@ Memory::Memory(Engine* engine, Sequences* sequences, std::int32_t park_cells)
       kv_(engine, can_fork_ ? park_cells : 0) {}
 
 bool Memory::IsComing(const Sequence& sequence) const noexcept {
-  if (!can_fork_) return false;
+  if (!can_fork_ || sequence.scores_prompt()) return false;
   for (const Sequence* other : sequences_->active()) {
     if (other == &sequence) return false;
     if (other->seq < 0 || other->pending() <= 1) continue;
@@ -52,6 +52,7 @@ Kv::Match Memory::FindShared(const Sequence& sequence) noexcept {
   }
   // The last item is decoded anew, for its logits.
   best.len = std::min(best.len, sequence.context().size() - 1);
+  if (sequence.scores_prompt()) best.len = std::min(best.len, sequence.context().num_prefix());
   return best;
 }
 
@@ -157,6 +158,36 @@ void Memory::Evict(std::int32_t num) {
   const std::int32_t num_parked = std::min(num, kv_.num_parked());
   for (std::int32_t i = 0; i < num_parked; ++i) kv_.EvictOne();
   for (std::int32_t i = 0; i < num - num_parked; ++i) Release(idle_[static_cast<std::size_t>(i)]);
+}
+
+bool Memory::Restore(ContextKey key, std::span<const Token> tokens,
+                     std::span<const std::uint8_t> state) {
+  std::vector<ContextItem> items;
+  for (const Token token : tokens) items.push_back(ContextItem::OfToken(token));
+  if (kv_.FindKept(key, items).len == std::ssize(items)) return true;
+  const auto num = static_cast<std::int32_t>(items.size());
+  if (num > kv_.park_cells()) return false;
+  std::int32_t reserved = 0;  // nobody who runs gives anything up for it
+  for (const auto& [id, other] : sequences_->all()) {
+    if (other->seq >= 0) reserved += Owed(*other).claimed + other->pending();
+  }
+  SeqId seq = kv_.Acquire();
+  while (seq < 0 && kv_.EvictOne()) seq = kv_.Acquire();
+  while (seq >= 0 && kv_.num_free() < num + reserved && kv_.EvictOne()) {
+  }
+  if (seq < 0 || kv_.num_free() < num + reserved) {
+    if (seq >= 0) kv_.Release(seq);
+    return false;
+  }
+  try {
+    engine_->Load(seq, state);
+  } catch (...) {
+    kv_.Release(seq);
+    throw;
+  }
+  kv_.Append(seq, num);
+  kv_.Park(seq, key, items);
+  return true;
 }
 
 void Memory::LoadPrefix(PrefixRef prefix, const PrefixKv& kv) {

@@ -45,6 +45,10 @@ class Memory {
   // Cells, and what could be evicted where they are short. After the sequences are in the view.
   void FillView(StepView* view);
 
+  // Takes KV of `tokens` that was saved, as if it had just been parked. What is parked gives way,
+  // nothing else does. False: there is no room for it. Throws what Engine::Load throws.
+  bool Restore(ContextKey key, std::span<const Token> tokens, std::span<const std::uint8_t> state);
+
   // Loads a prefix and holds it. Throws what Engine::LoadPrefix throws, kContextFull without room.
   void LoadPrefix(PrefixRef prefix, const PrefixKv& kv);
 

@@ -10,6 +10,7 @@
 #include <future>
 #include <iterator>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -50,6 +51,9 @@ class Scheduler::Impl {
   void RunAll(std::vector<IdAndChain> runs);
   void Close(SequenceId id, bool park);
   PrefixId AddPrefix(const PrefixKv& prefix);
+  // The same of work that has a result.
+  template <typename Work>
+  auto Ask(Work work) -> decltype(work(std::declval<StepLoop&>()));
   void AddAdapters(ContextKey key, const Adapters& adapters);
 
   Lengths& lengths();
@@ -265,6 +269,13 @@ void Scheduler::Impl::Close(SequenceId id, bool park) {
   Post([=](StepLoop& loop) { loop.Close(id, park); });
 }
 
+template <typename Work>
+auto Scheduler::Impl::Ask(Work work) -> decltype(work(std::declval<StepLoop&>())) {
+  auto answer = std::make_shared<std::optional<decltype(work(loop_))>>();
+  Await([answer, work = std::move(work)](StepLoop& loop) { answer->emplace(work(loop)); });
+  return std::move(**answer);
+}
+
 PrefixRef Scheduler::Impl::NewPrefix(const PrefixKv& prefix) {
   const std::scoped_lock lock(mutex_);
   prefixes_.push_back(kNotLoaded);
@@ -300,21 +311,17 @@ void Scheduler::Impl::AddAdapters(ContextKey key, const Adapters& adapters) {
 PrefixId Scheduler::Impl::AddPrefix(const PrefixKv& prefix) {
   CheckPrefix(prefix, info_);
   const PrefixRef ref = NewPrefix(prefix);
-  if (!thread_.joinable()) {
-    loop_.LoadPrefix(ref, prefix);
-  } else {
-    struct Loading {
-      PrefixKv kv;
-      std::vector<float> numbers;  // of kv; who asked may not wait for the end
-    };
-    auto loading = std::make_shared<Loading>();
-    loading->numbers.assign(prefix.keys.begin(), prefix.keys.end());
-    loading->numbers.insert(loading->numbers.end(), prefix.values.begin(), prefix.values.end());
-    loading->kv = prefix;
-    loading->kv.keys = std::span(loading->numbers).first(prefix.keys.size());
-    loading->kv.values = std::span(loading->numbers).last(prefix.values.size());
-    Await([=](StepLoop& loop) { loop.LoadPrefix(ref, loading->kv); });
-  }
+  struct Loading {
+    PrefixKv kv;
+    std::vector<float> numbers;  // of kv
+  };
+  auto loading = std::make_shared<Loading>();
+  loading->numbers.assign(prefix.keys.begin(), prefix.keys.end());
+  loading->numbers.insert(loading->numbers.end(), prefix.values.begin(), prefix.values.end());
+  loading->kv = prefix;
+  loading->kv.keys = std::span(loading->numbers).first(prefix.keys.size());
+  loading->kv.values = std::span(loading->numbers).last(prefix.values.size());
+  Await([=](StepLoop& loop) { loop.LoadPrefix(ref, loading->kv); });
   const std::scoped_lock lock(mutex_);
   num_pinned_ += ref.num_positions;
   prefixes_[static_cast<std::size_t>(ref.id) - 1] = ref.num_positions;
@@ -365,6 +372,26 @@ std::vector<LearnedLength> Scheduler::lengths() const {
     lengths.push_back({kind, weight, mean, spread});
   }
   return lengths;
+}
+
+std::vector<KeptTokens> Scheduler::kept() {
+  return impl_->Ask([](StepLoop& loop) { return loop.memory().kv().KeptOfTokens(); });
+}
+std::vector<std::uint8_t> Scheduler::SaveKept(const KeptTokens& kept) {
+  return impl_->Ask([kept](StepLoop& loop) { return loop.memory().kv().Save(kept); });
+}
+bool Scheduler::RestoreKept(const KeptTokens& kept, std::span<const std::uint8_t> state) {
+  auto owned = std::make_shared<std::vector<std::uint8_t>>(state.begin(), state.end());
+  return impl_->Ask([kept, owned](StepLoop& loop) {
+    return loop.memory().Restore(kept.key, kept.tokens, *owned);
+  });
+}
+std::int32_t Scheduler::NumKept(const KeptTokens& kept) {
+  return impl_->Ask([kept](StepLoop& loop) {
+    std::vector<ContextItem> items;
+    for (const Token token : kept.tokens) items.push_back(ContextItem::OfToken(token));
+    return loop.memory().kv().FindKept(kept.key, items).len;
+  });
 }
 
 std::vector<Event> Scheduler::Take(double timeout_ms, std::size_t max_events) {

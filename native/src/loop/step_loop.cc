@@ -283,17 +283,25 @@ void StepLoop::BuildRows() {
   probes_.Sweep();
   rows_.clear();
   owners_.clear();
+  // An engine gives so many rows of logits a step; each sequence and each probe has one for itself.
+  auto num_scored =
+      static_cast<std::int32_t>(info_.max_seqs - std::ssize(order_) - std::ssize(probes_.all()));
   for (std::size_t i = 0; i < order_.size(); ++i) {
     Sequence* sequence = order_[i];
     if (!sequence->running() || sequence->seq < 0) continue;  // ended, or restarted, by the plan
-    const std::int32_t num = std::min(plan_.grants[i], sequence->pending());
+    std::int32_t num = std::min(plan_.grants[i], sequence->pending());
+    const bool scores = sequence->scores_prompt();
+    if (scores && num > 1) {
+      num = std::min(num, 1 + std::max(num_scored, 0));
+      num_scored -= num - 1;
+    }
     const Context& context = sequence->context();
     for (std::int32_t at = sequence->num_decoded; at < sequence->num_decoded + num; ++at) {
       rows_.push_back({.seq = sequence->seq,
                        .pos = at,
                        .token = context.items()[static_cast<std::size_t>(at)].token(),
                        .embedding = context.Embedding(at),
-                       .output = at + 1 == context.size(),
+                       .output = scores || at + 1 == context.size(),
                        .logits = !sequence->latent()});
       owners_.push_back({});
     }
@@ -368,6 +376,9 @@ void StepLoop::Commit() {
 void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
   sequence->num_decoded = rows_[static_cast<std::size_t>(row)].pos + 1;
   sequence->CountStep(decoder_.begin_ms(), decoder_.end_ms());
+  if (sequence->scores_prompt() && !ScorePrompt(sequence, row)) {
+    return Break(sequence, Fault::kNumbers);
+  }
   if (sequence->pending() > 0) return;
   if (sequence->phase().role == Role::kPrefill) {
     if (!sequence->Score(engine_->Logits(row))) return Break(sequence, Fault::kNumbers);
@@ -397,6 +408,17 @@ std::span<const float> StepLoop::Mixed(std::span<const Weighted> blend) {
     for (std::size_t i = 0; i < mixed_.size(); ++i) mixed_[i] += weight * token_row_[i];
   }
   return mixed_;
+}
+
+// `row` is the last of its rows, which stand together.
+bool StepLoop::ScorePrompt(Sequence* sequence, std::int32_t row) {
+  std::int32_t first = row;
+  while (first > 0 && rows_[static_cast<std::size_t>(first) - 1].seq == sequence->seq) --first;
+  for (std::int32_t i = first; i <= row; ++i) {
+    const Pos at = rows_[static_cast<std::size_t>(i)].pos;
+    if (!sequence->ScorePrompt(at, engine_->Logits(i))) return false;
+  }
+  return true;
 }
 
 void StepLoop::CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict) {

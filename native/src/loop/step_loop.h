@@ -42,6 +42,7 @@ class StepLoop {
   void Cancel(SequenceId id) noexcept;
   void Close(SequenceId id, bool park) noexcept;
   void LoadPrefix(PrefixRef prefix, const PrefixKv& kv) { memory_.LoadPrefix(prefix, kv); }
+  Memory& memory() noexcept { return memory_; }
   void AddAdapters(ContextKey key, const Adapters& adapters) {
     engine_->AddAdapters(key, adapters);
   }
@@ -83,6 +84,7 @@ class StepLoop {
   void CountHeldUp() noexcept;
   void Commit();
   void CommitSequence(Sequence* sequence, std::int32_t row);
+  bool ScorePrompt(Sequence* sequence, std::int32_t row);
   void CommitProbe(ProbeRun* probe, std::int32_t row);
   void CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict);
   Sampled SampleNext(Sequence* sequence, std::span<const float> logits);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 namespace edgereason {
 namespace {
@@ -15,15 +16,17 @@ std::vector<std::string> Joined(std::vector<std::string> texts,
 }  // namespace
 
 MarkerTracker::MarkerTracker(std::vector<std::string> open, std::vector<std::string> shut,
-                             std::vector<std::string> stop, bool inside)
+                             std::vector<std::string> stop, bool inside,
+                             std::vector<std::string> call)
     : outside_(Joined(Joined(open, stop), shut)),
-      within_(Joined(shut, open)),
+      within_(Joined(Joined(shut, call), open)),
       num_open_(static_cast<std::int32_t>(open.size())),
       num_shut_(static_cast<std::int32_t>(shut.size())),
       num_stop_(static_cast<std::int32_t>(stop.size())),
+      call_(std::move(call)),
       inside_(inside) {
   std::size_t longest = 0;
-  for (const auto* texts : {&open, &shut, &stop}) {
+  for (const auto* texts : {&open, &shut, &stop, &call_}) {
     for (const std::string& text : *texts) longest = std::max(longest, text.size());
   }
   held_.reserve(longest);
@@ -45,7 +48,9 @@ MarkerTracker::Event MarkerTracker::Feed(std::string_view piece, std::string* an
     held_.clear();  // the mark itself
     piece.remove_prefix(num_taken);
     if (inside_) {
-      if (match.pattern >= num_shut_) continue;  // an open mark inside a block
+      const std::int32_t called = match.pattern - num_shut_;
+      if (called >= std::ssize(call_)) continue;  // an open mark inside a block
+      if (called >= 0) answer->append(call_[static_cast<std::size_t>(called)]);
       Enter(false);
       mark_ = match.pattern;
       event = Event::kShut;

@@ -29,13 +29,14 @@ class MarkerTracker {
   MarkerTracker() = default;
   // Throws kUsage when one of the texts is empty.
   MarkerTracker(std::vector<std::string> open, std::vector<std::string> shut,
-                std::vector<std::string> stop, bool inside);
+                std::vector<std::string> stop, bool inside, std::vector<std::string> call = {});
 
   // Takes one token's bytes and appends what can be shown to reasoning or answer text. The last
   // event of the piece is returned; a piece that both opens and shuts gives kShut. kStop wins over
   // everything after it. Bytes after a shut mark go to the answer, also where the shut mark ends
   // the phase: they belong to the phase that follows. A shut mark outside a block, or an open one
-  // inside, is dropped and gives kNone. Stop texts count outside blocks only.
+  // inside, is dropped and gives kNone. Stop texts count outside blocks only. A text of `call` shuts a
+  // block, and is the beginning of the answer behind it; outside it is text like any other.
   Event Feed(std::string_view piece, std::string* answer, std::string* reasoning);
 
   // The block is closed from outside (budget, deadline): bytes held back go to the reasoning text.
@@ -46,7 +47,9 @@ class MarkerTracker {
   void Flush(std::string* answer, std::string* reasoning);
 
   bool inside() const noexcept { return inside_; }
-  // Of the last kShut or kStop: which of the texts in `shut` or `stop` it was; -1 before any.
+  bool called() const noexcept { return mark_ >= num_shut_ && !call_.empty(); }  // by `call`
+  // Of the last kShut or kStop: which of the texts in `shut` and then `call`, or in `stop`, it was;
+  // -1 before any.
   std::int32_t mark() const noexcept { return mark_; }
   // Bytes that are fed but not shown, because they may be the start of a mark.
   std::int32_t num_held() const noexcept { return static_cast<std::int32_t>(held_.size()); }
@@ -58,10 +61,11 @@ class MarkerTracker {
   // Two matchers, so that a stop text cannot hide a mark it overlaps while it does not count. The
   // mark that changes something comes first: it wins where one text is both.
   TextMatcher outside_;  // open, then stop, then shut
-  TextMatcher within_;   // shut, then open
+  TextMatcher within_;   // shut, then call, then open
   std::int32_t num_open_ = 0;
   std::int32_t num_shut_ = 0;
   std::int32_t num_stop_ = 0;
+  std::vector<std::string> call_;
   std::string held_;  // shorter than the longest mark
   std::int32_t mark_ = -1;
   bool inside_ = false;

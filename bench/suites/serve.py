@@ -1,0 +1,127 @@
+"""Our server against llama.cpp's: first token, tokens a second alone and with eight clients, votes.
+
+Each turn starts a server, asks, and ends it: the same GGUF, threads and prompts, times taken by the
+client. A vote of ours stops once its winner is certain; theirs is `n` answers, counted afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from edgereason.models.bundle import model_file, open_bundle
+from edgereason.models.hub import resolve
+
+from ..harness.runner import Bench, Findings, Say, Table, ratios, spread, turns
+from ..harness.speed import FILLER, STORY
+from ..rivals.servers import Program, Server, llama_server, ours, started
+
+Figures = Mapping[str, float]
+
+_SAMPLES: Final = 8
+_QUESTION: Final = "What is 17 + 25? Answer with the number only."
+_COLUMNS: Final = {
+    "cold_ms": "start to first token, ms",
+    "first_ms": "first token after a long prompt, ms",
+    "alone": "tok/s alone",
+    "cpu_ms": "CPU a token alone, ms",
+    "together": "tok/s of all clients",
+    "vote_s": "vote of 8, s",
+    "rss_mib": "RSS, MiB",
+}
+
+
+def measure(options: argparse.Namespace, say: Say) -> Findings:
+    gguf = model_file(open_bundle(resolve(options.model)))
+    shared = (options.threads, options.context, options.clients)
+    programs = [ours(options.model, *shared)]
+    if options.llama_server is not None:
+        programs.append(llama_server(options.llama_server, gguf, *shared))
+    systems: dict[str, Callable[[], Figures]] = {
+        program.name: _turn(program, options) for program in programs
+    }
+    return findings(turns(systems, options.turns, say))
+
+
+def _turn(program: Program, options: argparse.Namespace) -> Callable[[], Figures]:
+    def run() -> Figures:
+        with started(program) as server:
+            cold_ms = server.started_ms + server.complete("Hello", 1).total_ms
+            long = server.complete(FILLER * (options.prompt // 18), 2)
+            before = server.cpu_s
+            alone = server.complete(STORY, options.decode)
+            cpu_ms = 1000 * (server.cpu_s - before) / alone.num_tokens
+            return {
+                "cold_ms": cold_ms,
+                "first_ms": long.first_ms,
+                "alone": alone.tokens_per_s,
+                "cpu_ms": cpu_ms,
+                "together": _together(server, options),
+                "vote_s": _vote(server, program.name, options),
+                "rss_mib": server.rss_mib,
+            }
+
+    return run
+
+
+def _together(server: Server, options: argparse.Namespace) -> float:
+    """Tokens a second of all clients, each with a prompt of its own."""
+    prompts = [f"{STORY} Chapter {number}." for number in range(options.clients)]
+    begin = time.monotonic()
+    with ThreadPoolExecutor(options.clients) as pool:
+        replies = list(pool.map(lambda prompt: server.complete(prompt, options.decode), prompts))
+    return sum(reply.num_tokens for reply in replies) / (time.monotonic() - begin)
+
+
+def _vote(server: Server, name: str, options: argparse.Namespace) -> float:
+    """Seconds to the winner of eight samples."""
+    turn = [{"role": "user", "content": _QUESTION}]
+    drawn = {"temperature": 0.6, "seed": options.seed, "max_tokens": options.decode}
+    begin = time.monotonic()
+    if name == "edgereason":
+        vote = {"strategy": "vote", "strategy_options": {"samples": _SAMPLES}}
+        server.chat(turn, **drawn, **vote)
+    else:
+        server.chat(turn, **drawn, n=_SAMPLES)
+    return time.monotonic() - begin
+
+
+def findings(runs: Mapping[str, Sequence[Figures]]) -> Findings:
+    """Medians of all turns, and of the ratios of ours to theirs, turn by turn."""
+    rows: list[tuple[Any, ...]] = [
+        (name, *(median(_column(turns_of, key)) for key in _COLUMNS))
+        for name, turns_of in runs.items()
+    ]
+    first, *others = runs
+    for other in others:
+        pairs = [ratios(_column(runs[first], key), _column(runs[other], key)) for key in _COLUMNS]
+        rows.append((f"{first} to {other}", *(median(pair) if pair else None for pair in pairs)))
+    figures = {
+        name: {key: spread(_column(turns_of, key)) for key in _COLUMNS}
+        for name, turns_of in runs.items()
+    }
+    table = Table("Servers over HTTP, medians", ("", *_COLUMNS.values()), rows)
+    return Findings({"systems": figures, "runs": dict(runs)}, (table,))
+
+
+def _column(runs: Sequence[Figures], key: str) -> list[float]:
+    return [float(figures[key]) for figures in runs]
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--llama-server", type=Path, help="the rival's program; default: ours alone"
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--decode", type=int, default=128, help="tokens of each answer")
+    parser.add_argument("--prompt", type=int, default=400, help="tokens of the long prompt, about")
+
+
+BENCH = Bench("serve", __doc__.splitlines()[0], _add_options, measure)

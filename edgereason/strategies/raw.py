@@ -5,6 +5,7 @@ text -> what follows
 For text that is no conversation, such as code, and for scoring what is given.
 
 Cost: what follows
+Measured: not against thinking.
 """
 
 from __future__ import annotations

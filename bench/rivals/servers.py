@@ -11,7 +11,6 @@ import http.client
 import json
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 import psutil
 
+from edgereason import child
 from edgereason.errors import EngineError, UnsupportedError
 
 _START_S: Final = 120.0
@@ -36,12 +36,12 @@ class Program:
 
 
 def ours(model: str, threads: int, context: int, num_clients: int) -> Program:
-    command = (
-        *(sys.executable, "-m", "edgereason", "serve", f"model={model}", "--port", "{port}"),
+    command = child.command(
+        *("edgereason", "serve", f"model={model}", "--port", "{port}"),
         *("--threads", str(threads), "--context", str(context)),
         *("--engine-set", f"sequences={num_clients + 8}", "--default-effort", "none"),
     )
-    return Program("edgereason", command)
+    return Program("edgereason", tuple(command))
 
 
 def llama_server(

@@ -91,7 +91,7 @@ class CallReader:
         if bare and not said and not final:
             return False
         self._state = _State.CALL if bare and said[:1] in ("{", "[") else _State.TEXT
-        return bool(said)
+        return final or bool(said)  # blanks alone are a text as well, once nothing follows
 
     def _text(self, pieces: list[Piece], final: bool) -> bool:
         found = [(at, mark) for mark in self._marks if (at := self._buffer.find(mark)) >= 0]

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgereason.errors import UsageError
@@ -151,6 +151,8 @@ def test_arguments_come_back_however_the_text_is_cut(
     ),
     cuts=st.lists(st.integers(0, 400), max_size=8),
 )
+@example(name="deepseek v3", parts=["\x0c"], cuts=[])
+@example(name="llama3", parts=[" "], cuts=[0])
 def test_any_text_says_the_same_however_it_is_cut(
     name: str, parts: list[str], cuts: list[int]
 ) -> None:

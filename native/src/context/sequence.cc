@@ -77,7 +77,11 @@ std::int32_t Sequence::Restart(std::span<const Token> prompt, std::size_t num_fo
 void Sequence::StartRun(std::int32_t num_cached) {
   const bool thinks = phase_->thinks();
   run_ = Run{};
-  run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks);
+  std::vector<std::size_t> ends;
+  for (const auto* marks : {&phase_->open, &phase_->shut}) {
+    for (const std::string& mark : *marks) ends.push_back(vocab_->NamedEnd(mark));
+  }
+  run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks, std::move(ends));
   run_.repetition = RepetitionDetector(phase_->loop);
   run_.budget = TokenBudget(phase_->budget);
   run_.result = std::make_unique<PhaseResult>();
@@ -136,10 +140,13 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
   run_.entropy_sum += sampled.entropy;
   ++run_.num_sampled;
   const Token token = sampled.token;
-  if (vocab_->Ends(token)) return {.ended = true, .reason = StopReason::kStop};
-
   const bool thinks = phase_->thinks();
   const bool was_inside = run_.tracker.inside();
+  if (vocab_->Ends(token)) {
+    // Whatever ends a thought, an answer follows.
+    if (was_inside && !thinks && !phase_->close.empty()) return CloseThinking(StopReason::kStop);
+    return {.ended = true, .reason = StopReason::kStop};
+  }
   // Asked before this token is fed: the lift acted on it.
   const Lift lift = EndLift();
   const bool lifted = lift.share > 0 && token == phase_->close.front();
@@ -170,9 +177,9 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled) {
   if (lifted) return {.ended = true, .reason = lift.reason};
   if (run_.tracker.inside() && !think_.can_spend()) return CloseThinking(StopReason::kBudget);
   if (!run_.budget.can_spend()) return {.ended = true, .reason = StopReason::kBudget};
-  if (run_.repetition.Push(run_.result->tokens))
-    return {.ended = true, .reason = StopReason::kLoop};
-  return {};
+  if (!run_.repetition.Push(run_.result->tokens)) return {};
+  if (run_.tracker.inside()) return CloseThinking(StopReason::kLoop);
+  return {.ended = true, .reason = StopReason::kLoop};
 }
 
 Sequence::Verdict Sequence::AcceptLatent(std::span<const float> hidden) {

@@ -84,7 +84,7 @@ cdef extern from "policy/marker.h" namespace "edgereason":
     cdef cppclass CMarkerTracker "edgereason::MarkerTracker":
         CMarkerTracker() noexcept
         CMarkerTracker(
-            vector[string], vector[string], vector[string], cbool
+            vector[string], vector[string], vector[string], cbool, vector[size_t]
         ) except +translate_error
         MarkerEvent Feed(StringView, string*, string*) noexcept
         void ForceShut(string*) noexcept

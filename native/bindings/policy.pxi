@@ -41,8 +41,9 @@ cdef class MarkerTracker:
     cdef string shown_answer
     cdef string shown_reasoning
 
-    def __init__(self, open, shut, stop, bint inside):
-        self.core = CMarkerTracker(_texts(open), _texts(shut), _texts(stop), inside)
+    def __init__(self, open, shut, stop, bint inside, ends=()):
+        cdef vector[size_t] own = ends
+        self.core = CMarkerTracker(_texts(open), _texts(shut), _texts(stop), inside, own)
 
     def feed(self, bytes piece not None):
         """0 nothing, 1 opened, 2 shut, 3 stopped."""

@@ -58,6 +58,7 @@ ScriptedEngine::ScriptedEngine(ScriptedOptions options) : options_(std::move(opt
   Require(!options_.end.empty(), "a scripted engine needs an end token");
   const auto add = [this](std::string piece, bool control, bool ends) {
     Require(!piece.empty(), "a piece of a scripted vocabulary cannot be empty");
+    if (control) vocab_.named.push_back(static_cast<Token>(vocab_.pieces.size()));
     vocab_.pieces.push_back(std::move(piece));
     vocab_.control.push_back(control);
     vocab_.ends.push_back(ends);

@@ -86,7 +86,10 @@ Vocab ReadVocab(const llama_model& model) {
   for (Token token = 0; token < num; ++token) {
     read.pieces.push_back(PieceOf(vocab, token));
     read.ends.push_back(llama_vocab_is_eog(vocab, token));
-    read.control.push_back(llama_vocab_is_control(vocab, token));
+    const bool control = llama_vocab_is_control(vocab, token);
+    const int attr = llama_vocab_get_attr(vocab, token);
+    read.control.push_back(control);
+    if (control || (attr & LLAMA_TOKEN_ATTR_USER_DEFINED) != 0) read.named.push_back(token);
   }
   read.bos = llama_vocab_bos(vocab);
   read.add_bos = llama_vocab_get_add_bos(vocab);

@@ -51,7 +51,7 @@ TEST(TextAfterAMarkInTheSameTokenIsAnswer) {
 }
 
 TEST(EverySplitOfAMarkGivesTheSame) {
-  const std::string text = "a<b</think>c<think>d</think>e";
+  const std::string text = "a<b</think>c\n<think>d</think>e";
   for (std::size_t first = 0; first <= text.size(); ++first) {
     for (std::size_t second = first; second <= text.size(); ++second) {
       Story story = Inside();
@@ -59,7 +59,7 @@ TEST(EverySplitOfAMarkGivesTheSame) {
       story.Feed(text.substr(first, second - first));
       story.Feed(text.substr(second));
       story.Flush();
-      story.CheckTexts("ce", "a<bd");
+      story.CheckTexts("c\ne", "a<bd");
       CHECK(!story.tracker.inside());
     }
   }
@@ -67,16 +67,16 @@ TEST(EverySplitOfAMarkGivesTheSame) {
 
 TEST(ABlockIsOpenedAgain) {
   Story story = Outside();
-  CHECK_EQ(story.Feed("4. <think>"), Event::kOpened);
+  CHECK_EQ(story.Feed("4. \n <think>"), Event::kOpened);
   CHECK(story.tracker.inside());
   CHECK_EQ(story.Feed("or 5?</think>"), Event::kShut);
   CHECK_EQ(story.Feed("5"), Event::kNone);
-  story.CheckTexts("4. 5", "or 5?");
+  story.CheckTexts("4. \n 5", "or 5?");
 }
 
 TEST(TheLastEventOfAPieceCounts) {
   CHECK_EQ(Outside().Feed("<think>a</think>"), Event::kShut);
-  CHECK_EQ(Inside().Feed("a</think>b<think>"), Event::kOpened);
+  CHECK_EQ(Inside().Feed("a</think>b\n<think>"), Event::kOpened);
 }
 
 TEST(ASecondEndMarkAfterAForcedOneIsDropped) {
@@ -137,9 +137,9 @@ TEST(AStopTextHidesNoMarkThatItOverlaps) {
 
 TEST(OneTextCanOpenAndShut) {
   Story story{.tracker = MarkerTracker({"||"}, {"||"}, {}, false)};
-  CHECK_EQ(story.Feed("a||"), Event::kOpened);
+  CHECK_EQ(story.Feed("a\n||"), Event::kOpened);
   CHECK_EQ(story.Feed("b||c"), Event::kShut);
-  story.CheckTexts("ac", "b");
+  story.CheckTexts("a\nc", "b");
 }
 
 TEST(AStrayEndMarkThatIsAStopTextStops) {
@@ -173,12 +173,53 @@ TEST(WithoutMarksEverythingIsShownAtOnce) {
   story.CheckTexts("<think>a", "");
 }
 
+TEST(AMarkThatIsTalkedAboutIsText) {
+  for (const std::string text : {
+           "Qwen3 starts with <think> and then writes </think>.",
+           "It ends with `</think>`.",
+           "It writes \"</think>\" and \u201C<think>\u201D.",
+           "So:\n```\n<think>\nhm\n</think>\n```\n`</think>` ends it.",
+           "~~~\n```\n<think>\n",
+       }) {
+    Story story = Outside();
+    CHECK_EQ(story.Feed(text), Event::kNone);
+    story.CheckTexts(text, "");
+  }
+}
+
+TEST(AMarkCountsBehindCode) {
+  Story story = Outside();
+  CHECK_EQ(story.Feed("```\nx\n```\n<think>a"), Event::kOpened);
+  story.CheckTexts("```\nx\n```\n", "a");
+}
+
+TEST(AMarkSpelledInOrdinaryTokensIsTextWhereTheModelHasItsOwn) {
+  Story story{.tracker = MarkerTracker({"<think>"}, {"</think>"}, {}, true, {7, 8})};
+  CHECK_EQ(story.Feed("the text </"), Event::kNone);
+  CHECK_EQ(story.Feed("think>"), Event::kNone);
+  CHECK_EQ(story.Feed("</think>"), Event::kShut);
+  CHECK_EQ(story.Feed("<think>\n"), Event::kNone);
+  CHECK_EQ(story.Feed("<think>"), Event::kOpened);
+  story.CheckTexts("<think>\n", "the text </think>");
+}
+
+TEST(AMarkOfSeveralTokensCountsWhereItEndsInOneOfTheModels) {
+  Story story{.tracker = MarkerTracker({"<|channel|>analysis<|message|>"}, {"<|end|>"}, {}, false,
+                                       {11, 7})};
+  story.Feed("a <|channel|>analysis<|message");
+  CHECK_EQ(story.Feed("|>"), Event::kNone);
+  story.Feed("<|channel|>");
+  story.Feed("analysis");
+  CHECK_EQ(story.Feed("<|message|>"), Event::kOpened);
+  story.CheckTexts("a <|channel|>analysis<|message|>", "");
+}
+
 TEST(AnEmptyMarkIsRefused) { CHECK_THROWS(MarkerTracker({}, {""}, {}, true), Error); }
 
 }  // namespace
 
 TEST(ACallEndsAThoughtAndIsTheBeginningOfTheAnswer) {
-  Story story{.tracker = MarkerTracker({"<think>"}, {"</think>"}, {}, true, {"<call>"})};
+  Story story{.tracker = MarkerTracker({"<think>"}, {"</think>"}, {}, true, {}, {"<call>"})};
   CHECK_EQ(story.Feed("so <ca"), Event::kNone);
   CHECK_EQ(story.Feed("ll>{}"), Event::kShut);
   CHECK(story.tracker.called());
@@ -189,10 +230,10 @@ TEST(ACallEndsAThoughtAndIsTheBeginningOfTheAnswer) {
 }
 
 TEST(OutsideABlockACallIsTextLikeAnyOther) {
-  Story story{.tracker = MarkerTracker({"<think>"}, {"</think>"}, {}, false, {"<call>"})};
-  CHECK_EQ(story.Feed("a<call>b<think>c<call>d"), Event::kShut);
+  Story story{.tracker = MarkerTracker({"<think>"}, {"</think>"}, {}, false, {}, {"<call>"})};
+  CHECK_EQ(story.Feed("a<call>b\n<think>c<call>d"), Event::kShut);
   story.Flush();
-  story.CheckTexts("a<call>b<call>d", "c");
+  story.CheckTexts("a<call>b\n<call>d", "c");
 }
 
 }  // namespace edgereason

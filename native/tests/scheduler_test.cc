@@ -49,8 +49,9 @@ TEST(BudgetIsNeverExceededAndTheAnswerFollows) {
 }
 
 TEST(RequestBudgetIsCumulativeOverReopenedBlocks) {
-  ScriptedOptions model = Model({{.after = "</think>a", .reply = "<think>more and more and more"}});
-  model.rules.push_back({.after = "</think>", .reply = "a<think>more and more and more"});
+  ScriptedOptions model =
+      Model({{.after = "</think>a", .reply = "\n<think>more and more and more"}});
+  model.rules.push_back({.after = "</think>", .reply = "a\n<think>more and more and more"});
   Harness harness(model);
   const SequenceId id = harness.Ask({Think(harness), Answer(harness)}, {.think_budget = 12});
   const Outcome& outcome = harness.Finish(id);
@@ -59,13 +60,39 @@ TEST(RequestBudgetIsCumulativeOverReopenedBlocks) {
 }
 
 TEST(ReopenedBlockSpendsWhatIsLeft) {
-  Harness harness({.rules = {{.after = "Q?", .reply = "ab</think>x<think>cdefgh"},
+  Harness harness({.rules = {{.after = "Q?", .reply = "ab</think>x\n<think>cdefgh"},
                              {.after = "cde</think>", .reply = "42"}}});
   const SequenceId id = harness.Ask({Think(harness), Answer(harness)}, {.think_budget = 12});
   const Outcome& outcome = harness.Finish(id);
   CHECK_EQ(outcome.phases[0].text, "ab");
   CHECK_EQ(outcome.last().reasoning.substr(0, 3), "cde");
   CHECK(outcome.phases[0].num_reasoning + outcome.last().num_reasoning <= 12);
+}
+
+TEST(ABlockThatEndsWithTheTurnIsFollowedByAnAnswer) {
+  Harness harness({.rules = {{.after = "Q?", .reply = "ab</think>\n<think>cd"},
+                             {.after = "cd</think>", .reply = "42"}}});
+  const Outcome& outcome = harness.Finish(harness.Ask({Think(harness), Answer(harness)}));
+  CHECK_EQ(outcome.last().reasoning, "cd");
+  CHECK_EQ(outcome.last().text, "\n42");
+  CHECK_EQ(outcome.last().reason, StopReason::kStop);
+}
+
+TEST(ABlockThatRepeatsItselfIsFollowedByAnAnswer) {
+  Harness harness(
+      {.rules = {{.after = "Q?", .reply = "ab</think>\n<think>hmhmhmhmhmhmhmhmhmhmhmhm"},
+                 {.after = "hm</think>", .reply = "42"}}});
+  Phase answer = Answer(harness);
+  answer.loop = {.max_period = 4, .repeats = 4, .min_tokens = 8};
+  const Outcome& outcome = harness.Finish(harness.Ask({Think(harness), answer}));
+  CHECK_EQ(outcome.last().text, "\n42");
+  CHECK_EQ(outcome.last().reason, StopReason::kStop);
+}
+
+TEST(BlanksAloneAreNoAnswer) {
+  Harness harness({.rules = {{.after = "Q?", .reply = "ab</think>\n\n"}}});
+  const Outcome& outcome = harness.Finish(harness.Ask({Think(harness), Answer(harness, 8)}));
+  CHECK(outcome.last().text.find_first_not_of("\n") != std::string::npos);
 }
 
 TEST(SecondEndMarkAfterAForcedCloseIsDropped) {

@@ -20,6 +20,7 @@ policies = pytest.importorskip("_policies", reason="built by `make test`")
 
 # Few letters, so that texts and patterns meet often.
 texts = st.binary(max_size=40).map(lambda data: bytes(b"ab<>"[byte % 4] for byte in data))
+around = st.sampled_from([b"\n", b"\n```", b"\n~~~\n", b"`", b'"', b" ", "\u201c".encode()])
 patterns = texts.filter(bool).map(lambda text: text[:6])
 pieces = st.lists(texts, max_size=12)
 
@@ -50,18 +51,26 @@ marks = st.lists(patterns, max_size=2)
 
 
 @given(
-    marks, marks, marks, st.booleans(), st.lists(texts | st.sampled_from([None, 0]), max_size=14)
+    marks,
+    marks,
+    marks,
+    st.booleans(),
+    st.lists(st.integers(0, 6), max_size=4),
+    st.lists(texts | around | patterns | st.sampled_from([None, 0]), max_size=14),
 )
-@example([b"<a>"], [b"</a>"], [b"ba"], True, [b"a<", b"/a>b<a>b", None, b"</a>a", b"ba"])
-def test_marker_tracker(
+@example([b"<a>"], [b"</a>"], [b"ba"], True, [], [b"a<", b"/a>b\n<a>b", None, b"</a>a", b"ba"])
+@example([b"<a>"], [b"</a>"], [], False, [3], [b"a\n", b"<a", b">", b"\n", b"<a>", b"b"])
+def test_marker_tracker(  # noqa: PLR0917  # hypothesis gives the arguments
     open: list[bytes],
     shut: list[bytes],
     ends: list[bytes],
     inside: bool,
+    own: list[int],
     steps: list[bytes | int | None],
 ) -> None:
-    native = policies.MarkerTracker(open, shut, ends, inside)
-    twin = marker.MarkerTracker(open, shut, ends, inside)
+    own = own[: len(open) + len(shut)]
+    native = policies.MarkerTracker(open, shut, ends, inside, own)
+    twin = marker.MarkerTracker(open, shut, ends, inside, own)
     for step in steps:
         if isinstance(step, bytes):
             assert native.feed(step) == twin.feed(step)

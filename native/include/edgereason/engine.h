@@ -110,6 +110,7 @@ struct Vocab {
   std::vector<std::string> pieces;    // bytes as they appear in output; may split a character
   std::vector<std::uint8_t> ends;     // 1: ends generation (EOS, EOT, ...)
   std::vector<std::uint8_t> control;  // 1: its piece is its name, e.g. "<|im_end|>"
+  std::vector<Token> named;           // control tokens, and others that no text is merged into
   Token bos = kNoToken;               // kNoToken: none
   bool add_bos = false;               // the model expects bos before every prompt
 
@@ -120,6 +121,15 @@ struct Vocab {
   std::size_t LongestPiece() const noexcept {
     std::size_t longest = 1;
     for (const std::string& piece : pieces) longest = std::max(longest, piece.size());
+    return longest;
+  }
+  // Bytes of the longest named token that `text` ends with; 0: it ends in ordinary tokens.
+  std::size_t NamedEnd(std::string_view text) const noexcept {
+    std::size_t longest = 0;
+    for (const Token token : named) {
+      const std::string_view piece = Piece(token);
+      if (piece.size() > longest && text.ends_with(piece)) longest = piece.size();
+    }
     return longest;
   }
   bool Ends(Token token) const noexcept { return ends[static_cast<std::size_t>(token)] != 0; }

@@ -85,7 +85,12 @@ std::int32_t Sequence::Restart(std::span<const Token> prompt, std::size_t num_fo
 void Sequence::StartRun(std::int32_t num_cached) {
   const bool thinks = phase_->thinks();
   run_ = Run{};
-  run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks, phase_->call);
+  std::vector<std::size_t> ends;
+  for (const auto* marks : {&phase_->open, &phase_->shut}) {
+    for (const std::string& mark : *marks) ends.push_back(vocab_->NamedEnd(mark));
+  }
+  run_.tracker = MarkerTracker(phase_->open, phase_->shut, phase_->stop, thinks, std::move(ends),
+                               phase_->call);
   run_.repetition = RepetitionDetector(phase_->loop);
   run_.budget = TokenBudget(Limit());
   run_.num_prompt = context_.size();
@@ -218,11 +223,14 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled, std::span<const float
   run_.entropy_sum += sampled.entropy;
   ++run_.num_sampled;
   const Token token = sampled.token;
-  if (vocab_->Ends(token)) return {.ended = true, .reason = StopReason::kStop};
-  if (run_.guide) return AcceptGuided(token);
-
   const bool thinks = phase_->thinks();
   const bool was_inside = run_.tracker.inside();
+  if (vocab_->Ends(token)) {
+    // Whatever ends a thought, an answer follows.
+    if (was_inside && !thinks && !phase_->close.empty()) return CloseThinking(StopReason::kStop);
+    return {.ended = true, .reason = StopReason::kStop};
+  }
+  if (run_.guide) return AcceptGuided(token);
   // Asked before this token is fed: the lift acted on it.
   const Lift lift = EndLift();
   const bool lifted = lift.share > 0 && token == phase_->close.front();
@@ -258,9 +266,9 @@ Sequence::Verdict Sequence::Accept(const Sampled& sampled, std::span<const float
   }
   if (run_.tracker.inside() && !think_.can_spend()) return CloseThinking(StopReason::kBudget);
   if (spent()) return {.ended = true, .reason = StopReason::kBudget};
-  if (run_.repetition.Push(run_.result->tokens))
-    return {.ended = true, .reason = StopReason::kLoop};
-  return {};
+  if (!run_.repetition.Push(run_.result->tokens)) return {};
+  if (run_.tracker.inside()) return CloseThinking(StopReason::kLoop);
+  return {.ended = true, .reason = StopReason::kLoop};
 }
 
 // Where the context is full the text goes on without it: nothing is decoded behind it.

@@ -18,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "context/context.h"
@@ -181,10 +182,11 @@ class Sequence {
   };
   Lift EndLift() const noexcept;
   bool Brakes(std::span<const float> logits, Token token) const noexcept;
-  // The first token of an answer does not end it: whoever asks is not answered with nothing.
+  // Nothing but blanks was answered: that ends no answer. Whoever asks is not answered with nothing.
   bool begins_answer() const noexcept {
-    return phase_->role == Role::kAnswer && run_.num_sampled == 0 &&
-           run_.text[static_cast<std::size_t>(Channel::kAnswer)].empty();
+    const std::string_view answer = run_.text[static_cast<std::size_t>(Channel::kAnswer)];
+    return phase_->role == Role::kAnswer && !run_.tracker.inside() &&
+           answer.find_first_not_of(" \t\r\n") == std::string_view::npos;
   }
   std::int32_t num_answered() const noexcept {  // answer tokens of this phase
     return static_cast<std::int32_t>(run_.result->tokens.size()) - run_.result->num_reasoning;

@@ -5,8 +5,16 @@
 //
 // A block may be open already (the template opened it), be opened again, be shut twice (the second
 // mark is dropped), and its marks may be spread over tokens.
+//
+// A mark may also be talked about. Then it is text:
+//   - where the model has a token for it and spells it in others, such as those of a question;
+//   - one that opens, where it does not begin a line, or stands in fenced code. Marks of several
+//     tokens that end in one of the model's own (channels) count wherever they stand;
+//   - one that shuts, outside a block: only the first after a block, or one that begins a line, is
+//     the end mark once more, and none in code or behind a quotation mark.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -27,16 +35,19 @@ class MarkerTracker {
   };
 
   MarkerTracker() = default;
-  // Throws kUsage when one of the texts is empty.
+  // `ends`: of each mark, those that open and then those that shut, the bytes of the model's own
+  // token that it ends with; 0, or left out: it has none. Throws kUsage when a text is empty.
   MarkerTracker(std::vector<std::string> open, std::vector<std::string> shut,
-                std::vector<std::string> stop, bool inside, std::vector<std::string> call = {});
+                std::vector<std::string> stop, bool inside, std::vector<std::size_t> ends = {},
+                std::vector<std::string> call = {});
 
   // Takes one token's bytes and appends what can be shown to reasoning or answer text. The last
   // event of the piece is returned; a piece that both opens and shuts gives kShut. kStop wins over
   // everything after it. Bytes after a shut mark go to the answer, also where the shut mark ends
   // the phase: they belong to the phase that follows. A shut mark outside a block, or an open one
-  // inside, is dropped and gives kNone. Stop texts count outside blocks only. A text of `call` shuts a
-  // block, and is the beginning of the answer behind it; outside it is text like any other.
+  // inside, is dropped where it counts, and gives kNone. Stop texts count outside blocks only. A text
+  // of `call` shuts a block, and is the beginning of the answer behind it; outside it is text like any
+  // other.
   Event Feed(std::string_view piece, std::string* answer, std::string* reasoning);
 
   // The block is closed from outside (budget, deadline): bytes held back go to the reasoning text.
@@ -57,6 +68,8 @@ class MarkerTracker {
  private:
   void Take(std::string_view bytes, std::int32_t num_keep, std::string* text);
   void Enter(bool inside) noexcept;
+  bool Counts(const TextMatcher::Match& match, std::string_view token,
+              std::string_view before) const noexcept;
 
   // Two matchers, so that a stop text cannot hide a mark it overlaps while it does not count. The
   // mark that changes something comes first: it wins where one text is both.
@@ -66,9 +79,12 @@ class MarkerTracker {
   std::int32_t num_shut_ = 0;
   std::int32_t num_stop_ = 0;
   std::vector<std::string> call_;
-  std::string held_;  // shorter than the longest mark
+  std::vector<std::size_t> ends_;   // of open, then of shut
+  std::vector<std::size_t> sizes_;  // the same
+  std::string held_;                // shorter than the longest mark
   std::int32_t mark_ = -1;
   bool inside_ = false;
+  bool may_repeat_ = true;  // outside: no mark was met since the block ended
 };
 
 }  // namespace edgereason

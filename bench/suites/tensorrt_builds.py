@@ -53,7 +53,7 @@ class RandomSource(Source):  # type: ignore[misc]  # mypy knows it as export._so
     def shape(self, name: str) -> tuple[int, ...]:
         return self._shapes[name]
 
-    def tensor(self, name: str) -> NDArray[np.float32]:
+    def _read_tensor(self, name: str) -> NDArray[np.float32]:
         rng = np.random.default_rng([self._seed, self.names().index(name)])
         shape = self._shapes[name]
         found: NDArray[np.float32] = rng.standard_normal(shape, np.float32)

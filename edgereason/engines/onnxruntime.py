@@ -181,8 +181,9 @@ def open_session(path: Path, config: Config) -> InferenceSession:
             enable_fallback=0,
         )
     except Exception as error:  # its own classes differ between versions
+        why = next(iter(str(error).splitlines()), "it says nothing")
         raise BundleError(
-            f"onnxruntime cannot open {path}: {str(error).splitlines()[0][:300]}",
+            f"onnxruntime cannot open {path}: {why[:300]}",
             f"{_AGAIN}: it may be damaged, or written for a newer onnxruntime",
         ) from None
     if wanted and session.get_providers()[0] != wanted:

@@ -191,7 +191,7 @@ def _check(way: Way, phases: tuple[Phase, ...]) -> None:
     if any(_has_more(phase) for phase in phases):
         raise UnsupportedError(
             f"{way.strategy} thinks in blends, weighs what might follow, puts in what a program "
-            "said, or has a grammar: no plan has that",
+            "said, calls tools, tells log-probabilities, or has a grammar: no plan has that",
             "use it through Python",
         )
     if any(phase.role is Role.CARRY for phase in phases):
@@ -200,8 +200,9 @@ def _check(way: Way, phases: tuple[Phase, ...]) -> None:
 
 def _has_more(phase: Phase) -> bool:
     """Something that the file has no place for."""
-    others = (phase.blend, phase.score, phase.grammar)
-    return any(others) or not isinstance(phase.force, str)
+    others = (phase.blend, phase.score, phase.grammar, phase.call, phase.score_prompt)
+    told = phase.logprobs >= 0 or phase.total >= 0
+    return any(others) or told or not isinstance(phase.force, str)
 
 
 def _without_budgets(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:

@@ -242,6 +242,6 @@ def test_a_plan_has_all_that_a_phase_has(tmp_path: Path) -> None:
     (phase, _) = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["phases"]
     # `fresh` is the conversation; what follows, and what is owed to it, is the next of the list.
     elsewhere = {"fresh", "owed", "kind", "then"}
-    refused = {"blend", "grammar", "score"}
+    refused = {"blend", "grammar", "score", "call", "logprobs", "score_prompt", "total"}
     assert set(phase) == {field.name for field in fields(Phase)} - elsewhere - refused
     assert phase["brake"] == 0.5

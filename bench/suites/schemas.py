@@ -24,7 +24,7 @@ from edgereason.grammars import Grammar
 from edgereason.records import Answer
 from edgereason.runtime.reasoner import Handle, Reasoner
 
-from ..harness.runner import Bench, Findings, Say, Table, checkout, open_reasoner, quantile
+from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, quantile
 
 _COLUMNS: Final = (
     "budget",
@@ -259,8 +259,9 @@ def _quantiles(values: Sequence[float]) -> dict[str, Any]:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    path = checkout().parent / "shared" / "data" / "bench" / "jsonschemabench.jsonl"
-    parser.add_argument("--schemas", type=Path, default=path, help="JSON lines with extra.schema")
+    parser.add_argument(
+        "--schemas", type=Path, required=True, help="JSONSchemaBench as JSON lines with extra.schema"
+    )
     parser.add_argument("--num", type=int, default=0, help="the first so many; 0 is all")
     parser.add_argument("--budgets", type=int, nargs="+", default=[1, 4, 8, 16, 32, 64, 128])
     parser.add_argument("--threads", type=int, default=0)

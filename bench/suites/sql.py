@@ -22,7 +22,7 @@ from edgereason.errors import UsageError
 from edgereason.runtime.database import run_query
 from edgereason.strategies.base import Query
 
-from ..harness.runner import Bench, Findings, Say, Table, checkout, open_reasoner, wilson
+from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, wilson
 from ..harness.ways import parse
 from .ways import Row, difference, split_ways, told
 
@@ -136,10 +136,9 @@ def findings(rows: Mapping[str, Mapping[str, Row]]) -> Findings:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    data = checkout().parent / "shared" / "data" / "bench"
     parser.add_argument("--ways", default="", help=f"with commas; default {','.join(_WAYS)}")
-    parser.add_argument("--questions", type=Path, default=data / "spider_sql.jsonl")
-    parser.add_argument("--databases", type=Path, default=data / "spider_sql.databases.json")
+    parser.add_argument("--questions", type=Path, required=True, help="Spider, JSON lines")
+    parser.add_argument("--databases", type=Path, required=True)
     parser.add_argument("--num", type=int, default=75, help="questions of the file")
     parser.add_argument("--skip", type=int, default=0, help="questions of the file left out first")
     parser.add_argument("--answer-budget", type=int, default=64)

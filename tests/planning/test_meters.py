@@ -1,4 +1,4 @@
-"""Meters as the files of boards show them: the shapes are those of `../shared/design/robots.md`."""
+"""Meters as the files of boards show them, on trees that are made as those boards have them."""
 
 from __future__ import annotations
 

@@ -260,7 +260,10 @@ def _quantiles(values: Sequence[float]) -> dict[str, Any]:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--schemas", type=Path, required=True, help="JSONSchemaBench as JSON lines with extra.schema"
+        "--schemas",
+        type=Path,
+        required=True,
+        help="JSONSchemaBench as JSON lines with extra.schema",
     )
     parser.add_argument("--num", type=int, default=0, help="the first so many; 0 is all")
     parser.add_argument("--budgets", type=int, nargs="+", default=[1, 4, 8, 16, 32, 64, 128])

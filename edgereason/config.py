@@ -160,12 +160,7 @@ def assignments(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    try:
-        return parse_toml(files.read_text(path), str(path))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8") from None
+    return parse_toml(files.read_given(path), str(path))
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

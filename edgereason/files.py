@@ -2,10 +2,13 @@
 
     with files.reading(path) as file: ...       # never waits for a pipe, never drains a device
     text = files.read_text(path)                # and no more than fits into memory
+    text = files.read_given(path)               # the same of a file that the user named
     with files.writing(path) as file: ...       # a new file; what lay there is put away first
+    with files.replacing(path) as file: ...     # the same, there once it is whole
 
 A name in a model's folder, or beside what is written, may be a pipe, a device or a link that
-somebody planted. Errors are `OSError`, which callers already tell. Knows no format.
+somebody planted. Errors are `OSError`, which callers already tell, but for `read_given`. Knows no
+format.
 """
 
 from __future__ import annotations
@@ -15,8 +18,12 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+
+from edgereason.errors import UsageError
 
 MOST_BYTES: Final = 1 << 28
 """What is read in one piece at most: far beyond any configuration, vocabulary or conversation."""
@@ -51,6 +58,17 @@ def read_text(path: Path) -> str:
     return read_bytes(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
+def read_given(path: Path, what: str = "") -> str:
+    """As `read_text`, of a file that was asked for; `what` it is comes before its name where it
+    cannot be read. Raises `UsageError`."""
+    try:
+        return read_text(path)
+    except OSError as error:
+        raise UsageError(f"cannot read {what}{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None
+
+
 def parse_json(raw: bytes | str) -> dict[str, Any]:
     """One JSON object whose texts are Unicode. Raises `ValueError` on anything else."""
     try:
@@ -72,6 +90,21 @@ def writing(path: Path) -> BinaryIO:
     """Opens a new file. What has its name is removed, and a link's target left alone."""
     remove(path)
     return path.open("xb")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Opens what takes the place of `path` at the end of the block, whole or not at all: where the
+    block fails, nothing is left. Processes that do so at the same time do not meet."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with writing(unfinished) as file:
+            yield file
+        os.replace(unfinished, path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
 
 
 def locking(path: Path) -> BinaryIO:

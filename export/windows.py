@@ -24,12 +24,7 @@ STEP: Final = 64  # tokens of a step; each has output, so engines are opened for
 
 
 def read_text(path: Path) -> str:
-    try:
-        text = files.read_text(path)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8") from None
+    text = files.read_given(path)
     if not text.strip():
         raise UsageError(f"{path} is empty", "give a text of some thousand words")
     return text

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.config import build, cache_dir, unknown
 from edgereason.errors import DownloadError, UsageError
 from edgereason.registry import load, names
@@ -118,12 +119,7 @@ def _dealt(module: ModuleType, task: str, num: int, seed: int) -> list[Item]:
 
 def rows(path: Path) -> Iterator[Item]:
     """The questions of a file with one JSON object a line; keys that no `Item` has are left."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read task {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8") from None
+    text = files.read_given(path, "task ")
     seen: set[str] = set()
     databases = _databases(path)
     for number, line in enumerate(text.splitlines(), 1):
@@ -188,7 +184,6 @@ def fetched(task: str, source: Source) -> list[Path]:
 
 
 def _fetch(url: str, path: Path, task: str, source: Source) -> None:
-    part = path.with_name(path.name + ".part")
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
             content = answer.read(_MOST_BYTES + 1)
@@ -201,8 +196,8 @@ def _fetch(url: str, path: Path, task: str, source: Source) -> None:
         ) from None
     if len(content) > _MOST_BYTES:
         raise DownloadError(f"{url} has more than {_MOST_BYTES >> 20} MiB")
-    part.write_bytes(content)
-    os.replace(part, path)
+    with files.replacing(path) as file:
+        file.write(content)
 
 
 def _check(path: Path, sha256: str) -> None:

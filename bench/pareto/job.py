@@ -7,7 +7,6 @@ which machine, and the report.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from edgereason import files
 from edgereason.config import unknown
 from edgereason.errors import UsageError
 from edgereason.models.bundle import open_bundle
@@ -204,9 +204,8 @@ class _Kept:
 
     def write(self) -> None:
         self.data["seconds"] = self._before_s + time.monotonic() - self._begin
-        part = self._path.with_suffix(".part")
-        part.write_text(json.dumps(self.data, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, self._path)
+        with files.replacing(self._path) as file:
+            file.write((json.dumps(self.data, indent=1) + "\n").encode())
 
     close = write
 

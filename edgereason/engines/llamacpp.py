@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
-from edgereason.errors import BundleError, EngineError, ModelNotFoundError, UsageError
+from edgereason.errors import BundleError, EngineError, UsageError
 from edgereason.models import gguf
+from edgereason.models.adapter_file import parse_adapter
 from edgereason.records import Capability
 
 if TYPE_CHECKING:
@@ -117,18 +117,7 @@ def _check(bundle: Bundle) -> None:
 
 def _lora(text: str) -> tuple[Path, float]:
     """A file and how strongly it acts, of `FILE` or `FILE:scale`."""
-    name, colon, told = text.rpartition(":")
-    if not colon or Path(text).expanduser().is_file():
-        name, told = text, "1"
-    try:
-        scale = float(told)
-    except ValueError:
-        scale = nan
-    if not isfinite(scale):
-        raise UsageError(f"the scale of an adapter must be a number, got {told!r} in {text!r}")
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise ModelNotFoundError(f"no such adapter: {path}", "give --lora FILE or FILE:scale")
+    path, scale = parse_adapter(text, "scale", "--lora ")
     kind = gguf.read(path).text("general.type")
     if kind != "adapter":
         raise BundleError(

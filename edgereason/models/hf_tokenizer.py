@@ -54,17 +54,17 @@ _SAMPLING: Final = {
 
 def read_vocabulary(folder: Path, config: Mapping[str, Any], num_vocab: int) -> dict[str, Any]:
     """All metadata that follows from the folder's tokenizer, chat template and sampling."""
-    written = _read(folder / "tokenizer.json")
+    written = read_settings(folder / "tokenizer.json")
     if not written:
         raise BundleError(
             f"{folder.name} has no tokenizer.json",
             "save it with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(...)",
         )
     settings = {
-        **_read(folder / "special_tokens_map.json"),
-        **_read(folder / "tokenizer_config.json"),
+        **read_settings(folder / "special_tokens_map.json"),
+        **read_settings(folder / "tokenizer_config.json"),
     }
-    generation = _read(folder / "generation_config.json")
+    generation = read_settings(folder / "generation_config.json")
     try:
         has_pieces = _has_pieces(written)
         tokens, types = _tokens(written, settings, num_vocab)
@@ -104,8 +104,8 @@ def _has_pieces(written: Mapping[str, Any]) -> bool:
     return bool(model.get("byte_fallback"))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no such file."""
+def read_settings(path: Path) -> dict[str, Any]:
+    """A JSON object of a model's folder; an empty one where there is no such file."""
     try:
         return files.read_json(path)
     except FileNotFoundError:
@@ -278,7 +278,7 @@ def _template(folder: Path, settings: Mapping[str, Any]) -> str:
             return files.read_text(beside)
         except (OSError, ValueError) as error:
             raise BundleError(f"cannot read {beside}: {error}") from None
-    found = settings.get("chat_template") or _read(folder / "chat_template.json").get(
+    found = settings.get("chat_template") or read_settings(folder / "chat_template.json").get(
         "chat_template"
     )
     if isinstance(found, list):  # several with names

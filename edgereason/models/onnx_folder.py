@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edgereason import files
 from edgereason.config import cache_dir
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError
+from edgereason.models.hf_tokenizer import read_settings
 
 _CONFIG: Final = "config.json"
 _GENAI: Final = "genai_config.json"
@@ -162,7 +162,7 @@ def _graphs(root: Path) -> list[Path]:
 
 
 def _genai_graph(root: Path) -> str:
-    decoder = (_read(root / _GENAI).get("model") or {}).get("decoder") or {}
+    decoder = (read_settings(root / _GENAI).get("model") or {}).get("decoder") or {}
     return str(decoder.get("filename") or "model.onnx")
 
 
@@ -183,9 +183,9 @@ def _only_graph(folder: Path) -> Path:
 
 def _config(root: Path) -> dict[str, Any]:
     """All that is said of the model; `genai_config.json` wins, it was written last."""
-    config = _read(root / _CONFIG)
+    config = read_settings(root / _CONFIG)
     inner = config.get("text_config")
-    genai = _read(root / _GENAI).get("model") or {}
+    genai = read_settings(root / _GENAI).get("model") or {}
     decoder = genai.get("decoder") or {}
     return {
         **config,
@@ -209,13 +209,3 @@ def _head_dim(config: Mapping[str, Any]) -> int:
 def _count(config: Mapping[str, Any], *keys: str) -> int:
     found = (config[key] for key in keys if type(config.get(key)) is int)
     return max(next(found, 0), 0)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no such file."""
-    try:
-        return files.read_json(path)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BundleError(f"cannot read {path}: {error}") from None

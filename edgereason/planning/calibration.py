@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.config import build, cache_dir
 from edgereason.errors import BundleError, UsageError
 from edgereason.models.bundle import Bundle
@@ -152,18 +152,17 @@ def _isotonic_at(points: Sequence[tuple[float, bool]], score: float) -> float:
 
 def path_of(bundle: Bundle) -> Path:
     """Named after all that a confidence depends on: weights, quantization, prompt, engine."""
-    files = [[file.path, file.size_bytes, file.sha256] for file in bundle.files[:1]]
+    weights = [[file.path, file.size_bytes, file.sha256] for file in bundle.files[:1]]
     prompt = [bundle.chat_template, repr(bundle.reasoning)]
-    key = sha256(json.dumps([bundle.engine, bundle.quantization, files, prompt]).encode())
+    key = sha256(json.dumps([bundle.engine, bundle.quantization, weights, prompt]).encode())
     return cache_dir() / "measurements" / f"{bundle.name}-{key.hexdigest()[:16]}" / "ways.json"
 
 
 def save(bundle: Bundle, calibration: Calibration) -> Path:
     path = path_of(bundle)
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = path.with_suffix(f".{os.getpid()}.part")
-    made.write_text(json.dumps(asdict(calibration), indent=1) + "\n", encoding="utf-8")
-    os.replace(made, path)
+    with files.replacing(path) as file:
+        file.write((json.dumps(asdict(calibration), indent=1) + "\n").encode())
     return path
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgereason import files
 from edgereason.config import measured_dir
 
 if TYPE_CHECKING:
@@ -41,14 +40,8 @@ def write(bundle: Bundle, what: str, data: Mapping[str, Any]) -> None:
     path = file_of(bundle)
     path.parent.mkdir(parents=True, exist_ok=True)
     everything = {**_read_all(path), "format": FORMAT, what: dict(data)}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise
+    with files.replacing(path) as file:
+        file.write((json.dumps(everything, indent=1) + "\n").encode())
 
 
 def _read_all(path: Path) -> dict[str, Any]:

@@ -147,13 +147,7 @@ def read_questions(path: Path) -> list[str]:
 
 def _lines(path: Path, *, torn: bool = False) -> Iterator[tuple[int, str]]:
     """Lines that hold something, with their numbers. `torn`: the last one may be half a line."""
-    try:
-        text = files.read_text(path)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8") from None
-    lines = text.split("\n")
+    lines = files.read_given(path).split("\n")
     for number, line in enumerate(lines, 1):
         is_torn = torn and number == len(lines) and not line.endswith("}")
         if line.strip() and not is_torn:

@@ -13,15 +13,15 @@ import hashlib
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError, UsageError
+from edgereason.errors import BundleError, UnsupportedError
 from edgereason.models import gguf
+from edgereason.models.adapter_file import parse_adapter
 from edgereason.models.bundle import Bundle
 from edgereason.models.steering_file import ARCHITECTURE, read_steering
 from edgereason.records import Capability
@@ -43,7 +43,7 @@ class Adapters:
         loras: defaultdict[Path, float] = defaultdict(float)
         rows: list[Rows] = []
         for text in texts:
-            path, strength = _parsed(text)
+            path, strength = parse_adapter(text)
             if gguf.read(path).architecture == ARCHITECTURE:
                 rows.append(self._steering(path) * np.float32(strength))
             else:
@@ -89,23 +89,6 @@ class Adapters:
                 f"as {path.name} is",
                 "open the model with llamacpp",
             )
-
-
-def _parsed(text: str) -> tuple[Path, float]:
-    """A file and how strongly it acts, of `FILE` or `FILE:strength`."""
-    name, colon, told = text.rpartition(":")
-    if not colon or Path(text).expanduser().is_file():
-        name, told = text, "1"
-    try:
-        strength = float(told)
-    except ValueError:
-        strength = nan
-    if not isfinite(strength):
-        raise UsageError(f"the strength of an adapter must be a number, got {told!r} in {text!r}")
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise ModelNotFoundError(f"no such adapter: {path}", "give FILE or FILE:strength")
-    return path, strength
 
 
 def _sum(rows: Sequence[Rows]) -> Rows | None:

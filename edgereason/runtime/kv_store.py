@@ -187,15 +187,11 @@ class KvStore:
         raw = _sealed(self._model, tokens, state)
         if len(raw) > self._most_bytes:
             return
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            with files.writing(unfinished) as file:
+            with files.replacing(path) as file:
                 file.write(raw)
-            os.replace(unfinished, path)
         except OSError as error:
             log.info("KV of %d tokens is not kept: %s", len(tokens), error)
-            with suppress(OSError):
-                unfinished.unlink()
             return
         with self._lock:
             covered = [e for e in self._entries.values() if _covers(tokens, e.tokens)]

@@ -101,6 +101,14 @@ class Call:
     seconds: float = 2.0
     memory_mib: int = 256
 
+    def __post_init__(self) -> None:
+        if self.seconds <= 0:
+            raise UsageError(f"seconds must be more than 0, got {self.seconds:g}")
+        if self.memory_mib < 64:
+            raise UsageError(
+                f"memory_mib must be 64 or more, got {self.memory_mib}", "Python itself takes 30"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Query:

@@ -55,12 +55,7 @@ class Config:
     def __post_init__(self) -> None:
         if self.tokens < 1:
             raise UsageError(f"tokens must be 1 or more, got {self.tokens}")
-        if self.seconds <= 0:
-            raise UsageError(f"seconds must be more than 0, got {self.seconds:g}")
-        if self.memory_mib < 64:
-            raise UsageError(
-                f"memory_mib must be 64 or more, got {self.memory_mib}", "Python itself takes 30"
-            )
+        Call("", seconds=self.seconds, memory_mib=self.memory_mib)  # raises what is wrong
 
 
 def run(turn: Turn, config: Config) -> Steps:

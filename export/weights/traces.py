@@ -46,12 +46,7 @@ class Wanted:
 
 def read_questions(path: Path) -> list[str]:
     """One question a line; of `.jsonl` files the key `question` of each line."""
-    try:
-        lines = files.read_text(path).splitlines()
-    except OSError as error:
-        raise UsageError(f"cannot read questions from {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8") from None
+    lines = files.read_given(path, "questions from ").splitlines()
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not numbered:
         raise UsageError(f"{path} holds no questions", "give one a line")

@@ -4,7 +4,6 @@ no mark in either, whichever way the texts are cut into tokens.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgereason import Channel, Message, Reasoner
-from edgereason.models.bundle import Bundle, File, write_bundle
+from edgereason.models.bundle import Bundle
 from edgereason.prompt.detection import detect_reasoning
 from edgereason.prompt.reasoning import Kind, Reasoning
 from support.chat_templates import NEMOTRON
 from support.family_templates import FAMILIES
+from support.scripted_models import opened
 
 THOUGHT, ANSWER = "one two three", "Four."
 every = pytest.mark.parametrize("family", FAMILIES)
@@ -39,21 +39,7 @@ def scripted(folder: Path, template: str, words: Sequence[str] = ()) -> Reasoner
         (reasoning.close, answer),
         (reasoning.answer, answer),
     ]
-    lines = [f"words = {json.dumps(sorted(set(words)), ensure_ascii=False)}"]
-    for after, reply in rules:
-        if after:
-            lines += [f"[[rules]]\nafter = {json.dumps(after)}\nreply = {json.dumps(reply)}"]
-    (folder / "script.toml").write_text("\n".join(lines), encoding="utf-8")
-    bundle = Bundle(
-        path=folder,
-        name="family",
-        engine="scripted",
-        files=(File("script.toml", 0),),
-        chat_template=template,
-        reasoning=reasoning,
-    )
-    write_bundle(bundle, folder)
-    return Reasoner.open(folder)
+    return opened(folder, template, [rule for rule in rules if rule[0]], words)
 
 
 def marks_of(reasoning: Reasoning) -> list[str]:

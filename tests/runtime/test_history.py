@@ -4,15 +4,13 @@ conversation is reused as far as that allows. One token of the scripted engine i
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from edgereason import Message, Reasoner
-from edgereason.models.bundle import Bundle, File, write_bundle
-from edgereason.prompt.detection import detect_reasoning
 from support.chat_templates import QWEN3
+from support.scripted_models import opened
 
 THOUGHT, ANSWER = "one two three", "Four."
 SAID = f"{THOUGHT}\n</think>\n\n{ANSWER}"
@@ -24,18 +22,7 @@ KEEPS = "{% for m in messages %}" + TURN % THOUGHTS + "{% endfor %}" + START
 
 
 def scripted(folder: Path, template: str) -> Reasoner:
-    rule = f'after = "assistant\\n<think>\\n"\nreply = {json.dumps(SAID)}\n'
-    (folder / "script.toml").write_text(f"[[rules]]\n{rule}", encoding="utf-8")
-    bundle = Bundle(
-        path=folder,
-        name="history",
-        engine="scripted",
-        files=(File("script.toml", 0),),
-        chat_template=template,
-        reasoning=detect_reasoning(template),
-    )
-    write_bundle(bundle, folder)
-    return Reasoner.open(folder)
+    return opened(folder, template, [("assistant\n<think>\n", SAID)])
 
 
 def turns(reasoner: Reasoner, roles: tuple[str, ...]) -> list[tuple[int, int]]:

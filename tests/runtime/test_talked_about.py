@@ -4,7 +4,6 @@ follows: on the scripted engine, whichever way the texts are cut into tokens.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgereason import Channel, Reasoner, StopReason
-from edgereason.models.bundle import Bundle, File, write_bundle
-from edgereason.prompt.detection import detect_reasoning
 from support.chat_templates import QWEN3
+from support.scripted_models import opened
 
 THOUGHT = "one two three"
 FORCED = "\n</think>\n\n"
@@ -29,20 +27,7 @@ TALK = (
 
 def scripted(folder: Path, rules: dict[str, str], words: list[str], control: bool) -> Reasoner:
     marks = ["<think>", "</think>"] if control else []
-    lines = [f"words = {json.dumps(sorted(set(words)))}", f"control = {json.dumps(marks)}"]
-    for after, reply in rules.items():
-        lines.append(f"[[rules]]\nafter = {json.dumps(after)}\nreply = {json.dumps(reply)}")
-    (folder / "script.toml").write_text("\n".join(lines), encoding="utf-8")
-    bundle = Bundle(
-        path=folder,
-        name="talker",
-        engine="scripted",
-        files=(File("script.toml", 0),),
-        chat_template=QWEN3,
-        reasoning=detect_reasoning(QWEN3),
-    )
-    write_bundle(bundle, folder)
-    return Reasoner.open(folder)
+    return opened(folder, QWEN3, rules.items(), words, marks)
 
 
 def check(reasoner: Reasoner, answer: str, reasoning: str, **options: object) -> None:

@@ -156,6 +156,7 @@ void StepLoop::Refuse(double now_ms) {
 
 // Those that wait get KV, the most urgent first; none overtakes a more urgent one.
 void StepLoop::Admit(double now_ms) {
+  if (std::ranges::none_of(sequences_.active(), [](auto* one) { return one->seq < 0; })) return;
   const PlanLimits limits = Limits(now_ms);
   SortByUrgency();
   for (Sequence* sequence : order_) {

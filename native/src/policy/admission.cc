@@ -3,44 +3,21 @@
 #include <algorithm>
 #include <cmath>
 
+#include "policy/demand.h"
+
 namespace edgereason {
 namespace {
 
-constexpr std::int32_t kChunkRows = 64;
 constexpr std::int32_t kMostWidth = 32;  // answers that are decoded together, at most
 constexpr double kRelativeError = 1e-9;  // sums of times are no exact numbers
 
-// Work that is done together, as fast as it can be.
-struct Work {
-  std::int64_t rows = 0;
-  std::int64_t steps = 0;
-  std::int32_t longest = 0;
-  std::int32_t num = 0;
-
-  void Add(const PlanSeq& seq) noexcept {
-    rows += std::int64_t{seq.pending} + seq.owed_rows;
-    steps += seq.owed_steps;
-    longest = std::max(longest, seq.owed_steps);
-    ++num;
+// As fast as it can be done.
+double Ms(const Demand& demand, const CostModel& cost) noexcept {
+  double row_ms = cost.StepMs(1);
+  for (std::int32_t width = 2; width <= std::min(demand.num, kMostWidth); width *= 2) {
+    row_ms = std::min(row_ms, cost.StepMs(width) / width);
   }
-
-  double Ms(const CostModel& cost) const noexcept {
-    const double chunk_ms = rows <= kChunkRows
-                                ? cost.StepMs(static_cast<std::int32_t>(rows))
-                                : cost.StepMs(kChunkRows) * static_cast<double>(rows) / kChunkRows;
-    double step_ms = cost.StepMs(1);
-    for (std::int32_t width = 2; width <= std::min(num, kMostWidth); width *= 2) {
-      step_ms = std::min(step_ms, cost.StepMs(width) / width);
-    }
-    const double steps_ms = step_ms * static_cast<double>(steps);
-    return (rows > 0 ? chunk_ms : 0) + std::max(steps_ms, longest * cost.StepMs(1));
-  }
-};
-
-double AloneMs(const PlanSeq& seq, const CostModel& cost) noexcept {
-  Work work;
-  work.Add(seq);
-  return work.Ms(cost);
+  return demand.Ms(cost, row_ms);
 }
 
 bool IsLate(double now_ms, double work_ms, double deadline_ms) noexcept {
@@ -51,11 +28,11 @@ bool IsLate(double now_ms, double work_ms, double deadline_ms) noexcept {
 
 // All that is taken is done in time.
 bool Refusals::Fits(std::span<const PlanSeq> seqs, const CostModel& cost, double now_ms) {
-  Work work;
+  Demand work;
   for (std::size_t i = 0; i < seqs.size(); ++i) {
     if (taken_[i] == 0) continue;
     work.Add(seqs[i]);
-    if (bound_[i] != 0 && IsLate(now_ms, work.Ms(cost), seqs[i].deadline_ms)) return false;
+    if (bound_[i] != 0 && IsLate(now_ms, Ms(work, cost), seqs[i].deadline_ms)) return false;
   }
   return true;
 }
@@ -68,7 +45,7 @@ void Refusals::AddClass(std::span<const PlanSeq> seqs, std::int32_t priority, co
   for (const std::int32_t index : open_) {
     const auto i = static_cast<std::size_t>(index);
     if (seqs[i].priority != priority) continue;
-    if (IsLate(now_ms, AloneMs(seqs[i], cost), seqs[i].deadline_ms)) {
+    if (IsLate(now_ms, OwedMs(seqs[i], cost), seqs[i].deadline_ms)) {
       refused_.push_back(index);
       continue;
     }
@@ -76,7 +53,7 @@ void Refusals::AddClass(std::span<const PlanSeq> seqs, std::int32_t priority, co
     class_.push_back(index);
     while (!class_.empty() && !Fits(seqs, cost, now_ms)) {
       const auto longest = std::ranges::max_element(class_, {}, [&](std::int32_t at) {
-        return AloneMs(seqs[static_cast<std::size_t>(at)], cost);
+        return OwedMs(seqs[static_cast<std::size_t>(at)], cost);
       });
       taken_[static_cast<std::size_t>(*longest)] = bound_[static_cast<std::size_t>(*longest)] = 0;
       refused_.push_back(*longest);
@@ -92,7 +69,7 @@ std::span<const std::int32_t> Refusals::Find(std::span<const PlanSeq> seqs,
   open_.clear();
   taken_.assign(seqs.size(), 0);
   bound_.assign(seqs.size(), 0);
-  Work work;
+  Demand work;
   for (std::size_t i = 0; i < seqs.size(); ++i) {
     if (may[i] != 0) {
       open_.push_back(static_cast<std::int32_t>(i));
@@ -101,7 +78,7 @@ std::span<const std::int32_t> Refusals::Find(std::span<const PlanSeq> seqs,
     taken_[i] = 1;
     work.Add(seqs[i]);
     // Where what has begun is late already, it gets the text so far; others do not pay for it.
-    bound_[i] = !IsLate(now_ms, work.Ms(cost), seqs[i].deadline_ms);
+    bound_[i] = !IsLate(now_ms, Ms(work, cost), seqs[i].deadline_ms);
   }
   std::ranges::stable_sort(open_, std::ranges::greater{}, [&](std::int32_t index) {
     return seqs[static_cast<std::size_t>(index)].priority;

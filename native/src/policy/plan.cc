@@ -4,44 +4,23 @@
 #include <cmath>
 #include <limits>
 
+#include "policy/demand.h"
+
 namespace edgereason {
 namespace {
 
 // Answers are decoded together; more rows than this in one step bring little on the devices we
 // know.
 constexpr std::int32_t kBatchWidth = 8;
-constexpr std::int32_t kPrefillRows = 64;
 // A prompt this short, such as an answer cue, is not cut for others' sake in a step of at most
 // kPrefillRows: it saves them little, and batches would depend on how long steps happen to take.
 constexpr std::int32_t kShortRows = 16;
 constexpr double kAloneChunks = 2;  // times a chunk: a step for a prompt that nobody waits behind
 
-double PrefillMs(std::int64_t rows, const CostModel& cost) noexcept {
-  if (rows <= 0) return 0;
-  if (rows <= kPrefillRows) return cost.StepMs(static_cast<std::int32_t>(rows));
-  return cost.StepMs(kPrefillRows) * static_cast<double>(rows) / kPrefillRows;
+double Ms(const Demand& demand, const CostModel& cost) noexcept {
+  const std::int32_t width = std::clamp(demand.num, 1, kBatchWidth);
+  return demand.Ms(cost, cost.StepMs(width) / width);
 }
-
-// Owed work of several sequences that is served together.
-struct Demand {
-  std::int64_t prefill_rows = 0;
-  std::int64_t steps = 0;
-  std::int32_t longest = 0;
-  std::int32_t num = 0;
-
-  void Add(const PlanSeq& seq) noexcept {
-    prefill_rows += std::int64_t{seq.pending} + seq.owed_rows;
-    steps += seq.owed_steps;
-    longest = std::max(longest, seq.owed_steps);
-    ++num;
-  }
-
-  double Ms(const CostModel& cost) const noexcept {
-    const std::int32_t width = std::clamp(num, 1, kBatchWidth);
-    const double batched_ms = cost.StepMs(width) / width * static_cast<double>(steps);
-    return PrefillMs(prefill_rows, cost) + std::max(batched_ms, longest * cost.StepMs(1));
-  }
-};
 
 // True when a request of higher priority would be late if `seq` were served as well, and would not
 // be otherwise.
@@ -57,7 +36,7 @@ bool YieldsToMoreUrgent(const PlanSeq& seq, std::span<const PlanSeq> seqs,
     without.Add(other);
     with.Add(other);
     const double left_ms = other.deadline_ms - limits.now_ms;
-    if (without.Ms(cost) <= left_ms && with.Ms(cost) > left_ms) return true;
+    if (Ms(without, cost) <= left_ms && Ms(with, cost) > left_ms) return true;
   }
   return false;
 }
@@ -154,7 +133,7 @@ std::int32_t NumToClose(std::span<const PlanSeq> seqs, std::span<const std::int3
     // that one may take twice as long as expected: what is left then must do for the answer.
     const double reading_ms = PrefillMs(std::int64_t{1} + seq_at(i).owed_rows, cost);
     const double step_ms = std::max(cost.StepMs(std::min(demand.num, kBatchWidth)), reading_ms);
-    const double need_ms = limits.margin * limits.slack * demand.Ms(cost) + step_ms;
+    const double need_ms = limits.margin * limits.slack * Ms(demand, cost) + step_ms;
     if (limits.now_ms + need_ms > deadline_ms) num_close = static_cast<std::int32_t>(i) + 1;
   }
   return num_close;

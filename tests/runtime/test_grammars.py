@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edgereason import Reasoner, StopReason, _core
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.grammars import Grammar
+from edgereason.models.bundle import open_bundle
 from edgereason.records import Sampling
 from edgereason.runtime import grammars
 from edgereason.runtime.grammars import Grammars
@@ -284,6 +285,16 @@ def test_a_choice_a_pattern_and_a_grammar(reasoner: Reasoner) -> None:
     assert len(ask(reasoner, Grammar.regex("[0-9]{3}-[0-9]{2}"), 32).answer) == 6
     assert ask(reasoner, Grammar.gbnf('root ::= "yes" | "no"'), 32).answer in ("yes", "no")
     assert ask(reasoner, Grammar.lark('start: "yes" | "no"'), 32).answer in ("yes", "no")
+
+
+def test_blanks_are_an_answer_where_the_grammar_has_no_other() -> None:
+    engine = _core.ScriptedEngine(
+        [("</think>\n\n", " ")], control=["<|im_start|>", "<think>", "</think>"]
+    )
+    with Reasoner(open_bundle(SCRIPTED), engine) as blank:
+        answer = ask(blank, Grammar.regex("[ \n]{0,40}"), 20)
+        assert answer.finish is StopReason.STOP
+        assert answer.usage.answer_tokens < 3
 
 
 def test_a_choice_is_whole_even_where_it_is_cut(reasoner: Reasoner) -> None:

@@ -183,7 +183,9 @@ class Sequence {
   Lift EndLift() const noexcept;
   bool Brakes(std::span<const float> logits, Token token) const noexcept;
   // Nothing but blanks was answered: that ends no answer. Whoever asks is not answered with nothing.
+  // Where a grammar says what an answer is, blanks may be all of it.
   bool begins_answer() const noexcept {
+    if (run_.guide) return phase_->role == Role::kAnswer && run_.num_sampled == 0;
     const std::string_view answer = run_.text[static_cast<std::size_t>(Channel::kAnswer)];
     return phase_->role == Role::kAnswer && !run_.tracker.inside() &&
            answer.find_first_not_of(" \t\r\n") == std::string_view::npos;

@@ -8,6 +8,7 @@ not limited, other than by the time.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -31,11 +32,14 @@ _MOST_TEXT: Final = 4000  # characters of an answer
 _EVERY: Final = 1000  # instructions of SQLite between two looks at the clock
 
 
-def run_query(query: Query, stopped: Callable[[], bool] = lambda: False) -> Returned:
-    """Waits for the rows, at most `query.seconds`, or until `stopped()`."""
-    if query.seconds <= 0:
+def run_query(
+    query: Query, stopped: Callable[[], bool] = lambda: False, *, left: float = math.inf
+) -> Returned:
+    """Waits for the rows, at most `query.seconds` and the seconds `left`, or until `stopped()`."""
+    seconds = min(query.seconds, left)
+    if seconds <= 0:
         return Returned(error="no time was left to run the query")
-    until = time.monotonic() + query.seconds
+    until = time.monotonic() + seconds
     try:
         with closing(_open(query.database)) as database:
             database.set_progress_handler(lambda: stopped() or time.monotonic() > until, _EVERY)

@@ -12,6 +12,7 @@ after another, so that the tree needs no lock. Knows strategies only as generato
 
 from __future__ import annotations
 
+import math
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -246,12 +247,13 @@ class Tree:
 
     def _called(self, ticket: Ticket, call: Call | Query) -> Returned:
         """Waits for a program or a database: on the request's own lane, while the core goes on."""
-        seconds = call.seconds
+        left = math.inf  # half of it, so that an answer can follow
         if ticket.due_ms is not None:
-            seconds = min(seconds, (ticket.due_ms - self._core.now_ms()) / 2000)
-        call = replace(call, seconds=seconds)
+            left = (ticket.due_ms - self._core.now_ms()) / 2000
         stopped = lambda: ticket.cancelled or ticket.ended  # noqa: E731  # both take it
-        return run_program(call, stopped) if isinstance(call, Call) else run_query(call, stopped)
+        if isinstance(call, Call):
+            return run_program(call, stopped, left=left)
+        return run_query(call, stopped, left=left)
 
     def _start(self, ticket: Ticket) -> None:
         """Hands over what was prepared, at once: children of a fork start in the same step."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -33,18 +34,23 @@ _MOST_OUTPUT: Final = 1 << 16  # bytes; the child is held to it, too
 
 
 def run_program(
-    call: Call, stopped: Callable[[], bool] = lambda: False, *, script: Path = _CHILD
+    call: Call,
+    stopped: Callable[[], bool] = lambda: False,
+    *,
+    left: float = math.inf,
+    script: Path = _CHILD,
 ) -> Returned:
-    """Waits for the program, at most `call.seconds`, or until `stopped()`. `script` is the child:
-    another one may allow more."""
-    if call.seconds <= 0:
+    """Waits for the program, at most `call.seconds` and the seconds `left`, or until `stopped()`.
+    `script` is the child: another one may allow more."""
+    seconds = min(call.seconds, left)
+    if seconds <= 0:
         return Returned(error="no time was left to run the program")
     if not sys.executable:
         raise EngineError("programs cannot be run: this Python does not know its own executable")
     asked = {
         "source": call.source,
         "function": call.function,
-        "cpu_seconds": call.seconds,
+        "cpu_seconds": seconds,
         "memory_mib": call.memory_mib,
         "most_output": _MOST_OUTPUT,
     }
@@ -55,9 +61,7 @@ def run_program(
     ):
         question.write(json.dumps(asked).encode())
         question.seek(0)
-        error = _run(
-            folder, question, answer, time.monotonic() + call.seconds, stopped, script=script
-        )
+        error = _run(folder, question, answer, time.monotonic() + seconds, stopped, script=script)
         answer.seek(0)
         return Returned(error=error) if error else _read(answer.read(_MOST_OUTPUT))
 

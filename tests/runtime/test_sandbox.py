@@ -98,10 +98,8 @@ def test_the_kernel_holds_the_limits_of_an_unchecked_program() -> None:
 
 
 def test_no_time_left_runs_nothing() -> None:
-    assert run("def solution(): return 1", seconds=0) == (
-        "",
-        "no time was left to run the program",
-    )
+    returned = run_program(Call("def solution(): return 1"), left=0)
+    assert (returned.value, returned.error) == ("", "no time was left to run the program")
 
 
 def test_a_cancelled_request_ends_its_program() -> None:

@@ -157,6 +157,21 @@ class Engine:
     ) -> None: ...
     def set_threads(self, num_threads: int) -> None: ...
 
+# What libllama's memory guard wants for a model of this shape, opened with the defaults. `context`:
+# what it was trained for; `cell_values`: numbers of one token's keys and values, all layers.
+def needed_bytes(
+    file_bytes: int,
+    *,
+    context: int,
+    cell_values: int,
+    num_embd: int,
+    num_feed_forward: int,
+    num_vocab: int,
+) -> int: ...
+
+# What the guard takes for free now; negative: the system does not tell.
+def free_memory_bytes() -> int: ...
+
 @disjoint_base
 class LlamaEngine(Engine):
     def __init__(

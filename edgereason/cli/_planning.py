@@ -63,7 +63,8 @@ def _measured_here(size: Size) -> Cost | None:
 def size_of(model: str) -> Size:
     """Of a model that is here, of one of the catalog that is not, or of a `config.json`."""
     from edgereason.models.bundle import open_bundle
-    from edgereason.models.hub import catalog, resolve
+    from edgereason.models.catalog import catalog
+    from edgereason.models.hub import resolve
     from edgereason.planning.sizes import of_bundle, of_catalog
 
     path = Path(model).expanduser()

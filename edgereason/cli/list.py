@@ -21,7 +21,8 @@ def command(
     debug: Debug = False,
 ) -> None:
     """List models: what can be pulled, and what is here."""
-    from edgereason.models.hub import cached, catalog
+    from edgereason.models.catalog import catalog
+    from edgereason.models.hub import cached
     from edgereason.models.stores import find_all
 
     here = cached()
@@ -39,11 +40,16 @@ def command(
         table.add_row(
             model["name"],
             here_word,
-            mib(model["size_bytes"]),
+            mib(model["size_bytes"]) if model["size_bytes"] else _about_size(model),
             model["licence"],
             model["error"] or model["about"],
         )
     console(sys.stdout).print(table)
+
+
+def _about_size(model: dict[str, Any]) -> str:
+    """Of what is not here: its weights, of which `pull` takes the file that fits."""
+    return f"{model['parameters']:g} B weights" if model["parameters"] else ""
 
 
 def _elsewhere(found: Found) -> dict[str, Any]:
@@ -55,7 +61,9 @@ def _elsewhere(found: Found) -> dict[str, Any]:
         "cached": True,
         "path": str(found.path),
         "size_bytes": found.size_bytes,
+        "parameters": 0.0,
         "licence": "",
+        "thinks": "",
         "about": "opened in place",
         "error": found.why_not,
     }
@@ -71,15 +79,17 @@ def _elsewhere(found: Found) -> dict[str, Any]:
 def _listed(name: str, path: Any) -> dict[str, Any]:
     """What the catalog says of a model; where it is here, what its bundle says."""
     from edgereason.models.bundle import open_bundle
-    from edgereason.models.hub import catalog
+    from edgereason.models.catalog import catalog
 
-    entry = catalog().get(name)
+    entry = catalog().get(name.partition(":")[0])
     model = {
         "name": name,
         "cached": path is not None,
         "path": path and str(path),
         "size_bytes": entry.size_bytes if entry else 0,
+        "parameters": entry.parameters if entry else 0.0,
         "licence": entry.licence if entry else "",
+        "thinks": entry.thinks if entry else "",
         "about": entry.about if entry else "",
         "error": "",
     }

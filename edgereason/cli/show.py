@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from edgereason.cli import _card
 from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag
 from edgereason.cli._screen import json_object, mib, say
 from edgereason.config import env_name
+from edgereason.errors import ModelNotFoundError
 from edgereason.planning import effort
 from edgereason.prompt.families import variables
 from edgereason.records import UNLIMITED, Sampling
@@ -44,10 +46,18 @@ def command(
 ) -> None:
     """Show what is known of a model: size, context, how it thinks, what an effort means."""
     from edgereason.models import bundle as bundles
+    from edgereason.models.catalog import catalog
     from edgereason.models.hub import resolve
     from edgereason.models.prefix_file import bundled
 
-    bundle = bundles.open_bundle(resolve(model))
+    try:
+        path = resolve(model)
+    except ModelNotFoundError:
+        if model not in catalog() or verify:
+            raise
+        _show_card(model, as_json)
+        return
+    bundle = bundles.open_bundle(path)
     if verify:
         bundles.verify(bundle)
     family = template_family(bundle.chat_template)
@@ -57,6 +67,7 @@ def command(
             "effort_tokens": effort.table(bundle.context),
             "verified": verify,
             "prefixes": list(bundled(bundle.path)),
+            "from": _card.origin(bundle),
         }
         json_object.say(bundles.to_dict(bundle) | more)
         return
@@ -65,8 +76,23 @@ def command(
         rows["prefixes"] = ", ".join(prefixes)
     if verify:
         rows["verified"] = "all files are what the bundle promises"
-    width = max(map(len, rows))
-    for name, value in rows.items():
+    _say_rows(rows.items())
+
+
+def _show_card(name: str, as_json: bool) -> None:
+    """Of a model of the catalog that is not here."""
+    from edgereason.models.catalog import catalog
+
+    entry = catalog()[name]
+    if as_json:
+        json_object.say(_card.to_dict(name, entry))
+    else:
+        _say_rows([row for row in _card.rows(name, entry) if row[1]])
+
+
+def _say_rows(rows: Collection[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
         say(f"{name:<{width}}  {value}")
 
 
@@ -80,6 +106,7 @@ def template_family(template: str) -> str:
 def _rows(bundle: Bundle, family: str) -> Iterator[tuple[str, str]]:
     yield "name", bundle.name
     yield "path", str(bundle.path)
+    yield "from", _card.origin(bundle)
     yield "base model", bundle.base_model
     yield "licence", bundle.licence or "unknown"
     yield "engine", bundle.engine

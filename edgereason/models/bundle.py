@@ -68,6 +68,7 @@ class Bundle:
         control_tokens: texts that must not come from users.
         recommended: strategy, called as its file -> options that this model does best with.
         variant: how the model was changed; None for a plain one.
+        source: where its files were taken from; "" where nobody has noted it.
         base_hash: names the weights it was made from, whatever became of them: for prefixes.
         kv_bytes_per_token: KV type -> bytes over all layers; empty where unknown.
     """
@@ -77,6 +78,7 @@ class Bundle:
     engine: str
     files: tuple[File, ...]
     base_model: str = ""
+    source: str = ""
     licence: str = ""
     architecture: str = ""
     num_parameters: int = 0
@@ -168,8 +170,9 @@ def write_bundle(bundle: Bundle, folder: Path) -> Bundle:
         hashed.append(File(file.path, at.stat().st_size, sha256_of(at)))
     written = replace(bundle, path=folder, files=tuple(hashed))
     data = {"format": FORMAT} | {name: _to_json(getattr(written, name)) for name in _SERIALIZED}
-    if not written.recommended:
-        del data["recommended"]  # versions before it read the manifest, too
+    for later in ("recommended", "source"):  # versions before them read the manifest, too
+        if not data[later]:
+            del data[later]
     unfinished = folder / f".{MANIFEST}.part"
     with files.writing(unfinished) as manifest:
         manifest.write((json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())

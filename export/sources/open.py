@@ -8,7 +8,8 @@ from typing import Final
 
 from edgereason.errors import ModelNotFoundError, UnsupportedError
 from edgereason.models.bundle import MANIFEST, model_file, open_bundle
-from edgereason.models.hub import cached, catalog, resolve
+from edgereason.models.catalog import catalog
+from edgereason.models.hub import cached, resolve
 from edgereason.models.prefix_file import bundled
 
 from .base import Source, pickled

@@ -23,6 +23,21 @@ cdef extern from "llama_engine.h" namespace "edgereason":
         cbool mmap
         int64_t memory_limit
 
+    cdef cppclass ModelFile:
+        int64_t file_bytes
+        int32_t num_vocab
+        int32_t num_embd
+        int32_t num_feed_forward
+        int32_t trained_context
+        int64_t cell_values
+
+    cdef cppclass MemoryPlan:
+        int64_t cells
+
+    MemoryPlan PlanOf(const LlamaOptions&, int32_t) except +translate_error
+    int64_t NeededBytes(const ModelFile&, const MemoryPlan&) except +translate_error
+    int64_t FreeMemoryBytes() except +translate_error
+
     cdef struct Activation:
         string name
         int64_t num_columns

@@ -178,6 +178,25 @@ cdef object _array(FloatSpan span):
     return numpy.asarray(<const float[:span.size()]>span.data()).copy()
 
 
+def needed_bytes(
+    int64_t file_bytes, *, int32_t context, int64_t cell_values, int32_t num_embd,
+    int32_t num_feed_forward, int32_t num_vocab,
+):
+    cdef LlamaOptions options
+    cdef ModelFile file
+    file.file_bytes = file_bytes
+    file.num_vocab = num_vocab
+    file.num_embd = num_embd
+    file.num_feed_forward = num_feed_forward
+    file.trained_context = context
+    file.cell_values = cell_values
+    return NeededBytes(file, PlanOf(options, context))
+
+
+def free_memory_bytes():
+    return FreeMemoryBytes()
+
+
 cdef class LlamaEngine(Engine):
     cdef shared_ptr[CLlamaEngine] llama
 

@@ -69,14 +69,21 @@ void AddLora(const LoraFile& lora, Hash* hash) {
   hash->Add(std::bit_cast<std::uint32_t>(lora.scale));
 }
 
-std::int32_t NumCells(const LlamaOptions& options, const ModelFile& file) {
+std::int32_t NumCells(const LlamaOptions& options, std::int32_t trained_context) {
   if (options.context > 0) return options.context;
-  const std::int32_t trained = file.trained_context;
-  return trained > 0 ? std::min(trained, LlamaOptions::kDefaultContext)
-                     : LlamaOptions::kDefaultContext;
+  return trained_context > 0 ? std::min(trained_context, LlamaOptions::kDefaultContext)
+                             : LlamaOptions::kDefaultContext;
 }
 
 }  // namespace
+
+MemoryPlan PlanOf(const LlamaOptions& options, std::int32_t trained_context) {
+  return {.cells = NumCells(options, trained_context),
+          .kv_type = options.kv_type,
+          .rows = options.max_rows,
+          .outputs = options.max_seqs,
+          .requests = options.max_seqs};
+}
 
 void LlamaEngine::ContextDeleter::operator()(llama_context* context) const noexcept {
   llama_free(context);
@@ -91,11 +98,7 @@ LlamaEngine::LlamaEngine(const LlamaOptions& options) {
     for (const LoraFile& lora : options.loras) found.file_bytes += LoraBytes(lora);
     return found;
   }();
-  const MemoryPlan plan{.cells = NumCells(options, file),
-                        .kv_type = options.kv_type,
-                        .rows = options.max_rows,
-                        .outputs = options.max_seqs,
-                        .requests = options.max_seqs};
+  const MemoryPlan plan = PlanOf(options, file.trained_context);
   const std::int64_t free_bytes = FreeMemoryBytes();
   const bool limited =
       options.memory_limit > 0 && (free_bytes < 0 || options.memory_limit < free_bytes);

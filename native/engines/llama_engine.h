@@ -53,6 +53,9 @@ struct LlamaOptions {
   static constexpr std::int32_t kDefaultContext = 8192;
 };
 
+// What a model that is opened so is weighed by before it is.
+MemoryPlan PlanOf(const LlamaOptions& options, std::int32_t trained_context);
+
 class LlamaEngine final : public Engine {
  public:
   // Throws kModelNotFound, kBundle, kMemoryLimit, kUnsupported or kUsage.

@@ -18,7 +18,7 @@ def test_list_and_pull(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert models["nano"]["cached"] is True  # it comes with the package
     assert "Apache-2.0" in cli("list").out
 
-    def pull(name: str, progress: Callable[[int, int], None]) -> Path:
+    def pull(name: str, progress: Callable[[int, int], None], **_: object) -> Path:
         progress(1, 2)
         progress(2, 2)
         return Path(SCRIPTED)

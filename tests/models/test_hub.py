@@ -284,17 +284,6 @@ def test_pull_of_an_unknown_name(cache: Path) -> None:
     assert not cache.exists()
 
 
-def test_the_catalog_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    entry = hub.catalog()["smollm2-135m"]
-    assert entry.licence == "Apache-2.0"
-    for entry in hub.catalog().values():
-        assert entry.source.startswith("pypi:")
-        assert len(entry.sha256) == 64
-        assert entry.origin.startswith("https://")
-        assert entry.size_bytes > 2**20
-
-
 # --- downloads that are not what they say ---------------------------------------------------------
 
 

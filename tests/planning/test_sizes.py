@@ -6,7 +6,8 @@ import pytest
 
 from edgereason.errors import UsageError
 from edgereason.models.bundle import open_bundle
-from edgereason.models.hub import EMBEDDED, catalog
+from edgereason.models.catalog import catalog
+from edgereason.models.hub import EMBEDDED
 from edgereason.planning.sizes import of_bundle, of_catalog, of_shape
 
 

@@ -1,7 +1,8 @@
 """The contract of a store, and asking all of them.
 
-A store is a module whose file name is the prefix of its models' names. It has two names:
+A store is a module whose file name is the prefix of its models' names. It has three names:
 
+    TITLE: Final = "Ollama's store"           # for people
     def places() -> tuple[Path, ...]: ...     # folders it looks into, those that are not there too
     def find() -> Iterator[Found]: ...        # called by `list --all`, and to open a name
 
@@ -59,6 +60,8 @@ class Found:
 class Store(Protocol):
     """What the module of a store is."""
 
+    TITLE: str
+
     def places(self) -> tuple[Path, ...]: ...
     def find(self) -> Iterator[Found]: ...
 
@@ -67,6 +70,15 @@ def find_all() -> Iterator[Found]:
     """What all stores have, store by store."""
     for store in registry.names(STORES):
         yield from registry.load(STORES, store).find()
+
+
+def whose(path: Path) -> str:
+    """The title of the store that a file lies in; "" for none."""
+    at = path.absolute()
+    for store in map(_store_of, registry.names(STORES)):
+        if any(at.is_relative_to(place.absolute()) for place in store.places()):
+            return store.TITLE
+    return ""
 
 
 def is_name(text: str) -> bool:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from edgereason.config import env
 from edgereason.models.stores.base import Found, model_files
+
+TITLE: Final = "a folder of EDGEREASON_MODELS"
 
 
 def places() -> tuple[Path, ...]:

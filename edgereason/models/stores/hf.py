@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from edgereason.config import folder_named
 from edgereason.models.stores.base import Found, model_files, quantization_of
+
+TITLE: Final = "the Hugging Face cache"
 
 
 def places() -> tuple[Path, ...]:

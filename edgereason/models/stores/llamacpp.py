@@ -8,9 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from edgereason.config import folder_named
 from edgereason.models.stores.base import Found, model_files
+
+TITLE: Final = "llama.cpp's cache"
 
 
 def places() -> tuple[Path, ...]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from edgereason.models.stores.base import Found, model_files
+
+TITLE: Final = "LM Studio's folder"
 
 
 def places() -> tuple[Path, ...]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from edgereason.config import folder_named
 from edgereason.models.stores.base import Found
 
+TITLE: Final = "Ollama's store"
 _SERVICE: Final = Path("/usr/share/ollama/.ollama/models")  # of Ollama's service on Linux
 _MODEL: Final = "application/vnd.ollama.image.model"
 _ADAPTER: Final = "application/vnd.ollama.image.adapter"

@@ -14,6 +14,7 @@ from pathlib import Path
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.models.hub import resolve
+from edgereason.planning.device import num_cores
 
 from ..offline import Progress
 from ..windows import STEP, WINDOW, WindowReader, read_text, steps_of, windows_of
@@ -42,7 +43,9 @@ class Text:
 
 
 def calibrate(model: str, text: Text, out: Path, progress: Progress) -> Imatrix:
-    """Writes the importance matrix of a GGUF. An interrupted run goes on with its traces."""
+    """Writes the importance matrix of a GGUF. A run that was interrupted goes on with its traces, and
+    writes what it would have written.
+    """
     bundle = open_bundle(resolve(model))
     if bundle.engine != "llamacpp":
         raise UnsupportedError(
@@ -76,7 +79,7 @@ def _think(
     from edgereason.runtime.reasoner import Reasoner
 
     questions = read_questions(file)
-    with Reasoner.open(model) as reasoner:
+    with Reasoner.open(model, threads=num_cores()) as reasoner:
         return sample(reasoner, questions, wanted, progress, kept)
 
 

@@ -1,32 +1,30 @@
 """What a model itself thinks and answers on given questions, as tokens.
 
-Traces are kept in a file as they come, so that an interrupted run goes on where it was. Knows
-nothing of what they are used for.
+Traces are kept in a file as they come, so that an interrupted run goes on where it was and comes to
+the same. So questions are asked one after the other: what runs beside a trace changes the last bits
+of its logits, and now and then a token. Knows nothing of what they are used for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgereason import files
 from edgereason.errors import UnsupportedError, UsageError
-from edgereason.models.bundle import Bundle, model_file
+from edgereason.models.bundle import model_file
 from edgereason.records import Budget, Request, Role, Sampling, StopReason, messages_of
 
 from ..offline import Progress
 
 if TYPE_CHECKING:
-    from edgereason.runtime.reasoner import Handle, Reasoner
+    from edgereason.runtime.reasoner import Reasoner
 
-_SIDE_BY_SIDE: Final = 16
+_MOST_BARREN: Final = 16  # traces in a row without a token, of fewer questions
 _GREEDY_NO_MORE: Final = 0.7  # temperature where the model recommends none: traces must differ
 
 
@@ -75,49 +73,41 @@ def sample(
     keep: Path | None = None,
 ) -> list[list[int]]:
     """Token ids of prompt, thinking and answer, a list a trace. `keep`: where unfinished work is
-    kept."""
-    kept = _Kept(keep, _key(reasoner.bundle, questions, wanted))
-    barren = 0  # traces in a row without a token
-    with closing(_ask(reasoner, questions, wanted, first=len(kept.traces))) as coming:
-        while kept.num_sampled < wanted.tokens:
-            tokens, num = next(coming)
-            kept.add(tokens, num)
-            progress("thinking", min(kept.num_sampled, wanted.tokens), wanted.tokens)
-            barren = 0 if num else barren + 1
-            if barren >= max(len(questions), _SIDE_BY_SIDE):
-                raise UnsupportedError(
-                    f"{reasoner.bundle.name} thinks and answers nothing: {barren} empty traces in "
-                    "a row",
-                    "ask other questions, or calibrate on a text with --text",
-                )
+    kept. The same each time where `reasoner` has nothing else to do and a fixed number of threads.
+    """
+    kept = _Kept(keep, _key(reasoner, questions, wanted))
+    barren = 0
+    while kept.num_sampled < wanted.tokens:
+        tokens, num = _trace(reasoner, _request(reasoner, questions, wanted, len(kept.traces)))
+        kept.add(tokens, num)
+        progress("thinking", min(kept.num_sampled, wanted.tokens), wanted.tokens)
+        barren = 0 if num else barren + 1
+        if barren >= max(len(questions), _MOST_BARREN):
+            raise UnsupportedError(
+                f"{reasoner.bundle.name} thinks and answers nothing: {barren} empty traces in a row",
+                "ask other questions, or calibrate on a text with --text",
+            )
     return kept.traces
 
 
-def _ask(
-    reasoner: Reasoner, questions: Sequence[str], wanted: Wanted, first: int
-) -> Generator[tuple[list[int], int]]:
-    """Traces in the order of their seeds, without end, and how many tokens of each are sampled."""
+def _request(
+    reasoner: Reasoner, questions: Sequence[str], wanted: Wanted, index: int
+) -> Request:
+    """What trace `index` is of."""
     sampling = reasoner.bundle.sampling
     if sampling.temperature == 0:
         sampling = Sampling(temperature=_GREEDY_NO_MORE)
-    running: deque[tuple[Request, Handle]] = deque()
-    try:
-        for index in count(first):
-            request = Request(
-                messages=messages_of(questions[index % len(questions)]),
-                strategy="think",
-                budget=Budget(wanted.think_tokens, wanted.answer_tokens),
-                sampling=replace(sampling, seed=(wanted.seed + index) % 2**64),
-            )
-            running.append((request, reasoner.submit(request)))
-            if len(running) == _SIDE_BY_SIDE:
-                yield _trace(reasoner, *running.popleft())
-    finally:
-        for _, handle in running:
-            handle.cancel()
+    return Request(
+        messages=messages_of(questions[index % len(questions)]),
+        strategy="think",
+        budget=Budget(wanted.think_tokens, wanted.answer_tokens),
+        sampling=replace(sampling, seed=(wanted.seed + index) % 2**64),
+    )
 
 
-def _trace(reasoner: Reasoner, request: Request, handle: Handle) -> tuple[list[int], int]:
+def _trace(reasoner: Reasoner, request: Request) -> tuple[list[int], int]:
+    """Its tokens, and how many of them are sampled."""
+    handle = reasoner.submit(request)
     handle.result()
     bundle, engine = reasoner.bundle, reasoner.engine
     tokens = list(reasoner.prompt_tokens(request))
@@ -132,11 +122,12 @@ def _trace(reasoner: Reasoner, request: Request, handle: Handle) -> tuple[list[i
     return tokens, num_sampled
 
 
-def _key(bundle: Bundle, questions: Sequence[str], wanted: Wanted) -> str:
+def _key(reasoner: Reasoner, questions: Sequence[str], wanted: Wanted) -> str:
     """What must be the same for kept traces to be of use; how many are wanted need not."""
+    bundle, threads = reasoner.bundle, reasoner.engine.info["max_threads"]
     at = model_file(bundle).stat()
     same = asdict(replace(wanted, tokens=1))
-    text = json.dumps([bundle.name, at.st_size, at.st_mtime_ns, list(questions), same])
+    text = json.dumps([bundle.name, at.st_size, at.st_mtime_ns, threads, list(questions), same])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgereason.bench.harness.problems import problems
 from edgereason.errors import BundleError, UnsupportedError, UsageError
 from edgereason.export.weights import calibrate as calibration
 from edgereason.export.weights import imatrix as files
@@ -163,19 +164,51 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(lines) == 1 + len(first) > 2
     keep.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:9])  # killed while it wrote
     asked = []
-    ask = traces._ask
+    request = traces._request
 
-    def counting(*args: Any, first: int) -> Any:
-        asked.append(first)
-        return ask(*args, first=first)
+    def counting(reasoner: Any, questions: Any, wanted: Any, index: int) -> Any:
+        asked.append(index)
+        return request(reasoner, questions, wanted, index)
 
-    monkeypatch.setattr(traces, "_ask", counting)
+    monkeypatch.setattr(traces, "_request", counting)
     whole = traces_of(path, WANTED, keep)
-    assert whole[: len(first) - 1] == first[:-1]
-    assert asked == [len(first) - 1]
+    assert whole[: len(first)] == first
+    assert asked == list(range(len(first) - 1, len(whole)))
+    asked.clear()
     other = Wanted(tokens=120, think_tokens=20, answer_tokens=4, seed=6)
     assert traces_of(path, other, keep) != whole
-    assert asked[1] == 0  # other seeds: what was kept is of no use
+    assert asked[0] == 0  # other seeds: what was kept is of no use
+
+
+class Interrupted(Exception):
+    """As Ctrl-C."""
+
+
+def interrupt(model: str, text: Text, out: Path, after: int) -> None:
+    """A calibration that is stopped after so many traces."""
+    left = [after]
+
+    def stop(stage: str, done: int, total: int) -> None:
+        left[0] -= 1
+        if stage == "thinking" and left[0] == 0:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        calibrate(model, text, out, stop)
+
+
+def test_a_run_that_was_interrupted_writes_what_it_would_have_written(tmp_path: Path) -> None:
+    """On a real model: nano draws other tokens as soon as another batch changes its logits."""
+    asked = (problem.question for problem in problems("chain", 12, seed=1))
+    (tmp_path / "q.txt").write_text("\n".join(asked))
+    text = Text(tmp_path / "q.txt", None, Wanted(tokens=300, think_tokens=100, seed=3))
+    whole, out = tmp_path / "whole.gguf", tmp_path / "i.gguf"
+    calibrate("nano", text, whole, silent)
+    for stops in ((1,), (2, 1)):
+        for after in stops:
+            interrupt("nano", text, out, after)
+        calibrate("nano", text, out, silent)
+        assert out.read_bytes() == whole.read_bytes(), stops
 
 
 def test_a_model_that_says_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

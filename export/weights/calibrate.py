@@ -43,8 +43,8 @@ class Text:
 
 
 def calibrate(model: str, text: Text, out: Path, progress: Progress) -> Imatrix:
-    """Writes the importance matrix of a GGUF. A run that was interrupted goes on with its traces, and
-    writes what it would have written.
+    """Writes the importance matrix of a GGUF. A run that was interrupted goes on with its traces,
+    and writes what it would have written.
     """
     bundle = open_bundle(resolve(model))
     if bundle.engine != "llamacpp":

@@ -84,15 +84,14 @@ def sample(
         barren = 0 if num else barren + 1
         if barren >= max(len(questions), _MOST_BARREN):
             raise UnsupportedError(
-                f"{reasoner.bundle.name} thinks and answers nothing: {barren} empty traces in a row",
+                f"{reasoner.bundle.name} thinks and answers nothing: {barren} traces in a row are "
+                "empty",
                 "ask other questions, or calibrate on a text with --text",
             )
     return kept.traces
 
 
-def _request(
-    reasoner: Reasoner, questions: Sequence[str], wanted: Wanted, index: int
-) -> Request:
+def _request(reasoner: Reasoner, questions: Sequence[str], wanted: Wanted, index: int) -> Request:
     """What trace `index` is of."""
     sampling = reasoner.bundle.sampling
     if sampling.temperature == 0:

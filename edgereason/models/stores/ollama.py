@@ -1,7 +1,7 @@
 """Ollama: manifests name blobs by sha256; the model among them is a GGUF without the suffix.
 
-`ollama:qwen3:0.6b`. The template and the parameters that Ollama keeps beside it are not read: the
-GGUF has a chat template of its own.
+`ollama:qwen3:0.6b`. The template and the parameters that Ollama keeps beside it are read by
+`edgereason import` only: opened in place, a GGUF has a chat template of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from edgereason import files
 from edgereason.config import folder_named
 from edgereason.models.stores.base import Found
 
@@ -20,6 +21,7 @@ _SERVICE: Final = Path("/usr/share/ollama/.ollama/models")  # of Ollama's servic
 _MODEL: Final = "application/vnd.ollama.image.model"
 _ADAPTER: Final = "application/vnd.ollama.image.adapter"
 _TENSOR: Final = "application/vnd.ollama.image.tensor"
+_TEXTS: Final = ("template", "params", "system", "license", "messages")
 _DIGEST: Final = re.compile(r"sha256[:-]([0-9a-f]{64})")
 
 
@@ -31,13 +33,33 @@ def places() -> tuple[Path, ...]:
 
 def find() -> Iterator[Found]:
     for place in places():
-        try:
-            manifests = sorted((place / "manifests").glob("*/*/*/*"))
-        except OSError:  # the service's folder need not be for everybody
-            continue
-        for manifest in manifests:
-            if manifest.is_file() and not manifest.name.startswith("."):
-                yield _found(place, manifest)
+        for manifest in _manifests(place):
+            yield _found(place, manifest)
+
+
+def texts(name: str) -> dict[str, str]:
+    """What Ollama keeps beside a model's weights, by kind: `template`, `params`, `system`, ...
+    Several of a kind are joined. Raises `OSError` or `ValueError`."""
+    for place in places():
+        for manifest in _manifests(place):
+            if name not in _found(place, manifest).names:
+                continue
+            found: dict[str, str] = {}
+            for media_type, digest in _layers(manifest):
+                kind, match = media_type.rpartition(".")[2], _DIGEST.fullmatch(digest)
+                if kind in _TEXTS and match:
+                    text = files.read_text(place / "blobs" / f"sha256-{match[1]}")
+                    found[kind] = "\n".join(filter(None, (found.get(kind, ""), text)))
+            return found
+    return {}
+
+
+def _manifests(place: Path) -> Iterator[Path]:
+    try:
+        found = sorted((place / "manifests").glob("*/*/*/*"))
+    except OSError:  # the service's folder need not be for everybody
+        return
+    yield from (path for path in found if path.is_file() and not path.name.startswith("."))
 
 
 def _found(place: Path, manifest: Path) -> Found:

@@ -24,8 +24,8 @@ namespace {
 class SweepingEngine final : public ScriptedEngine {
  public:
   explicit SweepingEngine(std::size_t mib)
-      : ScriptedEngine({.rules = {{.after = "Q?", .reply = std::string(4096, 'x')}},
-                        .num_cells = 16384}),
+      : ScriptedEngine(
+            {.rules = {{.after = "Q?", .reply = std::string(4096, 'x')}}, .num_cells = 16384}),
         swept_(mib << 17, 1) {}
 
   Status Decode(std::span<const Row> rows) noexcept override {

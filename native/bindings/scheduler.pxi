@@ -20,7 +20,7 @@ cdef class Scheduler:
 
     def __init__(
         self, Engine engine not None, *, int32_t threads=0, int32_t park_cells=-1,
-        double chunk_ms=50, double margin=1.15, double answer_share=0.9, double most_slack=3,
+        double chunk_ms=50, double margin=1.15, double answer_share=0.75, double most_slack=3,
         double delivery_ms=2, cores=(), nice=0, bint lock_memory=False, ManualClock clock=None,
     ):
         cdef SchedulerOptions options

@@ -36,7 +36,7 @@ struct SchedulerOptions {
   std::int32_t park_cells = -1;  // KV cells kept for what was closed; -1: an eighth of all
   double chunk_ms = 50;          // longest step a prompt may cause while others wait
   double margin = 1.15;          // safety factor on the time of owed work
-  double answer_share = 0.9;     // share of answers, by length, that a deadline has time for
+  double answer_share = 0.75;    // share of answers, by length, that a deadline has time for
   double most_slack = 3;  // most that the margin grows by while requests with deadlines keep coming
   double delivery_ms = 2;      // a deadline is met this much early, for the way back to the caller
   double patience_ms = 10000;  // for which others go before a request until it rises one priority

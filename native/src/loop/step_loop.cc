@@ -18,8 +18,8 @@ namespace {
 constexpr std::int32_t kGuessRows = 64;
 // Whom nobody could answer in time is refused for the shortest of answers only: a tenth is shorter.
 constexpr double kShortAnswers = 0.1;
-// Thoughts land within a few sentences, however much time there was.
-constexpr double kLandingSteps = 64;
+// Thoughts land within a sentence or two, however much time there was.
+constexpr double kLandingSteps = 24;
 
 std::int32_t ParkCells(const SchedulerOptions& options, const EngineInfo& info) {
   return options.park_cells < 0 ? info.num_cells / 8 : options.park_cells;
@@ -254,6 +254,7 @@ void StepLoop::Apply(double now_ms) {
 // Adapters are a setting of the whole engine, so a step computes rows of one key. Owed work leads,
 // the earliest deadline first; otherwise who has waited longest. False: that key stands for nothing.
 bool StepLoop::KeepOneKey() {
+  if (!has_keys_) return true;
   const auto runs = [&](std::size_t i) {
     return plan_.grants[i] > 0 && order_[i]->running() && order_[i]->seq >= 0;
   };
@@ -333,6 +334,7 @@ void StepLoop::AddProbeRows() {
 
 // What the owed work of this step took from those that came earlier and are due later.
 void StepLoop::CountInterference() noexcept {
+  if (view_.by_deadline.empty() && !interference_.counts()) return;
   if (view_.by_deadline.size() < 2) {
     interference_.Count(decoder_.end_ms(),
                         decoder_.decode_ms() * static_cast<double>(view_.by_deadline.size()), 0);
@@ -481,6 +483,7 @@ void StepLoop::Fail() {
 // ---- what callers ask for
 
 void StepLoop::Open(SequenceId id, const SequenceOptions& options, PrefixRef prefix) noexcept try {
+  if (options.context_key != 0) has_keys_ = true;
   outbox_.Reserve(sequences_.all().size() + 1);
   sequences_.Add(
       std::make_unique<Sequence>(id, options, prefix, &engine_->vocab(), info_.num_cells));

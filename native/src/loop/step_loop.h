@@ -120,6 +120,7 @@ class StepLoop {
   std::vector<float> token_row_;  // [num_embd], one token of it
 
   SchedulerStats counters_;  // the sums
+  bool has_keys_ = false;    // somebody was opened with adapters
   bool failed_ = false;
 };
 

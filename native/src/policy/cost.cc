@@ -45,13 +45,14 @@ void CostModel::Observe(std::int32_t rows, std::int64_t cells, double ms) noexce
   }
   LearnSlope(rows, cells, ms);
 
-  // What lasts becomes the usual: every knot moves, so that the prediction stays as it is.
-  const double shift = std::pow(load_, kUsualRate);
+  // What lasts becomes the usual: every knot moves, so that the prediction stays as it is. The
+  // logarithm of the load goes the share kUsualRate of its way; this fraction is near it.
+  const double shift = 1 + kUsualRate * 2 * (load_ - 1) / (load_ + 1);
   for (double& knot : knot_ms_) knot *= shift;
+  for (double& knot : curve_) knot *= shift;
   cell_ms_ *= shift;
   slope_above_ *= shift;
   load_ /= shift;
-  MakeMonotone();
   ++num_seen_;
 }
 

@@ -1,4 +1,4 @@
-"""`edgereason calibrate`: measure when a model knows that it is right, for `auto`."""
+"""`edgereason calibrate`: how a model marks its thoughts, and when it knows that it is right."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ def command(
     *,
     opening: Opening,
     questions: Annotated[
-        Path, flag("--questions", 'File with one {"question": ..., "answer": ...} a line.')
-    ],
+        Path | None,
+        flag(
+            "--questions",
+            'File with one {"question": ..., "answer": ...} a line; without it the model is asked '
+            "only how it marks its thoughts.",
+        ),
+    ] = None,
     answers: Annotated[
         bool,
         flag("--answers", "Go by the answers in the file, not by the model's majority."),
@@ -38,8 +43,10 @@ def command(
 ) -> None:
     """Measure when a model knows that it is right, and let `auto` go by it.
 
-    Every question is asked each way, so it takes a while: a hundred questions with a model of 0.5B
-    some half an hour on two cores. What comes out is kept in the cache beside the models.
+    First the model is asked how it marks its thoughts, where its chat template does not tell: four
+    easy questions. Then every question of the file is asked each way, so it takes a while: a
+    hundred questions with a model of 0.5B some half an hour on two cores. What comes out is kept in
+    the cache beside the models.
     """
     from edgereason.planning.calibration import save
     from edgereason.runtime import calibrate
@@ -48,16 +55,22 @@ def command(
         if value < 0:
             least = 0 if name == "--num" else 1
             raise UsageError(f"{name} must be {least} or more, got {value + least}")
-    asked = calibrate.read(questions, num, answers=answers)
+    listed = calibrate.read(questions, num, answers=answers) if questions else ()
 
     def tell(text: str) -> None:
         if not as_json:
             say(text, error=True)
 
+    thoughts = _thoughts(opening, dry_run=dry_run)
+    tell(f"thoughts: {thoughts}")
+    if questions is None:
+        if as_json:
+            json_object.say({"thoughts": thoughts})
+        return
     with open_reasoner(opening) as reasoner:
         found = calibrate.calibrate(
             reasoner,
-            asked,
+            listed,
             questions.name,
             ways=tuple(filter(None, (way.strip() for way in ways.split(",")))),
             think_budget=think_tokens,
@@ -66,10 +79,28 @@ def command(
         )
         path = "" if dry_run else str(save(reasoner.bundle, found))
     if as_json:
-        json_object.say(asdict(found) | {"path": path})
+        json_object.say(asdict(found) | {"path": path, "thoughts": thoughts})
         return
     _show(found)
     say(f"kept in {path}" if path else "not kept (--dry-run)")
+
+
+def _thoughts(opening: Opening, *, dry_run: bool) -> str:
+    """How the model thinks is known by, once it was asked where that was in doubt."""
+    from edgereason.planning import asked
+    from edgereason.runtime.asking import ask
+
+    with open_reasoner(opening) as reasoner:
+        bundle = reasoner.bundle
+        if not asked.in_doubt(bundle.reasoning):
+            return bundle.reasoning.found or "told by the model's files"
+        learned = ask(reasoner)
+    if not dry_run:
+        try:
+            asked.keep(bundle, learned)
+        except OSError as error:
+            raise UsageError(f"cannot keep what was learned: {error.strerror}") from None
+    return asked.with_learned(bundle, learned).reasoning.found
 
 
 def _show(found: Calibration) -> None:

@@ -13,7 +13,7 @@ from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag
 from edgereason.cli._screen import json_object, mib, say
 from edgereason.config import env_name
 from edgereason.errors import ModelNotFoundError
-from edgereason.planning import effort
+from edgereason.planning import asked, effort
 from edgereason.prompt.families import variables
 from edgereason.records import UNLIMITED, Sampling
 
@@ -57,7 +57,7 @@ def command(
             raise
         _show_card(model, as_json)
         return
-    bundle = bundles.open_bundle(path)
+    bundle = asked.known(bundles.open_bundle(path))
     if verify:
         bundles.verify(bundle)
     family = template_family(bundle.chat_template)

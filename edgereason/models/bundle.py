@@ -338,7 +338,13 @@ def _of_gguf(header: gguf.Gguf) -> Bundle:
     template = header.chat_template
     bos, eos = header.token("bos"), header.token("eos")
     control, defined = header.control_tokens()
-    reasoning = detect_reasoning(template, (*control, *defined), bos_token=bos, eos_token=eos)
+    reasoning = detect_reasoning(
+        template,
+        (*control, *defined),
+        bos_token=bos,
+        eos_token=eos,
+        name=header.name,
+    )
     return Bundle(
         path=header.path,
         name=_name(header),
@@ -401,6 +407,10 @@ _SAMPLING_KEYS: Final = {
 }
 
 
+THINKERS: Final = Sampling(temperature=0.6, top_p=0.95)
+"""What makers of reasoning models recommend."""
+
+
 def _recommended(header: gguf.Gguf, kind: Kind) -> Sampling:
     """What the file recommends; else what makers of reasoning models do, who warn of greedy
     decoding (it loops), and greedy for all others."""
@@ -410,7 +420,7 @@ def _recommended(header: gguf.Gguf, kind: Kind) -> Sampling:
         if (value := header.metadata.get(f"general.sampling.{key}")) is not None
     }
     if not told and kind is Kind.MARKER:
-        told = {"temperature": 0.6, "top_p": 0.95}
+        return THINKERS
     try:
         return build(Sampling, told, what="key")
     except UsageError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -153,7 +153,7 @@ def _isotonic_at(points: Sequence[tuple[float, bool]], score: float) -> float:
 def path_of(bundle: Bundle) -> Path:
     """Named after all that a confidence depends on: weights, quantization, prompt, engine."""
     weights = [[file.path, file.size_bytes, file.sha256] for file in bundle.files[:1]]
-    prompt = [bundle.chat_template, repr(bundle.reasoning)]
+    prompt = [bundle.chat_template, repr(replace(bundle.reasoning, found=""))]
     key = sha256(json.dumps([bundle.engine, bundle.quantization, weights, prompt]).encode())
     return cache_dir() / "measurements" / f"{bundle.name}-{key.hexdigest()[:16]}" / "ways.json"
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from edgereason.errors import UsageError
+from edgereason.errors import BundleError, UsageError
 from edgereason.prompt.families import variables as known_variables
 from edgereason.prompt.guards import Guards
 from edgereason.prompt.reasoning import Kind, Mode
 from edgereason.prompt.standing import Standing, overlap, trusted_text
-from edgereason.prompt.template import render_text
+from edgereason.prompt.template import Content, content_of, render_text
 from edgereason.prompt.tool_detection import tool_format
 from edgereason.prompt.tools import ToolFormat, as_turns, specs_of, told_messages
 from edgereason.records import UNLIMITED, Message, Segment
@@ -61,11 +61,16 @@ def thinking_prompt(
     closed the thought.
     """
     reasoning = bundle.reasoning
-    mode = Mode() if thinking is None else reasoning.on if thinking else reasoning.off
     marked = reasoning.kind is Kind.MARKER
+    on, off = (reasoning.on.system, reasoning.off.system)
+    said_on = bool(on) and _says(messages, on)
+    if thinking and on and _says(messages, off) and not said_on:
+        thinking = False  # no template shows what only the model knows
+    mode = Mode() if thinking is None else reasoning.on if thinking else reasoning.off
     dials = turned(reasoning.dials, budget) if thinking else {}
     called = bool(tools) or any(turn.calls or turn.call_id for turn in messages)
     form = format_of(bundle) if called else None
+    _check_reads(bundle)
     if form is not None and form.told:
         messages, tools = told_messages(messages, tools or ()), None
     segments = render(
@@ -88,8 +93,18 @@ def thinking_prompt(
     if thinking:
         return Prompt(_joined(segments, reasoning.enter * (stands is Standing.BEFORE)), True)
     rest = reasoning.answer[overlap(text, reasoning.answer) :]
-    tails = {Standing.INSIDE: reasoning.leave, Standing.BEFORE: reasoning.skip}
+    skip = reasoning.skip or (reasoning.enter + reasoning.leave) * said_on
+    tails = {Standing.INSIDE: reasoning.leave, Standing.BEFORE: skip}
     return Prompt(_joined(segments, tails.get(stands, rest)), False)
+
+
+def _check_reads(bundle: Bundle) -> None:
+    names = bundle.bos_token, bundle.eos_token
+    if bundle.chat_template and content_of(bundle.chat_template, *names) is Content.NONE:
+        raise BundleError(
+            "the model's chat template leaves out what the user says",
+            "ask with --strategy raw, which uses no template, or take the model from elsewhere",
+        )
 
 
 def format_of(bundle: Bundle) -> ToolFormat:
@@ -153,6 +168,8 @@ def render(
         name: text for name, text in (("bos_token", bos_token), ("eos_token", eos_token)) if text
     }
     turns = as_turns(messages, form)
+    if content_of(template, bos_token, eos_token) is Content.PARTS:
+        turns = [_in_parts(turn) for turn in turns]
     given = list(tools) if tools else None
     text = "".join(_texts([turns, given, variables]))
     guards = Guards.chosen(template, control_tokens, markers, text)
@@ -177,6 +194,11 @@ def render(
     return segments
 
 
+def _in_parts(turn: dict[str, Any]) -> dict[str, Any]:
+    content = turn["content"]
+    return {**turn, "content": [{"type": "text", "text": content}] if content else content}
+
+
 def _check_controls(found: Sequence[str], clean: Sequence[str]) -> None:
     if found == clean:
         return
@@ -187,9 +209,16 @@ def _check_controls(found: Sequence[str], clean: Sequence[str]) -> None:
     )
 
 
+def _says(messages: Sequence[Message], sentence: str) -> bool:
+    """Somebody wrote it into a system message, as those do who know the model."""
+    return bool(sentence) and any(
+        sentence in turn.content for turn in messages if turn.role == "system"
+    )
+
+
 def _with_instructions(messages: Sequence[Message], mode: Mode) -> Sequence[Message]:
     turns = list(messages)
-    if mode.system:
+    if mode.system and not _says(messages, mode.system):
         if turns and turns[0].role == "system":
             turns[0] = replace(turns[0], content=f"{turns[0].content}\n{mode.system}")
         else:

@@ -6,21 +6,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
 from edgereason.errors import BundleError, UsageError
 from edgereason.prompt.families import Family, families, variables
-from edgereason.prompt.reasoning import FINAL_CUE, PLAIN, Kind, Mode, Reasoning, Switch
+from edgereason.prompt.marks import ABOUT_THOUGHTS, ANSWERS, END_TAG, TAG, Marks, end_of
+from edgereason.prompt.reasoning import (
+    FINAL_CUE,
+    PLAIN,
+    UNCLEAR,
+    Kind,
+    Mode,
+    Reasoning,
+    Switch,
+)
 from edgereason.prompt.standing import Standing, standing
 from edgereason.prompt.template import literals_of, render_text, variables_of
 
 _QUESTION: Final = "Which number comes after one?"
 _THOUGHT: Final = "It follows at once"
 _ANSWER: Final = "Two does"
-_TAG: Final = r"(?:<[^<>\s/]{1,40}>|\[[A-Z_]{1,30}\]|◁[^▷\s/]{1,30}▷)"
-_END_TAG: Final = r"(?:<(?:/|\|)[^<>\s]{1,40}>|\[/[A-Z_]{1,30}\]|◁/[^▷\s]{1,30}▷)"
-_ABOUT_THOUGHTS: Final = re.compile("think|thought|reason", re.IGNORECASE)
 
 
 def detect_reasoning(
@@ -29,34 +36,65 @@ def detect_reasoning(
     *,
     bos_token: str = "",
     eos_token: str = "",
+    name: str = "",
 ) -> Reasoning:
     """Finds the family of a template. `tokens`: the vocabulary's special texts; None when unknown.
+    `name`: the model's own, for families whose template is that of many others.
 
     A vocabulary alone proves nothing: Qwen3's instruct models have `<think>` and never use it.
     """
-    return _Detection(template, tokens, bos_token, eos_token).reasoning() or PLAIN
+    look = _Detection(template, tokens, bos_token, eos_token, name)
+    return look.reasoning() or look.plain()
+
+
+def marked_by(
+    template: str, marks: Marks, *, bos_token: str = "", eos_token: str = ""
+) -> Reasoning:
+    """A model that was seen to write these marks, whatever its template says."""
+    family = _tagged(marks.open, marks.shut, marks.lead)
+    if marks.answer:
+        family = replace(family, answer=marks.answer, answer_end=marks.answer_end)
+    return _Detection(template, None, bos_token, eos_token, "").of(family, "")
 
 
 class _Detection:
     """One look at one template."""
 
     def __init__(
-        self, template: str, tokens: Collection[str] | None, bos_token: str, eos_token: str
+        self,
+        template: str,
+        tokens: Collection[str] | None,
+        bos_token: str,
+        eos_token: str,
+        name: str,
     ) -> None:
-        self.template, self.tokens = template, tokens
+        self.template, self.tokens, self.name = template, tokens, name
         texts = (("bos_token", bos_token), ("eos_token", eos_token))
         self.names = {name: text for name, text in texts if text}
+        self.literals = literals_of(template)
 
     def reasoning(self) -> Reasoning | None:
         """None: a model that does not mark its thoughts, as far as can be seen."""
-        literals = literals_of(self.template)
         for family in families():
-            if all(text in literals for text in family.tell):
+            if family.is_told(self.literals, self.name):
                 found = self._evidence(family)
                 if found:
-                    return self._reasoning(family, found)
-        tags = self._tags() if literals else None
-        return self._reasoning(tags, "what the template writes") if tags else None
+                    return self.of(family, found)
+        if not self.literals:
+            return None
+        if tags := self._tags():
+            return self.of(tags, "what the template writes")
+        if tags := self._asked_for():
+            return self.of(tags, f"the template's own system message asks for {tags.open}")
+        return None
+
+    def plain(self) -> Reasoning:
+        """An instruct model, and what is odd about it."""
+        tags = re.findall(f"{TAG}|{END_TAG}", self.literals)
+        marks = [tag for tag in tags if ABOUT_THOUGHTS.search(tag) and self._may_write(tag)]
+        found = f"{UNCLEAR}the template has {marks[0]}, not in plain conversations" if marks else ""
+        end = self._answer_section()
+        return replace(PLAIN, answer_end=end, found=found) if found or end else PLAIN
 
     def _evidence(self, family: Family) -> str:
         """Why this family is believed in; "" where it is not."""
@@ -64,9 +102,17 @@ class _Detection:
             return f"families.toml: {family.name} ({family.source})"
         if self._writes(family.open):
             return f"what the template writes: {family.name}"
-        if self.tokens is None or _begins(family.open, self.tokens):
-            return "unclear: the template only takes such marks out of earlier answers"
+        if self._may_write(family.open):
+            return f"{UNCLEAR}the template only takes such marks out of earlier answers"
         return ""
+
+    def _may_write(self, mark: str) -> bool:
+        """As far as the vocabulary tells. A mark may be several tokens; its first one tells, and
+        one of two characters tells nothing.
+        """
+        if self.tokens is None:
+            return True
+        return any(mark.startswith(token) for token in self.tokens if len(token) > 2)
 
     def _writes(self, mark: str) -> bool:
         # Some templates write a mark for thinking that is refused, and for no other.
@@ -105,15 +151,44 @@ class _Detection:
         """A pair of tags around the thought of an answer, or one at the end of a prompt."""
         text = self.answered or ""
         before, thought, after = text.partition(_THOUGHT)
-        opened = re.search(rf"({_TAG})(\s*)$", before)
-        shut = re.match(rf"\s*({_END_TAG})", after)
-        if thought and opened and shut and _ABOUT_THOUGHTS.search(opened[1]):
+        opened = re.search(rf"({TAG})(\s*)$", before)
+        shut = re.match(rf"\s*({END_TAG})", after)
+        if thought and opened and shut and ABOUT_THOUGHTS.search(opened[1]):
             return _tagged(opened[1], shut[1], opened[2])
         for mode in (Mode(), *self._on_modes()):
-            ended = re.search(rf"({_TAG})(\s*)$", self.render(mode) or "")
-            if ended and ended[1][1] != "|" and _ABOUT_THOUGHTS.search(ended[1]):
-                return _tagged(ended[1], f"{ended[1][0]}/{ended[1][1:]}", ended[2])
+            ended = re.search(rf"({TAG})(\s*)$", self.render(mode) or "")
+            if ended and ended[1][1] != "|" and ABOUT_THOUGHTS.search(ended[1]):
+                return _tagged(ended[1], end_of(ended[1]), ended[2])
         return None
+
+    def _asked_for(self) -> Family | None:
+        """A pair of tags that the template's own system message names: `<Thought>`, `<Output>`."""
+        told = (self.render(Mode()) or "").partition(_QUESTION)[0]
+        names = dict.fromkeys(re.findall(r"<(\w{3,20})>", told))
+        thought = next((name for name in names if ABOUT_THOUGHTS.search(name)), "")
+        answer = next((name for name in names if name.lower() in ANSWERS), "")
+        if not thought or not (answer or f"</{thought}>" in told):
+            return None
+        family = _tagged(f"<{thought}>", f"</{thought}>", "\n")
+        if not answer:
+            return family
+        return replace(
+            family,
+            close=f"\n</{thought}>",
+            answer=f"\n<{answer}>\n",
+            answer_end=f"</{answer}>",
+        )
+
+    def _answer_section(self) -> str:
+        """What ends an answer whose beginning stands at the end of every prompt."""
+        prompt = (self.render(Mode()) or "").rpartition(_QUESTION)[2]
+        before, found, after = (self.answered or "").rpartition(_ANSWER)
+        opened = re.search(f"{TAG}$", prompt)
+        shut = re.match(END_TAG, after)
+        if not (opened and shut and found and before.endswith(opened[0])):
+            return ""
+        is_answer = any(name in opened[0].lower() for name in ANSWERS)
+        return shut[0] if is_answer and shut[0] not in self.names.values() else ""
 
     def _wrapper(self, family: Family) -> tuple[str, str]:
         """What stands around the answer itself: `<answer>` ... `</answer>`."""
@@ -125,10 +200,12 @@ class _Detection:
             return opened[0], ended[0].strip()
         return "", ""
 
-    def _reasoning(self, family: Family, found: str) -> Reasoning:
+    def of(self, family: Family, found: str) -> Reasoning:
         switch, on, off = self._switch(family)
         answer, answer_end = self._wrapper(family)
         thinking, silent = self.render(on) or "", self.render(off) or ""
+        if _stands(thinking, family) is Standing.BEHIND and not found.startswith(UNCLEAR):
+            found = f"{UNCLEAR}nothing that was tried lets it think: its prompts open the answer"
         enter = _lead(thinking, family) or family.enter
         return Reasoning(
             kind=Kind.MARKER,
@@ -166,6 +243,8 @@ class _Detection:
         """The first switch that changes where the prompt ends, or the prompt; a prefilled block
         where none does.
         """
+        if family.told_on:
+            return Switch.FLAG, Mode(system=family.told_on), Mode(system=family.told_off)
         read = variables_of(self.template)
         for name, on, off in variables().switches:
             if name in read:
@@ -196,24 +275,24 @@ class _Detection:
         for name, values in variables().dials.items():
             if name not in read:
                 continue
-            if values == "tokens":
+            if isinstance(values, str):
                 texts = [self.render(Mode({**on.variables, name: num})) for num in (512, 4096)]
                 if None not in texts and texts[0] != texts[1]:
                     yield name, values
                 continue
-            texts_of = {value: self.render(Mode({**on.variables, name: value})) for value in values}
+            words = set(variables().words.get(name, ())).intersection(self.literals.split("\0"))
+            every = {**values, **{word: word for word in words}}
+            texts_of = {
+                level: self.render(Mode({**on.variables, name: value}))
+                for level, value in every.items()
+            }
             taken = {
-                value: value
-                for value, text in texts_of.items()
+                level: every[level]
+                for level, text in texts_of.items()
                 if text is not None and _stands(text, family) is not Standing.BEHIND
             }
-            if len({texts_of[value] for value in taken}) > 1:
+            if len({texts_of[level] for level in taken}) > 1:
                 yield name, taken
-
-
-def _begins(marker: str, tokens: Collection[str]) -> bool:
-    """A marker may be several tokens; its first one tells. One of two characters tells nothing."""
-    return any(marker.startswith(token) for token in tokens if len(token) > 2)
 
 
 def _tagged(opened: str, shut: str, lead: str) -> Family:

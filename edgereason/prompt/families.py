@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ class Family:
     open: str
     shut: str
     tell: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     known: bool = False
     lead: str = ""
     close: str = ""
@@ -31,7 +33,16 @@ class Family:
     answer_end: str = ""
     skip: str = ""
     flag: str = ""
+    told_on: str = ""
+    told_off: str = ""
     source: str = ""
+
+    def is_told(self, literals: str, name: str) -> bool:
+        """By what a template can write, and by the model's own name where that is needed."""
+        if not all(text in literals for text in self.tell):
+            return False
+        plain = re.sub(r"[^a-z0-9]+", "-", name.lower())
+        return not self.names or any(re.search(pattern, plain) for pattern in self.names)
 
     @property
     def enter(self) -> str:
@@ -51,10 +62,16 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """Template variables that switch thinking, and that say how much."""
+    """Template variables that switch thinking, and that say how much.
+
+    Attributes:
+        dials: "tokens" for the budget itself, or a value of the variable for each level.
+        words: further values of dials, for templates that have the word.
+    """
 
     switches: tuple[tuple[str, Any, Any], ...]
-    dials: Mapping[str, Any]
+    dials: Mapping[str, Mapping[str, Any] | str]
+    words: Mapping[str, Sequence[str]]
     levels: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -68,4 +85,8 @@ def families() -> tuple[Family, ...]:
 def variables() -> Variables:
     data = load_toml(_FILE)
     switches = tuple((name, on, off) for name, on, off in data["variables"]["switches"])
-    return Variables(switches, data["dials"], data["levels"])
+    dials = {
+        name: dict(zip(values, values, strict=True)) if isinstance(values, list) else values
+        for name, values in data["dials"].items()
+    }
+    return Variables(switches, dials, data["words"], data["levels"])

@@ -18,6 +18,9 @@ from edgereason.prompt.standing import Standing, standing
 FINAL_CUE: Final = "Final answer:"
 """Ends the thinking of a `cue` model, and asks a probe for its answer."""
 
+UNCLEAR: Final = "unclear: "
+"""How `Reasoning.found` begins where it is a guess."""
+
 
 class Kind(Enum):
     MARKER = "marker"  # thinks between an opening and a closing text
@@ -63,7 +66,7 @@ class Reasoning:
             "" where a model that was switched off does not.
         dials: template variable -> how much thinking it asks for: "tokens", or a value for each
             level of `families.toml`.
-        found: how this is known; starts with "unclear" where it is a guess.
+        found: how this is known; starts with `UNCLEAR` where it is a guess.
     """
 
     kind: Kind

@@ -8,15 +8,16 @@ the same is not rendered again. Messages are plain dicts here; nothing is known 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Final
 
 from edgereason.errors import BundleError, UsageError
 from edgereason.prompt.child import ChildError, Children, TooSlowError
 
-__all__ = ["literals_of", "render_text", "variables_of"]
+__all__ = ["Content", "content_of", "literals_of", "render_text", "variables_of"]
 
 MAX_SECONDS: Final = 5.0
 _VARYING: Final = ("strftime_now", "random")  # what gives another text each time
@@ -45,6 +46,45 @@ def variables_of(template: str) -> frozenset[str]:
 def literals_of(template: str) -> str:
     """All text the template can write by itself, parted by NUL; "" for one that does not parse."""
     return _seen(template).literals
+
+
+class Content(Enum):
+    """How a template takes what a message says."""
+
+    TEXT = "a text"
+    PARTS = "a list of parts"  # that alone, as templates of some vision models
+    NONE = "not at all"
+
+
+@lru_cache(maxsize=16)
+def content_of(template: str, bos_token: str = "", eos_token: str = "") -> Content:
+    """What makes a difference to the prompt of a plain question. `TEXT` for a template that refuses
+    one: it wants more, such as tools or documents.
+    """
+    names = {"bos_token": bos_token, "eos_token": eos_token}
+    common = {
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": True,
+        **{name: token for name, token in names.items() if token},
+    }
+    shapes: dict[Content, Callable[[str], Any]] = {
+        Content.TEXT: lambda text: text,
+        Content.PARTS: lambda text: [{"type": "text", "text": text}],
+    }
+    for kind, shape in shapes.items():
+        try:
+            one, other = (
+                render_text(
+                    template, {"messages": [{"role": "user", "content": shape(text)}]} | common
+                )
+                for text in ("Is it one?", "Is it two?")
+            )
+        except (UsageError, BundleError):
+            return Content.TEXT
+        if one != other:
+            return kind
+    return Content.NONE
 
 
 @dataclass(frozen=True, slots=True)

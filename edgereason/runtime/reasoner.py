@@ -20,7 +20,7 @@ from edgereason.errors import UnsupportedError, UsageError
 from edgereason.keywords import Keywords, Prompt, request_of, spelled_out
 from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.models.hub import resolve
-from edgereason.planning import calibration, here
+from edgereason.planning import asked, calibration, here
 from edgereason.planning.cost import KNOTS
 from edgereason.prompt.chat import thinking_prompt
 from edgereason.prompt.lowering import Words, prompt_tokens, text_of
@@ -117,7 +117,7 @@ class Reasoner:
         from edgereason.runtime.adapters import Adapters
         from edgereason.runtime.prefixes import Prefixes
 
-        self.bundle = bundle
+        self.bundle = bundle = asked.known(bundle)
         self.engine = engine
         self._switches: Mapping[Capability, str] = {}  # of the engine's module
         self._calibration = calibration.load(bundle)

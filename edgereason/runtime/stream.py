@@ -195,8 +195,9 @@ class CallbackOutbox(Outbox):
 
 
 class Shaper:
-    """Makes the text of phases into what a reader sees: the answer without the blanks it begins
-    with, thoughts of several phases as lines of their own, and no draft.
+    """Makes the text of phases into what a reader sees: no blanks around the answer, thoughts of
+    several phases as lines of their own without blanks around them, and no draft. All pieces of a
+    channel together are what the answer says in the end.
     """
 
     def __init__(self, outbox: Outbox) -> None:
@@ -205,39 +206,57 @@ class Shaper:
         self.has_answered = False  # a piece of the answer was streamed
         self._hushed = False  # what is still being written will not be the answer
         self._thinking: Phase | None = None  # whose thoughts were streamed last
-        self._last = b""  # their last byte
+        self._blanks = {channel: "" for channel in Channel}  # held until more text follows
+        self._begun: set[Channel] = set()
         self._reader: CallReader | None = None  # of calls, in what the model says
         self._verbatim = False
 
     def reads(self, reader: CallReader | None, *, verbatim: bool) -> None:
-        """Before any text. `verbatim`: blanks that an answer begins with are part of it."""
+        """Before any text. `verbatim`: blanks around an answer are part of it."""
         self._reader, self._verbatim = reader, verbatim
 
     def put(self, phase: Phase, channel: Channel, text: bytes) -> None:
         if not self._outbox.streams or phase.role is Role.DRAFT:
             return
+        said = text.decode(errors="replace")
         if channel is Channel.ANSWER and not self.has_answered and not self._verbatim:
-            text = text.lstrip()  # what an answer begins with, or a turn that became a summary
-        if not text or not self._may_show(channel):
+            said = said.lstrip()  # what an answer begins with, or a turn that became a summary
+        if not said or not self._may_show(channel):
             return
-        if channel is Channel.REASONING:
-            is_next = self._thinking is not None and self._thinking is not phase
-            if is_next and b"\n" not in self._last + text[:1]:
-                text = b"\n" + text
-            self._thinking, self._last = phase, text[-1:]
-            self._outbox.put(channel, text.decode(errors="replace"))
-        else:
-            self._say(text.decode(errors="replace"))
+        if channel is Channel.ANSWER:
+            self._say(said)
+            return
+        if self._thinking is not phase:
+            said = said.lstrip()
+            if not said:
+                return
+            self._blanks[channel] = "\n"  # between the thoughts of two phases
+            self._thinking = phase
+        self._show(channel, said)
 
     def _say(self, text: str) -> None:
-        self._show([text] if self._reader is None else self._reader.feed(text))
+        self._show_all([text] if self._reader is None else self._reader.feed(text))
 
-    def _show(self, pieces: Sequence[Piece]) -> None:
+    def _show_all(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
             if isinstance(piece, str):
-                self._outbox.put(Channel.ANSWER, piece)
+                self._show(Channel.ANSWER, piece)
             else:
                 self._outbox.put_call(piece)
+
+    def _show(self, channel: Channel, text: str) -> None:
+        """Blanks at its end wait for what follows: where nothing does, they are not shown."""
+        if self._verbatim and channel is Channel.ANSWER:
+            self._outbox.put(channel, text)
+            return
+        shown = text.rstrip()
+        if not shown:
+            self._blanks[channel] += text
+            return
+        before = self._blanks[channel] if channel in self._begun else ""
+        self._begun.add(channel)
+        self._blanks[channel] = text[len(shown) :]
+        self._outbox.put(channel, before + shown)
 
     def _may_show(self, channel: Channel) -> bool:
         with self._lock:
@@ -261,4 +280,4 @@ class Shaper:
         if answer and not self.has_answered:
             self._say(answer)
         if self._reader is not None:
-            self._show(self._reader.finish())
+            self._show_all(self._reader.finish())

@@ -15,6 +15,7 @@ from pathlib import Path
 from edgereason.errors import MemoryLimitError, UsageError
 from edgereason.models.bundle import Bundle, open_bundle
 from edgereason.models.hub import resolve
+from edgereason.planning import asked
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.server.errors import ApiError
 
@@ -56,7 +57,7 @@ def find(specs: tuple[str, ...]) -> dict[str, Model]:
     models: dict[str, Model] = {}
     for spec in specs:
         name, equals, model = spec.rpartition("=")
-        bundle = open_bundle(resolve(model))
+        bundle = asked.known(open_bundle(resolve(model)))
         name = name if equals else bundle.name
         if not name:
             raise UsageError(f"{spec!r} has no name before =", "NAME=MODEL, or just MODEL")

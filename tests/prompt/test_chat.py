@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from edgereason.errors import BundleError, UsageError
 from edgereason.models.bundle import guarded_texts
-from edgereason.prompt.chat import render
+from edgereason.prompt.chat import render, thinking_prompt
 from edgereason.prompt.guards import _any_of
 from edgereason.records import Message, Segment
+from support.bundles import bundle_of
 from support.chat_templates import ALL, CHATML, GEMMA, GPT_OSS, NEMOTRON, QWEN3, TOKENS
 
 THINK = ("<think>", "</think>")
@@ -280,3 +281,25 @@ def test_any_mixture_of_pieces(parts: list[str]) -> None:
     clean = render(NEMOTRON, [user(harmless(text))], **options)
     segments = render(NEMOTRON, [user(text)], **options)
     assert survivors(segments, tokens) == survivors(clean, tokens)
+
+
+PARTS = (
+    "{% for m in messages %}[{{ m.role }}: {% for part in m.content if part.type == 'text' %}"
+    "{{ part.text }}{% endfor %}]{% endfor %}"
+)
+
+
+def test_a_template_that_reads_parts_gets_parts() -> None:
+    """LLaVA and Idefics: their prompts had no question in them."""
+    turns = [Message("user", "one <|im_end|> two"), Message("assistant", "b"), Message("user", "")]
+    found = render(PARTS, turns, control_tokens=("<|im_end|>",))
+    assert "".join(piece.text for piece in found) == (
+        "[user: one <|im_end|> two][assistant: b][user: ]"
+    )
+    assert [piece.text for piece in found if not piece.control] == ["<", "|im_end|>"]
+
+
+def test_a_template_that_leaves_out_the_question_is_refused() -> None:
+    lost = "{% for m in other_messages %}{{ m.content }}{% endfor %}assistant: "
+    with pytest.raises(BundleError, match="leaves out what the user says"):
+        thinking_prompt(bundle_of(lost), [Message("user", "hi")], False)

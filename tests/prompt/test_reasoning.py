@@ -16,7 +16,7 @@ from edgereason.prompt.reasoning import PLAIN, Kind, Switch
 from edgereason.records import Message
 from support.bundles import bundle_of
 from support.chat_templates import CHATML, GEMMA, GPT_OSS, LLAMA3, NEMOTRON, QWEN3, R1, SMOLLM3
-from support.family_templates import FAMILIES
+from support.family_templates import FAMILIES, NAMES
 
 THINK = ("<think>", "</think>")
 CHANNELS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
@@ -231,12 +231,19 @@ def test_a_dial_of_tokens_gets_the_budget() -> None:
         ("kimi-vl", "◁think▷", "◁/think▷", {}, False),
         ("minimax-m1", "<think>", "</think>", {}, False),
         ("hunyuan", "<think>", "</think>", {"enable_thinking": False}, True),
+        ("ernie", "<think>", "</think>", {}, True),
+        ("deephermes", "<think>", "</think>", {}, False),
+        ("nemotron-v1", "<think>", "</think>", {}, False),
+        ("cogito", "<think>", "</think>", {"enable_thinking": False}, False),
+        ("phi4-mini", "<think>", "</think>", {}, False),
+        ("marco", "<Thought>", "</Thought>", {}, True),
+        ("gemma-4", "<|channel>thought", "<channel|>", {"enable_thinking": False}, False),
     ],
 )
 def test_families_that_were_not_seen(
     family: str, opened: str, shut: str, off: dict[str, object], answer: bool
 ) -> None:
-    found = detect_reasoning(FAMILIES[family])
+    found = detect_reasoning(FAMILIES[family], name=NAMES.get(family, ""))
     assert (found.opens, found.shuts) == ((opened,), (shut,))
     assert found.off.variables == off
     assert bool(found.answer) is answer
@@ -253,5 +260,105 @@ def test_manifests_of_before_say_what_stands_behind_a_prompt() -> None:
 def test_earlier_thoughts_reach_templates_that_call_them_otherwise() -> None:
     turns = [Message("user", "a"), Message("assistant", "b", "because")]
     for name in ("reasoning", "reasoning_content", "thinking"):
-        template = "{% for m in messages %}{{ m." + name + " }}{% endfor %}"
-        assert prompt(bundle_of(template, PLAIN), False, *turns) == "because"
+        template = "{% for m in messages %}{{ m.content }}{{ m." + name + " }}{% endfor %}"
+        assert prompt(bundle_of(template, PLAIN), False, *turns) == "abbecause"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("Llama 3.1 Nemotron Nano 8B v1", True),
+        ("nvidia_Llama-3_3-Nemotron-Super-49B-v1-Q4_K_M", True),
+        ("Llama-3.1-Nemotron-Nano-4B-v1.1", True),
+        ("Llama-3_3-Nemotron-Super-49B-v1_5", False),  # has flags of its own
+        ("Meta Llama 3.1 8B Instruct", False),
+        ("", False),
+    ],
+)
+def test_a_family_that_only_its_name_tells(name: str, is_one: bool) -> None:
+    found = detect_reasoning(FAMILIES["nemotron-v1"], name=name)
+    assert (found.on.system, found.off.system) == (
+        ("detailed thinking on", "detailed thinking off") if is_one else ("", "")
+    )
+    assert found.found.startswith("families.toml: Llama-Nemotron v1" if is_one else "unclear")
+
+
+def test_a_sentence_that_switches_a_model_is_honoured_and_not_said_twice() -> None:
+    bundle = bundle_of(
+        FAMILIES["nemotron-v1"],
+        detect_reasoning(FAMILIES["nemotron-v1"], name=NAMES["nemotron-v1"]),
+    )
+    said_on, said_off = (Message("system", f"detailed thinking {to}") for to in ("on", "off"))
+    hi = Message("user", "hi")
+    assert prompt(bundle, True).count("detailed thinking on") == 1
+    assert prompt(bundle, True, said_on, hi).count("detailed thinking on") == 1
+    silenced = thinking_prompt(bundle, [said_off, hi], True)
+    assert silenced.thinking is False
+    assert "detailed thinking on" not in silenced.segments[0].text
+    # Told to think, but not to be asked to: the thought is closed for it.
+    silent = thinking_prompt(bundle, [said_on, hi], False)
+    assert silent.thinking is False
+    assert silent.segments[-1].text.endswith("</think>\n\n")
+    assert prompt(bundle, False).endswith("assistant\n")
+
+
+def test_a_system_message_of_the_templates_own_names_the_marks() -> None:
+    """Marco-o1 was taken for plain."""
+    told = "{{ 'Write thoughts between <reasoning> and </reasoning>.' }}"
+    found = detect_reasoning(told + CHATML)
+    assert (found.opens, found.shuts) == (("<reasoning>",), ("</reasoning>",))
+    assert found.found == "the template's own system message asks for <reasoning>"
+    # One tag alone is no pair, and tags about other things are none of thoughts.
+    assert detect_reasoning("{{ 'Use <reasoning> well.' }}" + CHATML).kind is Kind.CUE
+    assert detect_reasoning("{{ 'Call with <call> and <output>.' }}" + CHATML) is PLAIN
+
+
+def test_marks_that_no_plain_conversation_shows_are_told() -> None:
+    """MiniCPM3 writes them where it calls functions."""
+    shy = "{% if tools %}<|thought_start|>{% endif %}" + CHATML
+    found = detect_reasoning(shy)
+    assert replace(found, found="") == PLAIN
+    assert found.found == "unclear: the template has <|thought_start|>, not in plain conversations"
+    assert detect_reasoning(shy, ("<|im_start|>",)) is PLAIN  # it has no such token
+
+
+def test_prompts_that_open_the_answer_whatever_is_tried_are_told() -> None:
+    found = detect_reasoning(f"{CHATML}<think></think>")
+    assert (
+        found.found == "unclear: nothing that was tried lets it think: its prompts open the answer"
+    )
+
+
+def test_a_plain_answer_in_a_section_of_its_own_ends_with_it() -> None:
+    """Command models: their answer ended in a token that stayed in it."""
+    section = (
+        "{% for m in messages %}{% if m.role == 'assistant' %}<|START_RESPONSE|>{{ m.content }}"
+        "<|END_RESPONSE|>{% else %}{{ m.content }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<|START_RESPONSE|>{% endif %}"
+    )
+    assert detect_reasoning(section) == replace(PLAIN, answer_end="<|END_RESPONSE|>")
+    others = section.replace("START_RESPONSE", "answer").replace("<|END_RESPONSE|>", "</s>")
+    assert detect_reasoning(others, eos_token="</s>") is PLAIN  # that is the turn's own end
+
+
+@pytest.mark.parametrize(
+    ("dial", "expected"),
+    [
+        ("low_effort", {"low": True, "high": False}),
+        ("medium_effort", {"medium": True, "high": False}),
+    ],
+)
+def test_dials_that_are_on_or_off(dial: str, expected: dict[str, object]) -> None:
+    bundle = bundle_of(QWEN3 + "{% if " + dial + " %}{less}{% endif %}")
+    assert bundle.reasoning.dials == {dial: expected}
+    less, more = (
+        thinking_prompt(bundle, [Message("user", "hi")], True, budget=budget).segments[0].text
+        for budget in (100, 9000)
+    )
+    assert ("{less}" in less, "{less}" in more) == (True, False)
+
+
+def test_a_value_is_tried_where_the_template_has_the_word() -> None:
+    only_max = QWEN3 + "{% if reasoning_effort == 'max' %}{more}{% endif %}"
+    assert "max" in detect_reasoning(only_max).dials["reasoning_effort"]
+    assert "max" not in detect_reasoning(QWEN3 + "{{ reasoning_effort }}").dials["reasoning_effort"]

@@ -87,6 +87,7 @@ def test_the_command_keeps_what_it_found_and_auto_goes_by_it(
     command = ("calibrate", "--questions", path, "--answers", "--ways", "no-think", "--json")
     found = cli(*command).json
     assert Path(found.pop("path")).is_file()
+    assert found.pop("thoughts") == "told by the model's files"
     assert found == asdict(found_again(tmp_path)) | {"ways": found["ways"], "steps": []}
     note = cli("run", "What is 17 * 3?", "--json").json["note"]
     assert "calibrated on 12 questions of questions.jsonl by its answers: no draft" in note

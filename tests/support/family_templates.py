@@ -73,4 +73,29 @@ FAMILIES: Final[dict[str, str]] = {
     + _HEAD
     + "{% if enable_thinking is false %}<think>\n\n</think>\n"
     "{% endif %}{% endif %}",
+    # What the model cards say of these is in families.toml; the templates show little or nothing.
+    "ernie": "<|im_start|>system\n<global_setting>\nthink_mode=True\n</global_setting><|im_end|>\n"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}<response>\n"
+    "{{ m.content }}\n</response>\n{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n<think>\n",
+    "deephermes": _TURNS + _HEAD + "{% endif %}",
+    "nemotron-v1": "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{{ m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}" + _HEAD + "{% endif %}",
+    "cogito": "{% if enable_thinking %}<|im_start|>system\nEnable deep thinking subroutine."
+    "<|im_end|>\n{% endif %}" + _TURNS + _HEAD + "{% endif %}",
+    "phi4-mini": "<|system|>Your name is Phi, an AI math expert developed by Microsoft.<|end|>"
+    + _TURNS
+    + _HEAD
+    + "{% endif %}",
+    "marco": "{% if messages[0].role != 'system' %}<|im_start|>system\nThink within <Thought>, write "
+    "what it comes to within <Output>.<|im_end|>\n{% endif %}" + _TURNS + _HEAD + "{% endif %}",
+    "gemma-4": "{% if enable_thinking %}<|im_start|>system\n<|think|>\n<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for part in m.content.split('<channel|>') %}"
+    "{{ part.split('<|channel>')[0] }}{% endfor %}<|im_end|>\n{% endfor %}" + _HEAD + "{% endif %}",
 }
+
+NAMES: Final[dict[str, str]] = {
+    "deephermes": "DeepHermes 3 Llama 3 8B Preview",
+    "nemotron-v1": "Llama 3.1 Nemotron Nano 8B v1",
+}
+"""Models that their template alone does not tell."""

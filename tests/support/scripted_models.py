@@ -32,9 +32,12 @@ def opened(
     rules: Iterable[tuple[str, str]],
     words: Iterable[str] = (),
     control: Iterable[str] | None = None,
+    *,
+    name: str = "",
 ) -> Reasoner:
     """A bundle of its own, with a chat template: says each reply after its text, in `words` where
-    it can. `control`: its control tokens, where they are not the usual ones."""
+    it can. `control`: its control tokens, where they are not the usual ones. `name`: the model's
+    own."""
     lines = [f"words = {_toml(sorted(set(words)))}"]
     if control is not None:
         lines.append(f"control = {_toml(list(control))}")
@@ -47,7 +50,7 @@ def opened(
         engine="scripted",
         files=(File("script.toml", 0),),
         chat_template=template,
-        reasoning=detect_reasoning(template),
+        reasoning=detect_reasoning(template, name=name),
     )
     write_bundle(bundle, folder)
     return Reasoner.open(folder)

@@ -134,8 +134,7 @@ TEST(OneAfterTheOtherUsesTheTimeItIsGiven) {
 
 // Its end mark is the second best all along; near the end of the time it becomes the best.
 TEST(TheEndMarkBecomesLikelierAsTheTimeRunsOut) {
-  std::string thoughts;
-  for (int i = 0; i < 300; ++i) thoughts += std::to_string(i) + ". ";
+  const std::string thoughts(500, '.');  // a sentence may end anywhere
   const auto ended_by = [&](float soft) {
     Harness harness(
         {.rules = {{.after = "Q?", .reply = thoughts}, {.after = "</think>", .reply = "\n\n42"}}});
@@ -149,7 +148,7 @@ TEST(TheEndMarkBecomesLikelierAsTheTimeRunsOut) {
   CHECK_EQ(hard.reason, StopReason::kDeadline);
   CHECK_EQ(soft.reason, StopReason::kDeadline);
   CHECK(soft.num_reasoning < hard.num_reasoning);
-  CHECK(soft.num_reasoning > hard.num_reasoning / 2);
+  CHECK(soft.num_reasoning > hard.num_reasoning - 24);  // in the last steps only
 }
 
 TEST(ImpossibleDeadlineGivesTheTextSoFarInTime) {

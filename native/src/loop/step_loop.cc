@@ -9,13 +9,12 @@
 #include <tuple>
 #include <utility>
 
+#include "policy/demand.h"
 #include "policy/finite.h"
 
 namespace edgereason {
 namespace {
 
-// Steps of a prompt are this long at most where what will fit is estimated.
-constexpr std::int32_t kGuessRows = 64;
 // Whom nobody could answer in time is refused for the shortest of answers only: a tenth is shorter.
 constexpr double kShortAnswers = 0.1;
 // Thoughts land within a sentence or two, however much time there was.
@@ -135,7 +134,7 @@ void StepLoop::Refuse(double now_ms) {
   // Alone, a try costs nobody anything.
   if (by_deadline.size() < 2 || std::isinf(by_deadline[1]->options().deadline_ms)) return;
   const CostModel& cost = decoder_.cost();
-  if (!cost.has_seen(cost.RowsWithin(options_.chunk_ms, kGuessRows))) return;
+  if (!cost.has_seen(cost.RowsWithin(options_.chunk_ms, kPrefillRows))) return;
   order_.clear();
   due_.clear();
   may_refuse_.clear();
@@ -208,7 +207,9 @@ void StepLoop::LandSoftly(Sequence* sequence, const PlanSeq& seq, double now_ms)
   const double since_ms = seq.thinking ? sequence->thinks_since_ms() : -1;
   if (since_ms < 0 || std::isinf(seq.deadline_ms)) return;
   const PlanLimits limits = Limits(now_ms);
-  const double owed_ms = limits.margin * limits.slack * OwedMs(seq, decoder_.cost());
+  // As NumToClose has it: what is owed, and the step that reads the text that ends the thought.
+  const double owed_ms = limits.margin * limits.slack * OwedMs(seq, decoder_.cost()) +
+                         PrefillMs(std::int64_t{1} + seq.owed_rows, decoder_.cost());
   sequence->SetThinkingTime(now_ms - since_ms, std::max(seq.deadline_ms - owed_ms - since_ms, 1.0),
                             kLandingSteps * decoder_.cost().StepMs(1));
 }

@@ -17,7 +17,7 @@ from typing import Any, Final
 from edgereason.models.bundle import model_file, open_bundle
 from edgereason.models.hub import resolve
 
-from ..harness.runner import Bench, Findings, Say, Table, ratios, spread, turns
+from ..harness.runner import Bench, BusyCores, Findings, Say, Table, ratios, spread, turns
 from ..harness.speed import FILLER, STORY
 from ..rivals.servers import Program, Server, llama_server, ours, started
 
@@ -45,7 +45,8 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     systems: dict[str, Callable[[], Figures]] = {
         program.name: _turn(program, options) for program in programs
     }
-    return findings(turns(systems, options.turns, say))
+    with BusyCores(options.busy):
+        return findings(turns(systems, options.turns, say))
 
 
 def _turn(program: Program, options: argparse.Namespace) -> Callable[[], Figures]:
@@ -120,6 +121,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--busy", type=int, default=0, help="cores that others keep busy")
     parser.add_argument("--decode", type=int, default=128, help="tokens of each answer")
     parser.add_argument("--prompt", type=int, default=400, help="tokens of the long prompt, about")
 

@@ -146,6 +146,7 @@ class Service:
         reasoner: Reasoner,
         arrived: float,
     ) -> Request:
+        await _check_grammar(given, reasoner)
         if isinstance(asked, Raw):
             return self._raw_request(given, asked, model, arrived)
         messages, begun = apart(asked)
@@ -168,7 +169,6 @@ class Service:
                 f"{self.config.max_samples} (--max-samples)",
                 param=given.name("options"),
             )
-        await _check_grammar(given, reasoner)
         prompt = await asyncio.to_thread(reasoner.prompt_tokens, messages, tools=tools)
         budget = budget_of(
             given,
@@ -212,6 +212,7 @@ class Service:
             priority=given.get("priority", given.get("tier", 0)),
             stop=given.get("stop", ()),
             logprobs=raw.scores,
+            grammar=given.get("grammar"),
         )
 
     def _ended(self, running: Running, future: Future[Answer]) -> None:

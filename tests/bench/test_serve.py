@@ -26,6 +26,7 @@ def test_a_small_run_of_ours() -> None:
         clients=2,
         decode=8,
         prompt=18,
+        busy=1,
         llama_server=None,
     )
     found = measure(options, lambda text: None)

@@ -25,7 +25,6 @@ from statistics import mean, median
 from typing import Any, Final, Protocol
 
 from edgereason.models.bundle import model_file
-from edgereason.prompt.reasoning import Reasoning
 from edgereason.records import Sampling
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.values import Kind, extract_answer, normalize
@@ -33,6 +32,7 @@ from edgereason.values import Kind, extract_answer, normalize
 from ..harness.arrivals import Arrival, Costs, Demand, Mix, demand, draw, late_at_best
 from ..harness.questions import read_questions
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, turns
+from ..rivals import in_time
 from ..rivals.servers import Program, Server, llama_server, ours, started
 
 _BANDS: Final = (0.3, 0.6, 1.2, 2.5, 5.0)  # seconds, of deadlines
@@ -50,7 +50,6 @@ _COLUMNS: Final = (
     "mean thinking tokens",
 )
 _SLOTS: Final = 8
-_MOST_TOKENS: Final = 512  # of thinking and answer of llama-server
 _GROUP_COLUMNS: Final = ("num", "in time", "late", "most ms late", "no answer", "no number")
 
 
@@ -139,46 +138,6 @@ class Ours:
 
     def give_up(self) -> None:
         """None is late by more than a step."""
-
-
-class Served:
-    """A server, asked over HTTP, each request on a connection and a thread of its own. `ask` gives
-    an answer and its thinking tokens.
-    """
-
-    def __init__(self, ask: Callable[[Arrival], tuple[str, int]]) -> None:
-        self._ask = ask
-
-    def submit(self, arrival: Arrival, done: Callable[[str | None, int], None]) -> None:
-        threading.Thread(target=lambda: done(*self._ask(arrival)), daemon=True).start()
-
-    def give_up(self) -> None:
-        """All are answered, if late."""
-
-
-def _ask_ours(server: Server, arrival: Arrival) -> tuple[str, int]:
-    """Thinks as long as there is time; the server keeps the answer's tokens free."""
-    done = server.chat(
-        [{"role": "user", "content": arrival.question}],
-        thinking_token_budget=-1,
-        deadline_ms=1000 * arrival.deadline_s,
-        priority=arrival.priority,
-        temperature=0,
-    )
-    return done["choices"][0]["message"]["content"], done["edgereason"]["thinking"]["used"]
-
-
-def _ask_llama(server: Server, reasoning: Reasoning, arrival: Arrival) -> tuple[str, int]:
-    """Asked as ours asks the model; the answer is what follows the cue, if the time is enough."""
-    done = server.chat(
-        [{"role": "user", "content": arrival.question + reasoning.on.suffix}],
-        max_tokens=_MOST_TOKENS,
-        t_max_predict_ms=round(1000 * arrival.deadline_s),
-        temperature=0,
-    )
-    said, num = done["choices"][0]["message"]["content"], done["usage"]["completion_tokens"]
-    cue = next((cue for cue in reasoning.shuts if cue in said), None)
-    return (said.partition(cue)[2] if cue else ""), num
 
 
 class Fifo:
@@ -329,8 +288,10 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 )
                 stack.callback(fifo.close)
                 systems[f"llama-cpp-python, {kind}"] = fifo
-            plays = {name: partial(play, system, arrivals) for name, system in systems.items()}
-            plays |= _servers(options, reasoner, arrivals)
+            plays = {
+                **{name: partial(play, system, arrivals) for name, system in systems.items()},
+                **_servers(options, reasoner, arrivals),
+            }
             played = turns(plays, options.turns, say)
     pooled = {name: [one for turn in runs for one in turn] for name, runs in played.items()}
     return findings(pooled, load)
@@ -345,19 +306,19 @@ def _servers(
     asks: dict[str, tuple[Program, Callable[[Server, Arrival], tuple[str, int]]]] = {}
     if options.http:
         keeps = ("--answer-tokens", str(options.answer_tokens), "--max-requests", "1000")
-        asks["ours over HTTP"] = (ours(options.model, *shared, keeps), _ask_ours)
+        asks["ours over HTTP"] = (ours(options.model, *shared, keeps), in_time.ask_ours)
     if options.llama_server is not None:
         gguf, reasoning = model_file(reasoner.bundle), reasoner.bundle.reasoning
 
         def ask_llama(server: Server, arrival: Arrival) -> tuple[str, int]:
-            return _ask_llama(server, reasoning, arrival)
+            return in_time.ask_llama(server, reasoning, arrival)
 
         asks["llama-server"] = (llama_server(options.llama_server, gguf, *shared), ask_llama)
 
     def run(program: Program, ask: Callable[[Server, Arrival], tuple[str, int]]) -> list[Outcome]:
         with started(program) as server:
             server.complete("Hello", 1)
-            return play(Served(partial(ask, server)), arrivals)
+            return play(in_time.AskedServer(partial(ask, server)), arrivals)
 
     return {name: partial(run, *each) for name, each in asks.items()}
 

@@ -304,6 +304,7 @@ def _routes(service: Service) -> list[Route]:
         Route("/status", operations.status),
         Route("/metrics", operations.metrics),
         Route("/props", operations.props),
+        Route("/tokenizer_info", operations.tokenizer_info),
         Route("/tokenize", operations.tokenize, methods=["POST"]),
         Route("/detokenize", operations.detokenize, methods=["POST"]),
         Route("/apply-template", faces.template, methods=["POST"]),

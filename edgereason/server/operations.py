@@ -68,6 +68,18 @@ class Operations:
             }
         )
 
+    async def tokenizer_info(self, request: Request) -> Response:
+        """As vLLM has it, of the first model: lm-eval asks for it."""
+        bundle = next(iter(self._service.models)).bundle
+        return JSONResponse(
+            {
+                "bos_token": bundle.bos_token or None,
+                "eos_token": bundle.eos_token or None,
+                "pad_token": None,
+                "chat_template": bundle.chat_template or None,
+            }
+        )
+
     async def tokenize(self, request: Request) -> Response:
         given = await self._read(request, _TOKENIZE)
         content: str = given.get("content", "")

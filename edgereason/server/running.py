@@ -38,6 +38,7 @@ class Running:
     channel: Channel | None = None  # of the last piece
     _seen: set[Channel] = field(default_factory=set)
     num_pieces: int = 0
+    num_prompt: int = 0  # tokens
     dropped: str = ""  # why it was cancelled from outside
     verbatim: bool = False  # blanks at the ends of its text are part of it
     piece: Callable[[int], bytes] = lambda token: b""  # the bytes of a token

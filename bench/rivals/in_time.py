@@ -29,9 +29,11 @@ class AskedServer:
         def work() -> None:
             try:
                 told = self._ask(arrival)
-            except EngineError:  # refused: there was no time left when it was read
-                told = ("", 0)
-            done(*told)
+            except EngineError as error:
+                late = "deadline_unattainable" in str(error)  # it was over once it was read
+                done("" if late else None, 0)
+            else:
+                done(*told)
 
         threading.Thread(target=work, daemon=True).start()
 

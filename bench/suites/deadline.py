@@ -306,7 +306,8 @@ def _servers(
     asks: dict[str, tuple[Program, Callable[[Server, Arrival], tuple[str, int]]]] = {}
     if options.http:
         keeps = ("--answer-tokens", str(options.answer_tokens), "--max-requests", "1000")
-        asks["ours over HTTP"] = (ours(options.model, *shared, keeps), in_time.ask_ours)
+        program = ours(options.model, 0, context, _SLOTS, keeps)  # threads as the Python API has
+        asks["ours over HTTP"] = (program, in_time.ask_ours)
     if options.llama_server is not None:
         gguf, reasoning = model_file(reasoner.bundle), reasoner.bundle.reasoning
 

@@ -55,13 +55,14 @@ def test_servers_are_asked_side_by_side_and_a_refusal_is_no_answer() -> None:
 
     def ask(arrival: Arrival) -> tuple[str, int]:
         if arrival.priority:
-            raise EngineError("refused")
+            raise EngineError("deadline_unattainable" if arrival.priority == 1 else "no such model")
         both.wait()
         return "4", 7
 
-    arrivals = [Arrival(0.0, 5.0, 0, "?"), Arrival(0.0, 5.0, 0, "?"), Arrival(0.0, 0.1, 1, "?")]
+    arrivals = [Arrival(0.0, 1.0, priority, "?") for priority in (0, 0, 1, 2)]
     outcomes = deadline.play(AskedServer(ask), arrivals)
-    assert [(one.answer, one.thinking_tokens) for one in outcomes] == [("4", 7), ("4", 7), ("", 0)]
+    told = [(one.answer, one.thinking_tokens) for one in outcomes]
+    assert told == [("4", 7), ("4", 7), ("", 0), (None, 0)]
 
 
 def test_llamas_answer_is_what_follows_the_cue() -> None:

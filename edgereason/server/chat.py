@@ -35,7 +35,7 @@ _TOTAL: Final = Means("max_tokens", whole(1))
 NO_TOOLS: Final = "this server has no such tools"
 
 
-def _bias(value: Any, name: str) -> dict[int, float]:
+def read_bias(value: Any, name: str) -> dict[int, float]:
     try:
         bias = {int(token): float(amount) for token, amount in value.items()}
     except (AttributeError, TypeError, ValueError):
@@ -51,7 +51,7 @@ OPENAI: Final[Table] = {
     "model": Means("model", text),
     "n": Means("num_answers", whole(1, 128)),
     "stream": Means("stream", boolean),
-    "logit_bias": Means("logit_bias", _bias),
+    "logit_bias": Means("logit_bias", read_bias),
     **{
         name: HARMLESS
         for name in (

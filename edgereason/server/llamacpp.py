@@ -10,7 +10,7 @@ from typing import Any, Final
 from edgereason.records import UNLIMITED, Answer, Chunk, Sampling, StopReason
 from edgereason.server import completions, grammars
 from edgereason.server.budgets import BUDGETS, SAMPLING
-from edgereason.server.chat import OPENAI
+from edgereason.server.chat import OPENAI, read_bias
 from edgereason.server.completions import Prompt, Raw
 from edgereason.server.errors import ApiError, openai_error
 from edgereason.server.fields import HARMLESS, Given, Means, Only, Table, bad, boolean, texts, whole
@@ -36,6 +36,18 @@ def _text_of(value: Any, name: str) -> Any:
     return value[_KEY]
 
 
+def _bias(value: Any, name: str) -> Any:
+    """An object, as OpenAI has it, or pairs of a token and its bias; false forbids the token."""
+    if value is False or value == []:
+        return {}
+    if not isinstance(value, list):
+        return read_bias(value, name)
+    pairs = [pair for pair in value if isinstance(pair, list) and len(pair) == 2]
+    if len(pairs) < len(value) or not all(type(token) is int for token, _ in pairs):
+        raise bad(name, "an object, or a list of pairs of a token id and a number", value)
+    return read_bias({token: -100 if amount is False else amount for token, amount in pairs}, name)
+
+
 FIELDS: Final[Table] = {
     **SAMPLING,
     **grammars.FIELDS,
@@ -43,7 +55,7 @@ FIELDS: Final[Table] = {
     "priority": BUDGETS["priority"],
     "model": OPENAI["model"],
     "stream": OPENAI["stream"],
-    "logit_bias": OPENAI["logit_bias"],
+    "logit_bias": Means("logit_bias", _bias),
     "prompt": Means("prompts", _prompts),
     "n_predict": Means("max_tokens", whole(UNLIMITED)),
     "max_tokens": Means("max_tokens", whole(UNLIMITED)),

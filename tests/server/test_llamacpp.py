@@ -82,6 +82,16 @@ def test_without_a_limit_a_text_fills_the_context_and_no_more(server: Served) ->
     assert (none["content"], none["tokens_predicted"]) == ("", 0)
 
 
+def test_a_bias_is_an_object_or_pairs(server: Served) -> None:
+    first = complete(server, n_predict=1, return_tokens=True)["tokens"][0]
+    for bias in ({str(first): -100}, [[first, -100]], [[first, False]]):
+        done = complete(server, n_predict=1, return_tokens=True, logit_bias=bias)
+        assert done["tokens"][0] != first
+    for bias in ([[first]], [["1", -1]], [first], "x"):
+        body = {"model": "nano", "prompt": "1", "logit_bias": bias}
+        assert server.post("/completion", body).status_code == 400
+
+
 @pytest.mark.parametrize("path", ["/completion", "/v1/completions"])
 def test_a_text_can_be_held_to_a_form(server: Served, path: str) -> None:
     pytest.importorskip("llguidance")

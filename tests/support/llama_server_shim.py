@@ -36,6 +36,7 @@ def read_flags(given: list[str]) -> argparse.Namespace:
         parser.add_argument(flag, default=default)
     for flag, default in (("--port", 8080), ("--ctx-size", 512), ("--parallel", 1), ("--seed", 0)):
         parser.add_argument(flag, type=int, default=default)
+    parser.add_argument("--kv-unified", action="store_true")
     parser.add_argument("--n-predict", type=int, default=512)
     parser.add_argument("--temp", type=float, default=0.0)
     parser.add_argument("--api-key", action="append", default=[])
@@ -47,7 +48,7 @@ def bundle_of(flags: argparse.Namespace) -> Bundle:
     """The model as the flags have it: its template, what one line may hold, how it draws."""
     bundle = open_bundle(resolve(os.environ.get(_MODEL, "smollm2-135m")))
     drawn = replace(bundle.sampling, temperature=flags.temp, seed=flags.seed)
-    room = flags.ctx_size // flags.parallel
+    room = flags.ctx_size // (1 if flags.kv_unified else flags.parallel)
     bundle = replace(bundle, sampling=drawn, context=min(room, bundle.context or room))
     if flags.chat_template_file is None:
         return bundle

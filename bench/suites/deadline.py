@@ -288,7 +288,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 )
                 stack.callback(fifo.close)
                 systems[f"llama-cpp-python, {kind}"] = fifo
-            plays = {
+            plays: dict[str, Callable[[], list[Outcome]]] = {
                 **{name: partial(play, system, arrivals) for name, system in systems.items()},
                 **_servers(options, reasoner, arrivals),
             }

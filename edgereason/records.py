@@ -135,6 +135,11 @@ class Tools:
     def names(self) -> tuple[str, ...]:
         return tuple(function["name"] for function in self.functions)
 
+    @property
+    def asked(self) -> bool:
+        """A call is asked for."""
+        return self.required or bool(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -35,11 +35,14 @@ class Program:
     command: tuple[str, ...]
 
 
-def ours(model: str, threads: int, context: int, num_clients: int) -> Program:
+def ours(
+    model: str, threads: int, context: int, num_clients: int, more: Sequence[str] = ()
+) -> Program:
+    """`more`: further options of `edgereason serve`."""
     command = child.command(
         *("edgereason", "serve", f"model={model}", "--port", "{port}"),
         *("--threads", str(threads), "--context", str(context)),
-        *("--engine-set", f"sequences={num_clients + 8}", "--default-effort", "none"),
+        *("--engine-set", f"sequences={num_clients + 8}", "--default-effort", "none", *more),
     )
     return Program("edgereason", tuple(command))
 
@@ -115,6 +118,16 @@ class Server:
         with self._ask("/v1/chat/completions", body) as reply:
             found: dict[str, Any] = json.loads(reply.read())
         return found
+
+    def in_form(self, question: str, schema: Any, num_tokens: int) -> str:
+        """A greedy answer under a JSON schema; "" where the server refuses it."""
+        form = {"type": "json_schema", "json_schema": {"name": "form", "schema": schema}}
+        turn = [{"role": "user", "content": question}]
+        try:
+            done = self.chat(turn, max_tokens=num_tokens, temperature=0, response_format=form)
+        except EngineError:
+            return ""
+        return str(done["choices"][0]["message"]["content"] or "")
 
     def _events(self, path: str, body: Any) -> Iterator[dict[str, Any]]:
         with self._ask(path, body) as reply:

@@ -4,6 +4,9 @@ Ours against llama-cpp-python's `Llama` behind a first-in-first-out queue, which
 `max_tokens` from the deadline: when a request arrives (`advance`), or when its turn comes
 (`start`). The same requests at the same moments, in turns; what still waits in a queue when the
 last deadline is over is given up and counted as late. `arrivals.py` draws the requests.
+
+With `--http` ours is asked once more, through its server; with `--llama-server` that one is asked,
+with the deadline as its `t_max_predict_ms`. Each has this machine to itself while it is asked.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from edgereason.values import Kind, extract_answer, normalize
 from ..harness.arrivals import Arrival, Costs, Demand, Mix, demand, draw, late_at_best
 from ..harness.questions import read_questions
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, turns
+from ..rivals import in_time
+from ..rivals.servers import Program, Server, llama_server, ours, started
 
 _BANDS: Final = (0.3, 0.6, 1.2, 2.5, 5.0)  # seconds, of deadlines
 _COLUMNS: Final = (
@@ -44,6 +49,7 @@ _COLUMNS: Final = (
     "no number",
     "mean thinking tokens",
 )
+_SLOTS: Final = 8
 _GROUP_COLUMNS: Final = ("num", "in time", "late", "most ms late", "no answer", "no number")
 
 
@@ -282,10 +288,40 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 )
                 stack.callback(fifo.close)
                 systems[f"llama-cpp-python, {kind}"] = fifo
-            plays = {name: partial(play, system, arrivals) for name, system in systems.items()}
+            plays: dict[str, Callable[[], list[Outcome]]] = {
+                **{name: partial(play, system, arrivals) for name, system in systems.items()},
+                **_servers(options, reasoner, arrivals),
+            }
             played = turns(plays, options.turns, say)
     pooled = {name: [one for turn in runs for one in turn] for name, runs in played.items()}
     return findings(pooled, load)
+
+
+def _servers(
+    options: argparse.Namespace, reasoner: Reasoner, arrivals: Sequence[Arrival]
+) -> dict[str, Callable[[], list[Outcome]]]:
+    """Those that are asked over HTTP; each is started for its turn and ended after it."""
+    threads, context = reasoner.engine.info["max_threads"], reasoner.engine.info["num_cells"]
+    shared = (threads, context, _SLOTS)
+    asks: dict[str, tuple[Program, Callable[[Server, Arrival], tuple[str, int]]]] = {}
+    if options.http:
+        keeps = ("--answer-tokens", str(options.answer_tokens), "--max-requests", "1000")
+        program = ours(options.model, 0, context, _SLOTS, keeps)  # threads as the Python API has
+        asks["ours over HTTP"] = (program, in_time.ask_ours)
+    if options.llama_server is not None:
+        gguf, reasoning = model_file(reasoner.bundle), reasoner.bundle.reasoning
+
+        def ask_llama(server: Server, arrival: Arrival) -> tuple[str, int]:
+            return in_time.ask_llama(server, reasoning, arrival)
+
+        asks["llama-server"] = (llama_server(options.llama_server, gguf, *shared), ask_llama)
+
+    def run(program: Program, ask: Callable[[Server, Arrival], tuple[str, int]]) -> list[Outcome]:
+        with started(program) as server:
+            server.complete("Hello", 1)
+            return play(in_time.AskedServer(partial(ask, server)), arrivals)
+
+    return {name: partial(run, *each) for name, each in asks.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +421,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default=["advance", "start"],
         help="when llama-cpp-python's max_tokens is chosen",
     )
+    parser.add_argument("--http", action="store_true", help="ask ours through its server as well")
+    parser.add_argument("--llama-server", type=Path, help="the program, to be asked as well")
 
 
 BENCH = Bench("deadline", __doc__.splitlines()[0], _add_options, measure)

@@ -6,7 +6,9 @@ was found for it has more tokens. What masks cost is measured by going through t
 largest budget once more, token by token, outside of the loop, in CPU time.
 
 With `--rival` llama-cpp-python answers the same questions, with llama.cpp's own grammars made of
-the same schemas: `create_completion` on the same prompts, greedily, one at a time.
+the same schemas: `create_completion` on the same prompts, greedily, one at a time. With
+`--llama-server` that server does, asked with the schema as `response_format` and the budget as
+`max_tokens`.
 """
 
 from __future__ import annotations
@@ -14,17 +16,22 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from edgereason.errors import UsageError
 from edgereason.grammars import Grammar
+from edgereason.models.bundle import model_file, open_bundle
+from edgereason.models.hub import resolve
+from edgereason.planning.device import this_machine
 from edgereason.records import Answer
 from edgereason.runtime.reasoner import Handle, Reasoner
 
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, quantile
+from ..rivals.llama_cpp_python import LlamaCppPython
+from ..rivals.servers import llama_server, started
 
 _COLUMNS: Final = (
     "budget",
@@ -107,7 +114,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             for budget, (answer, _) in answers.items():
                 shares[budget].add(case, budget, answer.answer)
             costs.add(reasoner, case, answers[budgets[-1]][1])
-    rivals = _rival(options, cases, budgets, say) if options.rival else {}
+    rivals = _rivals(options, cases, budgets, say)
     return findings(shares, refused, compile_ms, costs, rivals)
 
 
@@ -179,17 +186,33 @@ class Costs:
             forced = forced - 1 if forced else len(guide.forced())
 
 
-def _rival(
+def _rivals(
     options: argparse.Namespace, cases: Sequence[Case], budgets: Sequence[int], say: Say
 ) -> dict[int, Share]:
-    from ..rivals.llama_cpp_python import LlamaCppPython
+    """Of the one that was named; none where none was."""
+    if options.llama_server is not None:
+        gguf = model_file(open_bundle(resolve(options.model)))
+        threads = options.threads or this_machine().num_cores
+        program = llama_server(options.llama_server, gguf, threads, options.context, 1)
+        with started(program) as server:
+            return _asked(server.in_form, cases, budgets, say)
+    if options.rival:
+        with LlamaCppPython(options.model, options.context, options.threads) as rival:
+            return _asked(rival.ask, cases, budgets, say)
+    return {}
 
+
+def _asked(
+    ask: Callable[[str, dict[str, Any], int], str],
+    cases: Sequence[Case],
+    budgets: Sequence[int],
+    say: Say,
+) -> dict[int, Share]:
     shares = {budget: Share() for budget in budgets}
-    with LlamaCppPython(options.model, options.context, options.threads) as rival:
+    for number, case in enumerate(cases, 1):
+        say(f"the rival, schema {number} of {len(cases)}: {case.id}")
         for budget in budgets:
-            say(f"llama-cpp-python, budget {budget}")
-            for case in cases:
-                shares[budget].add(case, budget, rival.ask(case.question, case.schema, budget))
+            shares[budget].add(case, budget, ask(case.question, case.schema, budget))
     return shares
 
 
@@ -271,6 +294,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strategy", default="no-think")
     parser.add_argument("--think-budget", type=int, default=32)
     parser.add_argument("--rival", action="store_true", help="ask llama-cpp-python as well")
+    parser.add_argument("--llama-server", type=Path, help="the program, to be asked instead")
 
 
 BENCH = Bench("schemas", __doc__.splitlines()[0], _add_options, measure)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 from edgereason.models.bundle import model_file, open_bundle
 from edgereason.models.hub import resolve
+from edgereason.values import Kind, extract_answer, normalize
 
-from ..harness.runner import Bench, Findings, Say, Table, ratios, spread, turns
+from ..harness.runner import Bench, BusyCores, Findings, Say, Table, ratios, spread, turns
 from ..harness.speed import FILLER, STORY
 from ..rivals.servers import Program, Server, llama_server, ours, started
 
@@ -38,14 +41,15 @@ _COLUMNS: Final = {
 
 def measure(options: argparse.Namespace, say: Say) -> Findings:
     gguf = model_file(open_bundle(resolve(options.model)))
-    shared = (options.threads, options.context, options.clients)
+    shared = (options.threads, options.context, max(options.clients, _SAMPLES))
     programs = [ours(options.model, *shared)]
     if options.llama_server is not None:
         programs.append(llama_server(options.llama_server, gguf, *shared))
     systems: dict[str, Callable[[], Figures]] = {
         program.name: _turn(program, options) for program in programs
     }
-    return findings(turns(systems, options.turns, say))
+    with BusyCores(options.busy):
+        return findings(turns(systems, options.turns, say))
 
 
 def _turn(program: Program, options: argparse.Namespace) -> Callable[[], Figures]:
@@ -56,13 +60,16 @@ def _turn(program: Program, options: argparse.Namespace) -> Callable[[], Figures
             before = server.cpu_s
             alone = server.complete(STORY, options.decode)
             cpu_ms = 1000 * (server.cpu_s - before) / alone.num_tokens
+            together = _together(server, options)
+            vote_s, winner = _vote(server, program.name, options)
             return {
                 "cold_ms": cold_ms,
                 "first_ms": long.first_ms,
                 "alone": alone.tokens_per_s,
                 "cpu_ms": cpu_ms,
-                "together": _together(server, options),
-                "vote_s": _vote(server, program.name, options),
+                "together": together,
+                "vote_s": vote_s,
+                "winner": winner,
                 "rss_mib": server.rss_mib,
             }
 
@@ -78,17 +85,25 @@ def _together(server: Server, options: argparse.Namespace) -> float:
     return sum(reply.num_tokens for reply in replies) / (time.monotonic() - begin)
 
 
-def _vote(server: Server, name: str, options: argparse.Namespace) -> float:
-    """Seconds to the winner of eight samples."""
+def _vote(server: Server, name: str, options: argparse.Namespace) -> tuple[float, float]:
+    """Seconds to the winner of eight samples, and that number; -1: none said a number."""
     turn = [{"role": "user", "content": _QUESTION}]
     drawn = {"temperature": 0.6, "seed": options.seed, "max_tokens": options.decode}
     begin = time.monotonic()
     if name == "edgereason":
         vote = {"strategy": "vote", "strategy_options": {"samples": _SAMPLES}}
-        server.chat(turn, **drawn, **vote)
+        done = server.chat(turn, **drawn, **vote)
     else:
-        server.chat(turn, **drawn, n=_SAMPLES)
-    return time.monotonic() - begin
+        done = server.chat(turn, **drawn, n=_SAMPLES)
+    spent_s = time.monotonic() - begin
+    said = (choice["message"]["content"] or "" for choice in done["choices"])
+    values = [normalize(extract_answer(text, numeric=True)) for text in said]
+    numbers = Counter(
+        float(value.key)
+        for value in values
+        if value.kind is Kind.NUMBER and isinstance(value.key, Fraction)
+    )
+    return spent_s, numbers.most_common(1)[0][0] if numbers else -1.0
 
 
 def findings(runs: Mapping[str, Sequence[Figures]]) -> Findings:
@@ -106,7 +121,11 @@ def findings(runs: Mapping[str, Sequence[Figures]]) -> Findings:
         for name, turns_of in runs.items()
     }
     table = Table("Servers over HTTP, medians", ("", *_COLUMNS.values()), rows)
-    return Findings({"systems": figures, "runs": dict(runs)}, (table,))
+    notes = [
+        f"winners of the votes, {name}: {_column(turns_of, 'winner')}"
+        for name, turns_of in runs.items()
+    ]
+    return Findings({"systems": figures, "runs": dict(runs)}, (table,), tuple(notes))
 
 
 def _column(runs: Sequence[Figures], key: str) -> list[float]:
@@ -120,6 +139,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--busy", type=int, default=0, help="cores that others keep busy")
     parser.add_argument("--decode", type=int, default=128, help="tokens of each answer")
     parser.add_argument("--prompt", type=int, default=400, help="tokens of the long prompt, about")
 

@@ -121,9 +121,13 @@ class ToolFormat:
     def opening(self, name: str = "") -> str:
         """What a call begins with, up to its arguments; without a name, up to the name."""
         before = f"{self.section}{self.open}{self.before_name}"
-        after = self.after_name.replace(ANY_ID, "000000001")
-        text = f"{before}{name}{after}" if name else before
+        text = f"{before}{name}{self.behind_name}" if name else before
         return text.strip()
+
+    @property
+    def behind_name(self) -> str:
+        """Between a name and its arguments, with an id made up."""
+        return self.after_name.replace(ANY_ID, "000000001")
 
     def answer_lead(self, answer: str) -> str:
         """What is forced before an answer that may be a call, where `answer` is without tools."""
@@ -249,7 +253,7 @@ def opening_of(form: ToolFormat | None, tools: Tools | None) -> str:
     """What an answer is begun with so that it calls: up to the name where the model has a choice of
     functions, else up to the arguments. "" where it may do as it likes.
     """
-    if form is None or tools is None or not (tools.required or tools.name):
+    if form is None or tools is None or not tools.asked:
         return ""
     only = tools.names[0] if len(tools.names) == 1 else ""
     return form.opening(tools.name or only)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any
@@ -23,13 +23,17 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from edgereason.errors import EdgereasonError, UsageError
+from edgereason.prompt.chat import thinking_prompt
 from edgereason.records import Message
-from edgereason.server import chat, completions, messages, ollama, responses
+from edgereason.server import chat, completions, llamacpp, messages, ollama, responses
+from edgereason.server.budgets import thinking_of
+from edgereason.server.completions import Raw
 from edgereason.server.config import ServerConfig
+from edgereason.server.conversation import apart
 from edgereason.server.errors import ApiError, as_api_error
 from edgereason.server.fields import Given, Table, number, read, unsupported
 from edgereason.server.guard import Guard
-from edgereason.server.http import Reply, Writer, read_json, refusal
+from edgereason.server.http import Endpoint, Reply, Writer, read_json, refusal
 from edgereason.server.models import Models
 from edgereason.server.operations import Operations
 from edgereason.server.page import page, script
@@ -56,18 +60,30 @@ class Faces:
         return await self._answer(request, chat.FIELDS, chat.messages_of, chat.ChatWriter)
 
     async def completions(self, request: Request) -> Response:
+        table, raw_of = completions.FIELDS, completions.raw_of
+        return await self._goes_on(request, table, raw_of, completions.CompletionWriter)
+
+    async def completion(self, request: Request) -> Response:
+        """llama.cpp's own."""
+        table, raw_of = llamacpp.FIELDS, llamacpp.raw_of
+        return await self._goes_on(request, table, raw_of, llamacpp.CompletionWriter)
+
+    async def _goes_on(
+        self,
+        request: Request,
+        table: Table,
+        raw_of: Callable[[Any, Any, Given], Raw],
+        writer: Callable[[Running, Raw], Writer],
+    ) -> Response:
         arrived = time.monotonic()
-        given = await self._read(request, completions.FIELDS)
+        given = await self._read(request, table)
         prompts = completions.prompts_of(given)
         models = self._service.models
         model = models.named(given.get("model"))
         with models.used(model):
             engine = (await models.opened(model)).engine
-            raws = [
-                await asyncio.to_thread(completions.raw_of, engine, prompt, given)
-                for prompt in prompts
-            ]
-            return await self._reply(request, given, raws, arrived, completions.CompletionWriter)
+            raws = [await asyncio.to_thread(raw_of, engine, prompt, given) for prompt in prompts]
+            return await self._reply(request, given, raws, arrived, writer)
 
     async def responses(self, request: Request) -> Response:
         kept = self._conversations
@@ -83,15 +99,43 @@ class Faces:
         )
 
     async def count_tokens(self, request: Request) -> Response:
-        given = await self._read(request, messages.FIELDS)
+        return await self._count(request, messages.FIELDS, messages.conversation)
+
+    async def chat_tokens(self, request: Request) -> Response:
+        return await self._count(request, chat.FIELDS, chat.messages_of)
+
+    async def response_tokens(self, request: Request) -> Response:
+        kept = self._conversations
+        kind = "response.input_tokens"
+        return await self._count(request, responses.FIELDS, kept.messages_of, object=kind)
+
+    async def _count(
+        self, request: Request, table: Table, messages_of: MessagesOf, **more: str
+    ) -> Response:
+        """The tokens of a prompt."""
+        given = await self._read(request, table)
+        turns, tools = apart(messages_of(given))[0], tools_of(given)
         models = self._service.models
         model = models.named(given.get("model"))
-        turns = messages.conversation(given)
         with models.used(model):
             reasoner = await models.opened(model)
-            tools = tools_of(given)
             tokens = await asyncio.to_thread(reasoner.prompt_tokens, turns, tools=tools)
-        return JSONResponse({"input_tokens": len(tokens)})
+        return JSONResponse({**more, "input_tokens": len(tokens)})
+
+    async def template(self, request: Request) -> Response:
+        """The prompt that a conversation comes to, as text."""
+        given = await self._read(request, chat.FIELDS)
+        turns, begun = apart(chat.messages_of(given))
+        tools, models = tools_of(given), self._service.models
+        model, config = models.named(given.get("model")), self._service.config
+        prompt = await asyncio.to_thread(
+            thinking_prompt,
+            model.bundle,
+            turns,
+            thinking_of(given, 0, config) != 0,
+            tools=tools.functions if tools else None,
+        )
+        return JSONResponse({"prompt": "".join(part.text for part in prompt.segments) + begun})
 
     async def ollama_chat(self, request: Request) -> Response:
         return await self._ollama(request, ollama.CHAT, ollama.chat_messages, is_chat=True)
@@ -260,14 +304,22 @@ def _routes(service: Service) -> list[Route]:
         Route("/status", operations.status),
         Route("/metrics", operations.metrics),
         Route("/props", operations.props),
+        Route("/tokenizer_info", operations.tokenizer_info),
         Route("/tokenize", operations.tokenize, methods=["POST"]),
         Route("/detokenize", operations.detokenize, methods=["POST"]),
-        Route("/v1/models", operations.models),
+        Route("/apply-template", faces.template, methods=["POST"]),
         Route("/v1/models/{name:path}", operations.model),
-        Route("/v1/chat/completions", faces.chat, methods=["POST"]),
-        Route("/v1/chat/completions/control", operations.control, methods=["POST"]),
+        *_short("/models", operations.models, "GET"),
+        *_short("/chat/completions", faces.chat),
+        *_short("/chat/completions/control", operations.control),
+        *_short("/chat/completions/input_tokens", faces.chat_tokens),
+        *_short("/responses", faces.responses),
+        *_short("/responses/input_tokens", faces.response_tokens),
         Route("/v1/completions", faces.completions, methods=["POST"]),
-        Route("/v1/responses", faces.responses, methods=["POST"]),
+        *(
+            Route(path, faces.completion, methods=["POST"])
+            for path in ("/completion", "/completions")
+        ),
         Route("/v1/messages", faces.messages, methods=["POST"]),
         Route("/v1/messages/count_tokens", faces.count_tokens, methods=["POST"]),
         Route("/api/chat", faces.ollama_chat, methods=["POST"]),
@@ -277,6 +329,11 @@ def _routes(service: Service) -> list[Route]:
         Route("/api/show", of_ollama.show, methods=["POST"]),
         Route("/api/version", of_ollama.version),
     ]
+
+
+def _short(path: str, endpoint: Endpoint, method: str = "POST") -> Iterator[Route]:
+    """Clients of llama.cpp's server may leave /v1 out."""
+    return (Route(prefix + path, endpoint, methods=[method]) for prefix in ("/v1", ""))
 
 
 def _refuse(request: Request, error: Exception) -> Response:

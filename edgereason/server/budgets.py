@@ -181,7 +181,7 @@ def raw_budget(
 def _too_long(prompt_tokens: int, context: int) -> ApiError:
     return ApiError(
         400,
-        f"the prompt has {prompt_tokens} tokens and the context {context} "
+        f"the prompt of {prompt_tokens} tokens exceeds the available context size of {context} "
         "(send less, or serve with a larger --context)",
         param="messages",
         code="context_length_exceeded",

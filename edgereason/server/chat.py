@@ -35,7 +35,7 @@ _TOTAL: Final = Means("max_tokens", whole(1))
 NO_TOOLS: Final = "this server has no such tools"
 
 
-def _bias(value: Any, name: str) -> dict[int, float]:
+def read_bias(value: Any, name: str) -> dict[int, float]:
     try:
         bias = {int(token): float(amount) for token, amount in value.items()}
     except (AttributeError, TypeError, ValueError):
@@ -51,7 +51,7 @@ OPENAI: Final[Table] = {
     "model": Means("model", text),
     "n": Means("num_answers", whole(1, 128)),
     "stream": Means("stream", boolean),
-    "logit_bias": Means("logit_bias", _bias),
+    "logit_bias": Means("logit_bias", read_bias),
     **{
         name: HARMLESS
         for name in (
@@ -96,8 +96,8 @@ FIELDS: Final[Table] = {
         "continuous_usage_stats": HARMLESS,
         "include_obfuscation": HARMLESS,
     },
-    "timings_per_token": Only((False,), "timings come with the last chunk"),
-    "return_progress": Only((False,), "progress is not told"),
+    "timings_per_token": HARMLESS,  # timings come with the last chunk
+    "return_progress": HARMLESS,
     "tools": Means("tools", list_of_tools),
     "functions": Only(([],), NO_TOOLS),
     "tool_choice": Means("tool_choice", tool_choice),
@@ -179,7 +179,7 @@ class ChatWriter:
         }
 
     def start(self) -> Iterator[bytes]:
-        yield self._chunk({"role": "assistant", "content": ""})
+        yield self._chunk({"role": "assistant", "content": None})
 
     def piece(self, chunk: Chunk) -> Iterator[bytes]:
         if chunk.call is not None:
@@ -197,10 +197,12 @@ class ChatWriter:
 
     def end(self, answer: Answer) -> Iterator[bytes]:
         wants_usage = self._running.given.get("stream_usage", False)
-        more = {"timings": timings(answer), "edgereason": self._running.report(answer)}
-        yield self._chunk({}, _finish(answer), chat_logprobs(self._running), **more)
+        told = {"timings": timings(answer)}
+        report = {**told, "edgereason": self._running.report(answer)}
+        yield self._chunk({}, _finish(answer), chat_logprobs(self._running), **report)
         if wants_usage:
-            yield sse(self._object("chat.completion.chunk", []) | {"usage": usage_of(answer)})
+            last = self._object("chat.completion.chunk", [])
+            yield sse({**last, "usage": usage_of(answer), **told})
         yield b"data: [DONE]\n\n"
 
     def ping(self) -> bytes:

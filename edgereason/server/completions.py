@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgereason.records import Answer, Chunk
+from edgereason.server import grammars
 from edgereason.server.budgets import BUDGETS, SAMPLING
 from edgereason.server.chat import FINGERPRINT, OPENAI, usage_of
 from edgereason.server.errors import ApiError, openai_error
@@ -33,7 +34,7 @@ _LEAST: Final = 16  # tokens where the client says nothing, as there
 _MOST_PROMPTS: Final = 64
 
 
-def _prompts(value: Any, name: str) -> tuple[Prompt, ...]:
+def prompts(value: Any, name: str) -> tuple[Prompt, ...]:
     """One text, one list of tokens, or a list of either."""
     one = isinstance(value, str) or (isinstance(value, list) and _are_tokens(value))
     items = [value] if one else value
@@ -64,10 +65,11 @@ def _num_scores(value: Any, name: str) -> int:
 FIELDS: Final[Table] = {
     **OPENAI,
     **SAMPLING,
+    **grammars.FIELDS,
     "deadline_ms": BUDGETS["deadline_ms"],
     "priority": BUDGETS["priority"],
     "service_tier": BUDGETS["service_tier"],
-    "prompt": Means("prompts", _prompts),
+    "prompt": Means("prompts", prompts),
     "max_tokens": Means("max_tokens", whole(0)),
     "echo": Means("echo", boolean),
     "logprobs": Means("scores", _num_scores),
@@ -103,24 +105,27 @@ class Raw:
 
 def raw_of(engine: Any, prompt: Prompt, given: Given) -> Raw:
     """`engine`: of the model that is asked. For a thread: it tokenizes."""
+    num, echo = given.get("max_tokens", _LEAST), given.get("echo", False)
+    if num == 0 and not echo:
+        raise bad(given.name("max_tokens"), "1 or more without echo", 0)
+    tokens, said = read_prompt(engine, prompt)
+    return Raw(tokens, said, num, given.get("scores", -1), echo)
+
+
+def read_prompt(engine: Any, prompt: Prompt) -> tuple[tuple[int, ...], str]:
+    """Its tokens, and its text."""
     if isinstance(prompt, str):
         tokens = tuple(engine.tokenize(prompt, parse_control=True))
         if engine.add_bos and engine.bos is not None and tokens[:1] != (engine.bos,):
             tokens = (engine.bos, *tokens)
         if not tokens:
             raise bad("prompt", "a text that is not empty, for this model", prompt)
-        said = prompt
-    else:
-        num_vocab = engine.info["num_vocab"]
-        for token in prompt:
-            if not 0 <= token < num_vocab:
-                raise bad("prompt", f"token ids below {num_vocab}", token)
-        tokens, said = prompt, engine.detokenize(prompt).decode(errors="replace")
-    num = given.get("max_tokens", _LEAST)
-    echo = given.get("echo", False)
-    if num == 0 and not echo:
-        raise bad(given.name("max_tokens"), "1 or more without echo", 0)
-    return Raw(tokens, said, num, given.get("scores", -1), echo)
+        return tokens, prompt
+    num_vocab = engine.info["num_vocab"]
+    for token in prompt:
+        if not 0 <= token < num_vocab:
+            raise bad("prompt", f"token ids below {num_vocab}", token)
+    return prompt, engine.detokenize(prompt).decode(errors="replace")
 
 
 class CompletionWriter:
@@ -190,5 +195,5 @@ def _finish(answer: Answer) -> str:
 def prompts_of(given: Given) -> tuple[Prompt, ...]:
     if "prompts" not in given.values:
         raise ApiError(400, "prompt must be given", param="prompt", code="missing_parameter")
-    prompts: tuple[Prompt, ...] = given.get("prompts")
-    return prompts
+    found: tuple[Prompt, ...] = given.get("prompts")
+    return found

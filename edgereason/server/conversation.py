@@ -42,6 +42,12 @@ def read_messages(
             param=f"{name}[{len(turns) - 1}].role",
             code="unsupported_parameter",
         )
+    if begun and len(turns) > 1 and turns[-2].role == "assistant":
+        raise bad(
+            f"{name}[{len(turns) - 1}].role",
+            "user or tool behind one of the assistant",
+            "assistant",
+        )
     return paired(turns)
 
 

@@ -42,6 +42,10 @@ class Guard:
             return
         headers = Headers(scope=scope)
         origin = headers.get("origin")
+        asks_first = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
+        if asks_first and origin is not None and not self._is_ours(origin, headers.get("host", "")):
+            await Response()(scope, receive, send)  # its browser finds no leave, and sends nothing
+            return
         try:
             self._check(scope, headers, origin)
         except ApiError as error:
@@ -55,8 +59,8 @@ class Guard:
                 more.add_vary_header("origin")
             await send(message)
 
-        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            await Response(status_code=204, headers=_ALLOWED)(scope, receive, send_on)
+        if asks_first:
+            await Response(headers=_ALLOWED)(scope, receive, send_on)
         else:
             await self._app(scope, receive, send_on)
 

@@ -116,8 +116,8 @@ class JobReply(Response):
         self.background = None
         self._job = job
 
-    async def told(self) -> dict[str, Any]:
-        """All of it as one object."""
+    async def told(self) -> Any:
+        """All of it as one value of JSON."""
         raise NotImplementedError
 
     async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,7 +160,7 @@ class Reply(JobReply):
         self._streams = streams
         self._begun = False
 
-    async def told(self) -> dict[str, Any]:
+    async def told(self) -> Any:
         return self._writer.whole(await self._running.answer())
 
     async def write(self, scope: Scope, receive: Receive, send: Send) -> None:

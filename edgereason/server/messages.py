@@ -180,8 +180,8 @@ class MessageWriter:
         }
 
     def start(self) -> Iterator[bytes]:
-        usage = {
-            "input_tokens": 0,
+        usage = {  # what of the prompt was cached is known at the end
+            "input_tokens": self._running.num_prompt,
             "output_tokens": 0,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,

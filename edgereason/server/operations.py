@@ -68,6 +68,18 @@ class Operations:
             }
         )
 
+    async def tokenizer_info(self, request: Request) -> Response:
+        """As vLLM has it, of the first model: lm-eval asks for it."""
+        bundle = next(iter(self._service.models)).bundle
+        return JSONResponse(
+            {
+                "bos_token": bundle.bos_token or None,
+                "eos_token": bundle.eos_token or None,
+                "pad_token": None,
+                "chat_template": bundle.chat_template or None,
+            }
+        )
+
     async def tokenize(self, request: Request) -> Response:
         given = await self._read(request, _TOKENIZE)
         content: str = given.get("content", "")
@@ -77,7 +89,11 @@ class Operations:
             tokens: list[int] = engine.tokenize(content, parse_control=parse)
             return [engine.bos, *tokens] if add and engine.add_bos else tokens
 
-        tokens = await self._with_engine(given.get("model"), work)
+        def pieces(engine: Any) -> list[dict[str, Any]]:
+            return [{"id": token, "piece": _piece(engine, token)} for token in work(engine)]
+
+        read: Callable[[Any], list[Any]] = pieces if given.get("with_pieces") else work
+        tokens = await self._with_engine(given.get("model"), read)
         return JSONResponse({"tokens": tokens, "count": len(tokens)})
 
     async def detokenize(self, request: Request) -> Response:
@@ -142,6 +158,15 @@ class Operations:
             return await asyncio.to_thread(work, reasoner.engine)
 
 
+def _piece(engine: Any, token: int) -> str | list[int]:
+    """Its text, or its bytes where they are half of a character."""
+    said: bytes = engine.piece(token)
+    try:
+        return said.decode()
+    except UnicodeDecodeError:
+        return list(said)
+
+
 def _tokens(value: Any, name: str) -> tuple[int, ...]:
     if not isinstance(value, list) or not all(type(one) is int for one in value):
         raise bad(name, "a list of token ids", value)
@@ -155,6 +180,7 @@ _TOKENIZE: Table = {
     "add_special": Means("add_special", boolean),
     "add_special_tokens": Means("add_special", boolean),
     "parse_special": Means("parse_special", boolean),
+    "with_pieces": Means("with_pieces", boolean),
 }
 _DETOKENIZE: Table = {"model": Means("model", text), "tokens": Means("tokens", _tokens)}
 _CONTROL: Table = {

@@ -195,6 +195,7 @@ class ResponseWriter:
         self._number = 0  # of the next event
         self._channel: Channel | None = None  # of the item that is open
         self._text = ""  # of it
+        self._item_id = ""
         self._items: list[dict[str, Any]] = []  # those that are done
 
     def whole(self, answer: Answer) -> dict[str, Any]:
@@ -290,8 +291,10 @@ class ResponseWriter:
         index = len(self._items)
         if "response" not in data and kind != "error":
             data["output_index"] = index
-            if "item" not in data:
-                data["item_id"] = self._id(index)
+            if "item" in data:
+                self._item_id = data["item"]["id"]
+            else:
+                data["item_id"] = self._item_id
         number, self._number = self._number, self._number + 1
         return sse({"type": kind, "sequence_number": number, **data}, kind)
 
@@ -300,7 +303,7 @@ class ResponseWriter:
         return f"resp_{self._running.id}"
 
     def _id(self, index: int) -> str:
-        return f"item_{self._running.id}_{index}"
+        return f"{self._running.id}_{index}"
 
     def _resource(self, items: list[dict[str, Any]], answer: Answer | None) -> dict[str, Any]:
         running, given = self._running, self._running.given
@@ -377,7 +380,7 @@ def _summary(said: str) -> dict[str, Any]:
 def _said(id: str, said: str, status: str) -> dict[str, Any]:
     return {
         "type": "message",
-        "id": id,
+        "id": f"msg_{id}",
         "role": "assistant",
         "status": status,
         "content": [_part(said)],
@@ -387,7 +390,7 @@ def _said(id: str, said: str, status: str) -> dict[str, Any]:
 def _call(id: str, call: ToolCall, arguments: str, status: str) -> dict[str, Any]:
     return {
         "type": "function_call",
-        "id": id,
+        "id": f"fc_{id}",
         "call_id": call.id,
         "name": call.name,
         "arguments": arguments,
@@ -398,7 +401,7 @@ def _call(id: str, call: ToolCall, arguments: str, status: str) -> dict[str, Any
 def _thoughts(id: str, said: str) -> dict[str, Any]:
     return {
         "type": "reasoning",
-        "id": id,
+        "id": f"rs_{id}",
         "summary": [_summary(said)],
         "content": [{"type": "reasoning_text", "text": said}],
         "status": "completed",

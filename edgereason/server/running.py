@@ -38,6 +38,7 @@ class Running:
     channel: Channel | None = None  # of the last piece
     _seen: set[Channel] = field(default_factory=set)
     num_pieces: int = 0
+    num_prompt: int = 0  # tokens
     dropped: str = ""  # why it was cancelled from outside
     verbatim: bool = False  # blanks at the ends of its text are part of it
     piece: Callable[[int], bytes] = lambda token: b""  # the bytes of a token
@@ -163,12 +164,19 @@ def timings(answer: Answer) -> dict[str, Any]:
     """As llama.cpp's server names them."""
     usage, times = answer.usage, answer.timings
     decode_ms = times.think_ms + times.answer_ms
-    num = num_completion(answer)
+    read, num = usage.prompt_tokens - usage.cached_tokens, num_completion(answer)
     return {
         "cache_n": usage.cached_tokens,
-        "prompt_n": usage.prompt_tokens - usage.cached_tokens,
+        "prompt_n": read,
         "prompt_ms": round(times.prefill_ms, 3),
+        "prompt_per_token_ms": _ratio(times.prefill_ms, read),
+        "prompt_per_second": _ratio(1000 * read, times.prefill_ms),
         "predicted_n": num,
         "predicted_ms": round(decode_ms, 3),
-        "predicted_per_second": round(1000 * num / decode_ms, 3) if decode_ms > 0 else 0.0,
+        "predicted_per_token_ms": _ratio(decode_ms, num),
+        "predicted_per_second": _ratio(1000 * num, decode_ms),
     }
+
+
+def _ratio(one: float, other: float) -> float:
+    return round(one / other, 3) if other > 0 else 0.0

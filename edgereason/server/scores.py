@@ -55,6 +55,21 @@ def chat_logprobs(running: Running) -> dict[str, Any] | None:
     return {"content": content, "refusal": None}
 
 
+def answer_entries(running: Running) -> list[dict[str, Any]]:
+    """Each token of the answer as llama.cpp's server tells it."""
+    return [
+        {
+            **_identified(running, *own),
+            "top_logprobs": [_identified(running, *one) for one in top],
+        }
+        for own, *top in answer_scores(running)
+    ]
+
+
+def _identified(running: Running, token: int, logprob: float) -> dict[str, Any]:
+    return {"id": token, **_entry(running, token, logprob)}
+
+
 def _entry(running: Running, token: int, logprob: float) -> dict[str, Any]:
     piece = running.piece(token)
     said = piece.decode(errors="replace")

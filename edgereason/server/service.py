@@ -70,7 +70,7 @@ class Service:
         self._admit(model)
         try:
             reasoner = await self.models.opened(model)
-            request = await self._request(given, asked, model, reasoner, arrived)
+            request, num_prompt = await self._request(given, asked, model, reasoner, arrived)
             if index:
                 request = _reseeded(request, model, index)
             handle = reasoner.submit_soon(request, stream=True)
@@ -80,6 +80,7 @@ class Service:
         running = Running(
             model, given.get("model"), given, request, handle, route, arrived, self.metrics
         )
+        running.num_prompt = num_prompt
         running.verbatim = isinstance(asked, Raw) or bool(request.begun)
         running.piece = reasoner.engine.piece
         self.running[running.id] = running
@@ -145,9 +146,11 @@ class Service:
         model: Model,
         reasoner: Reasoner,
         arrived: float,
-    ) -> Request:
+    ) -> tuple[Request, int]:
+        """The request, and the tokens of its prompt."""
+        await _check_grammar(given, reasoner)
         if isinstance(asked, Raw):
-            return self._raw_request(given, asked, model, arrived)
+            return self._raw_request(given, asked, model, arrived), len(asked.tokens)
         messages, begun = apart(asked)
         tools = tools_of(given)
         strategy, options = given.get("strategy", "think"), given.get("options", {})
@@ -168,7 +171,6 @@ class Service:
                 f"{self.config.max_samples} (--max-samples)",
                 param=given.name("options"),
             )
-        await _check_grammar(given, reasoner)
         prompt = await asyncio.to_thread(reasoner.prompt_tokens, messages, tools=tools)
         budget = budget_of(
             given,
@@ -178,7 +180,7 @@ class Service:
             config=self.config,
             passed_ms=1000 * (time.monotonic() - arrived),
         )
-        return Request(
+        request = Request(
             messages=messages,
             strategy=strategy,
             options=options,
@@ -194,6 +196,7 @@ class Service:
             logprobs=num_scores(given),
             grammar=given.get("grammar"),
         )
+        return request, len(prompt)
 
     def _raw_request(self, given: Given, raw: Raw, model: Model, arrived: float) -> Request:
         budget = raw_budget(
@@ -212,6 +215,7 @@ class Service:
             priority=given.get("priority", given.get("tier", 0)),
             stop=given.get("stop", ()),
             logprobs=raw.scores,
+            grammar=given.get("grammar"),
         )
 
     def _ended(self, running: Running, future: Future[Answer]) -> None:

@@ -28,10 +28,14 @@ class Several:
         for running in self._runs:
             running.cancel(why)
 
-    async def joined(self, writers: Sequence[Writer]) -> dict[str, Any]:
-        """All answers, by the writers of one each, as one object."""
+    async def joined(self, writers: Sequence[Writer]) -> Any:
+        """All answers, by the writers of one each, as one object; as a list where one answer is no
+        choice among several.
+        """
         answers = await asyncio.gather(*(running.answer() for running in self._runs))
         told = [writer.whole(each) for writer, each in zip(writers, answers, strict=True)]
+        if "choices" not in told[0]:
+            return [{**one, "index": index} for index, one in enumerate(told)]
         choices = [
             {**choice, "index": index}
             for index, one in enumerate(told)
@@ -63,5 +67,5 @@ class SeveralReply(JobReply):
         super().__init__(several)
         self._several, self._writers = several, writers
 
-    async def told(self) -> dict[str, Any]:
+    async def told(self) -> Any:
         return await self._several.joined(self._writers)

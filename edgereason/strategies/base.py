@@ -47,6 +47,7 @@ from edgereason.grammars import Grammar
 from edgereason.models.bundle import Bundle
 from edgereason.planning.calibration import Calibration
 from edgereason.prompt.chat import Prompt, format_of, thinking_prompt
+from edgereason.prompt.tool_grammar import call_grammar
 from edgereason.prompt.tools import ToolFormat, opening_of
 from edgereason.records import (
     UNLIMITED,
@@ -229,7 +230,7 @@ class Turn:
             stop=tuple(filter(None, (*self.stop, reasoning.answer_end, self._last_call_end))),
             logprobs=self.logprobs,
             sampling=self.sampling,
-            grammar=self.grammar,
+            grammar=self.grammar or self._call_grammar,
         )
 
     def direct(self) -> Phase:
@@ -254,6 +255,13 @@ class Turn:
     def _opening(self) -> str:
         """The beginning of a call that is asked for, put into the model's mouth."""
         return opening_of(self.call_format, self.tools)
+
+    @property
+    def _call_grammar(self) -> Grammar | None:
+        """Of the call whose beginning is put into the model's mouth."""
+        if self.begun:
+            return None
+        return call_grammar(self.call_format, self.tools, self.bundle.control_tokens)
 
     def _forced(self, lead: str) -> str | tuple[Segment, ...]:
         """What is put into the model's mouth before its answer: `lead`, and what the caller has

@@ -17,7 +17,6 @@ from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS
 verbatim = True
-takes_grammar = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,7 @@ def run(turn: Turn, config: Config) -> Steps:
         stop=turn.stop,
         sampling=turn.sampling,
         logprobs=turn.logprobs,
+        grammar=None if config.only_score else turn.grammar,
         score_prompt=scores,
     )
     done = yield phase

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from typing import Any, cast
 
 from edgereason.bench.harness.arrivals import Arrival, Mix, draw
+from edgereason.bench.rivals.in_time import AskedServer, ask_llama
 from edgereason.bench.suites import deadline
+from edgereason.errors import EngineError
+from edgereason.prompt.reasoning import PLAIN
 
 
 def test_lateness_is_summed_up_over_late_answers_only() -> None:
@@ -44,6 +48,36 @@ def test_a_queue_is_given_up_when_every_deadline_is_over() -> None:
     assert (first.answer, first.late_ms < 0) == ("4", True)
     assert [one.answer for one in rest] == [None, None]
     assert rest[0].late_ms > 100  # its own deadline was over long before the last one
+
+
+def test_servers_are_asked_side_by_side_and_a_refusal_is_no_answer() -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def ask(arrival: Arrival) -> tuple[str, int]:
+        if arrival.priority:
+            raise EngineError("deadline_unattainable" if arrival.priority == 1 else "no such model")
+        both.wait()
+        return "4", 7
+
+    arrivals = [Arrival(0.0, 1.0, priority, "?") for priority in (0, 0, 1, 2)]
+    outcomes = deadline.play(AskedServer(ask), arrivals)
+    told = [(one.answer, one.thinking_tokens) for one in outcomes]
+    assert told == [("4", 7), ("4", 7), ("", 0), (None, 0)]
+
+
+def test_llamas_answer_is_what_follows_the_cue() -> None:
+    said = "17 * 3 is 51. Final answer: 51"
+
+    class Server:
+        def chat(self, turns: Any, **more: Any) -> Any:
+            assert more["t_max_predict_ms"] == 1500
+            assert turns[0]["content"].startswith("What?")
+            return {"choices": [{"message": {"content": said}}], "usage": {"completion_tokens": 9}}
+
+    arrival = Arrival(0.0, 1.5, 0, "What?")
+    assert ask_llama(cast(Any, Server()), PLAIN, arrival) == (" 51", 9)
+    said = "17 * 3 is"
+    assert ask_llama(cast(Any, Server()), PLAIN, arrival) == ("", 9)
 
 
 def test_every_outcome_is_in_one_band_and_one_priority() -> None:

@@ -54,6 +54,7 @@ def test_it_runs(tmp_path: Path) -> None:
         strategy="no-think",
         think_budget=8,
         rival=False,
+        llama_server=None,
     )
     found = schemas.measure(options, lambda text: None)
     for budget in (1, 30):

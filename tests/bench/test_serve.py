@@ -26,16 +26,17 @@ def test_a_small_run_of_ours() -> None:
         clients=2,
         decode=8,
         prompt=18,
+        busy=1,
         llama_server=None,
     )
     found = measure(options, lambda text: None)
     (figures,) = found.figures["runs"]["edgereason"]
-    assert set(figures) == set(_COLUMNS)
-    assert all(value > 0 for value in figures.values())
+    assert set(figures) == {*_COLUMNS, "winner"}
+    assert all(figures[name] > 0 for name in _COLUMNS)
 
 
 def test_ratios_are_of_the_same_turn() -> None:
-    slow = dict.fromkeys(_COLUMNS, 10.0)
+    slow = {**dict.fromkeys(_COLUMNS, 10.0), "winner": 42.0}
     runs = {"edgereason": [slow, {**slow, "alone": 30.0}], "llama-server": [slow, slow]}
     (table,) = findings(runs).tables
     ratio = dict(zip(table.columns, table.rows[-1], strict=True))

@@ -259,7 +259,7 @@ def test_the_framing_of_a_stream(server: Served) -> None:
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-store"
     found = events(answer.text)
-    assert found[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert found[0]["choices"][0]["delta"] == {"role": "assistant", "content": None}
     assert found[-1] == "[DONE]"
     assert not any("<think>" in str(event) or "</think>" in str(event) for event in found)
 

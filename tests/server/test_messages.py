@@ -62,6 +62,9 @@ def test_the_events_come_in_order_and_carry_their_names(server: Served) -> None:
     names = [line.removeprefix("event: ") for line in answer.text.split("\n") if "event: " in line]
     found = events(answer.text)
     assert names == [event["type"] for event in found]
+    told = next(event["usage"] for event in found if event["type"] == "message_delta")
+    given = told["input_tokens"] + told["cache_read_input_tokens"]
+    assert found[0]["message"]["usage"]["input_tokens"] == given > 0
     shape = [kind for i, kind in enumerate(names) if i == 0 or kind != names[i - 1]]
     block = ["content_block_start", "content_block_delta", "content_block_stop"]
     assert shape == ["message_start", *block, *block, "message_delta", "message_stop"]

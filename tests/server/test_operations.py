@@ -36,6 +36,13 @@ def test_props(server: Served) -> None:
     assert "im_start" in props["chat_template"]
 
 
+def test_what_evaluations_ask_of_a_tokenizer(server: Served) -> None:
+    told = server.get("/tokenizer_info").json()
+    assert told["eos_token"] == "<|im_end|>"
+    assert "im_start" in told["chat_template"]
+    assert told["bos_token"] is None
+
+
 @pytest.mark.parametrize("model", ["scripted", "nano"])
 @pytest.mark.parametrize("name", ["content", "prompt"])
 def test_tokens_there_and_back(server: Served, model: str, name: str) -> None:

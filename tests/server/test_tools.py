@@ -150,6 +150,18 @@ def test_required_opens_a_call_and_leaves_the_name(caller: Served) -> None:
     assert [call["function"]["name"] for call in choice["message"]["tool_calls"]] == ["clock"]
 
 
+@pytest.mark.parametrize("name", ["weather", ""])
+def test_a_call_that_is_asked_for_fits_its_schema_whatever_the_model_writes(
+    caller: Served, name: str
+) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    chosen = {"type": "function", "function": {"name": name}} if name else "required"
+    choice = chat(caller, "Misuse.", tool_choice=chosen, max_tokens=120)
+    call = choice["message"]["tool_calls"][0]["function"]
+    (tool,) = (tool for tool in (WEATHER, CLOCK) if tool["name"] == call["name"])
+    jsonschema.validate(json.loads(call["arguments"]), tool["parameters"])
+
+
 def test_none_calls_nothing_and_shows_no_tools(caller: Served) -> None:
     body = {"model": "caller", "messages": user(ASKED), "tools": TOOLS, "tool_choice": "none"}
     done = caller.post(PATH, body).json()

@@ -49,6 +49,9 @@ RULES: Final = [
     (f"Say.{_END}", "Forced.\n</think>"),
     ("Say.<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n" + _WEATHER, _OSLO),
     ("Forced.\n</think>" + _WEATHER, _OSLO),
+    (f"Misuse.{_END}", "Misused.\n</think>"),
+    ("Misused.\n</think>" + _WEATHER, ' {"days": "many", "place": 5}}\n</tool_call>'),
+    ('Misused.\n</think><tool_call>\n{"name": "', 'nobody", "arguments": [1]}\n</tool_call>'),
     ('Forced.\n</think><tool_call>\n{"name": "', 'clock", "arguments": {}}\n</tool_call>'),
 ]
 

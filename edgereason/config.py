@@ -184,6 +184,11 @@ def env(flag: str) -> str | None:
     return os.environ.get(env_name(flag)) or None
 
 
+def completing() -> bool:
+    """Whether a shell has started the program to ask how a command line may go on."""
+    return "_EDGEREASON_COMPLETE" in os.environ
+
+
 def env_values(config: type) -> dict[str, str]:
     """What the environment says about the options of a dataclass, for `build`."""
     found = {option.name: env(option.name) for option in fields_of(config)}

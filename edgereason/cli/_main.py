@@ -16,15 +16,17 @@ import typer
 from typer.core import TyperGroup
 
 from edgereason import __version__
+from edgereason.cli import _welcome
 from edgereason.cli._interrupt import EXIT_INTERRUPTED
 from edgereason.cli._options import flag
 from edgereason.cli._screen import json_object, say
-from edgereason.config import env, load_toml, unknown
+from edgereason.config import completing, env, load_toml, unknown
 from edgereason.errors import EdgereasonError, UsageError
 from edgereason.registry import groups, load, names
 
 EXIT_NO_READER: Final = 141  # as if by SIGPIPE
 _PACKAGE: Final = "edgereason.cli"
+_PROGRAM: Final = "edgereason"
 _EPILOG: Final = (
     "Every flag has an environment twin: --think-budget is EDGEREASON_THINK_BUDGET. "
     "Exit codes: 0 answered, 2 bad usage or input, 3 no such model, 4 not enough memory, "
@@ -64,7 +66,9 @@ def _without_output(error: OSError) -> int:
 def _run(args: list[str]) -> int:
     try:
         command = typer.main.get_command(_app())
-        with command.make_context("edgereason", args.copy()) as context:
+        if completing():  # the shell asks, and typer answers and ends
+            command(prog_name=_PROGRAM)
+        with command.make_context(_PROGRAM, args.copy()) as context:
             command.invoke(context)
     except typer.Exit as stop:
         return stop.exit_code
@@ -80,7 +84,7 @@ def _run(args: list[str]) -> int:
 
 
 def _app() -> typer.Typer:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, epilog=_EPILOG)
+    app = typer.Typer(rich_markup_mode=None, epilog=_EPILOG)
     app.callback(invoke_without_command=True)(_edgereason)
     _add_commands(app, _PACKAGE)
     return app
@@ -102,7 +106,8 @@ class _Group(TyperGroup):
     """`edgereason export x.gguf` is short for `edgereason export model x.gguf`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if "model" in self.commands and (not args or args[0] not in self.commands):
+        none = not args and completing()  # the shell asks which commands there are
+        if "model" in self.commands and not none and (not args or args[0] not in self.commands):
             args = ["model", *args]
         return super().parse_args(ctx, args)
 
@@ -148,7 +153,12 @@ def _edgereason(
 ) -> None:
     """Get the right answer out of a small reasoning model, within a budget of tokens and time."""
     _take_options(context, options)
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        return
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        for line in _welcome.lines():
+            say(line)
+    else:
         print(context.get_help())
 
 

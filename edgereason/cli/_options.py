@@ -26,6 +26,22 @@ def flag(name: str, help: str, **more: Any) -> Any:
     )
 
 
+def models_like(incomplete: str) -> list[str]:
+    """For the shell: names of models that are here, ours and other programs'."""
+    from edgereason.models.hub import cached
+    from edgereason.models.stores import find_all
+
+    names = {*cached(), *(each.name for each in find_all() if not each.why_not)}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def pullable_like(incomplete: str) -> list[str]:
+    """For the shell: names of the catalog."""
+    from edgereason.models.catalog import catalog
+
+    return sorted(name for name in catalog() if name.startswith(incomplete))
+
+
 Json = Annotated[bool, flag("--json", "Print one JSON object, errors included.")]
 Debug = Annotated[bool, flag("--debug", "Show the traceback of an error.")]
 
@@ -153,6 +169,7 @@ def _parameter(declared: Any, option: Option) -> inspect.Parameter:
         envvar=env_name(names[0]),
         show_envvar=False,
         show_default=False,
+        autocompletion=models_like if option.name == "model" else None,
         metavar="TEXT" if many else option.type_name.removesuffix(" or none").upper(),
     )
     return inspect.Parameter(

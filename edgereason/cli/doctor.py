@@ -1,30 +1,36 @@
-"""`edgereason doctor`: is this machine ready, and how fast? Each line is ok, or says what to do."""
+"""`edgereason doctor`: is this machine ready, and how fast? Each line is ok, or says what to do;
+`--fix` prints what can be done as commands, and runs none of them.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Annotated, Final
 
 from edgereason import __version__
-from edgereason.cli._options import DEFAULT_MODEL, Debug, Json
+from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag
 from edgereason.cli._screen import json_object, say
 from edgereason.errors import EdgereasonError
 from edgereason.planning.device import calm_threads
 
 _LOW_MEMORY_GIB: Final = 1.0
 _LOW_DISK_GIB: Final = 1.0
-_GPU_LIBRARIES: Final = ("cuda", "metal", "vulkan", "hip", "sycl")
+
+
+_PULL: Final = (f"edgereason pull {DEFAULT_MODEL}",) * 2  # what to do, and the command
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line. `way_out` says what to do about it; empty where all is well."""
+    """One line. `way_out` says what to do about it, empty where all is well; `fix` is the command
+    that does it, where one does."""
 
     name: str
     value: str
     way_out: str = ""
+    fix: str = ""
 
     @property
     def line(self) -> str:
@@ -32,15 +38,35 @@ class Check:
         return f"{mark} {self.name}: {self.value}" + (f" ({self.way_out})" * bool(self.way_out))
 
 
-def command(as_json: Json = False, debug: Debug = False) -> None:
+def command(
+    fix: Annotated[bool, flag("--fix", "Print the commands that mend what is wrong.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Check this machine: cores, memory, GPU, engines, model cache, and the time of a step."""
     found = []
     for check in _checks():
         found.append(check)
-        if not as_json:
+        if not as_json and not fix:
             say(check.line)
+    if fix and not as_json:
+        _say_fixes(found)
     if as_json:
         json_object.say({"checks": [asdict(check) for check in found]})
+
+
+def _say_fixes(checks: Sequence[Check]) -> None:
+    """As a script: what no command mends is a comment."""
+    wrong = [check for check in checks if check.way_out]
+    told: set[str] = set()
+    for check in wrong:
+        if check.fix not in told:
+            say(f"# {check.name}: {check.value}" + f" ({check.way_out})" * (not check.fix))
+        if check.fix and check.fix not in told:
+            say(check.fix)
+            told.add(check.fix)
+    if not wrong:
+        say("# nothing to mend")
 
 
 def _checks() -> Iterator[Check]:
@@ -62,6 +88,7 @@ def _guarded(name: str, run: Callable[[], Iterator[Check]]) -> Iterator[Check]:
 def _machine() -> Iterator[Check]:
     import psutil
 
+    from edgereason.planning import gpu
     from edgereason.planning.device import this_machine
     from edgereason.planning.profile import matching_profile
 
@@ -79,13 +106,23 @@ def _machine() -> Iterator[Check]:
     yield _meter()
     profile = matching_profile(machine)
     yield Check("device profile", profile.name if profile else "none fits; costs are learned")
-    built = _gpu_library()
+    built = gpu.library()
     missed = bool(machine.gpu) and not built
+    build = gpu.build_command(machine, _built_against()) if missed else ""
     yield Check(
         "GPU",
         f"{machine.gpu or 'none'}, llama.cpp built for {built or 'the CPU only'}",
-        "build llama-cpp-python with CMAKE_ARGS=-DGGML_CUDA=on to use it" if missed else "",
+        build and f"build it with: {build}",
+        build,
     )
+
+
+def _built_against() -> str:
+    """The release of llama-cpp-python that our metadata asks for."""
+    from importlib.metadata import requires
+
+    wanted = (need.split(";")[0].strip() for need in requires("edgereason") or ())
+    return next(need.partition("==")[2] for need in wanted if need.startswith("llama-cpp-python=="))
 
 
 def _meter() -> Check:
@@ -106,22 +143,13 @@ def _meter() -> Check:
     return Check("energy meter", f"{sampler.label} ({sampler.scope}): {rails}", notes)
 
 
-def _gpu_library() -> str:
-    """The GPU that llama.cpp was built for, told by its libraries; "" for none."""
-    from importlib.metadata import files
-
-    libraries = [path.name for path in files("llama-cpp-python") or () if path.parent.name == "lib"]
-    found = (gpu for gpu in _GPU_LIBRARIES if any(f"ggml-{gpu}" in name for name in libraries))
-    return next(found, "")
-
-
 def _engine() -> Iterator[Check]:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
         yield Check("llama-cpp-python", version("llama-cpp-python"))
     except PackageNotFoundError:
-        yield Check("llama-cpp-python", "not installed", "pip install edgereason")
+        yield Check("llama-cpp-python", "not installed", *("pip install edgereason",) * 2)
     calm_threads()
     try:
         from edgereason import _core  # noqa: F401 (loads the native library)
@@ -155,9 +183,7 @@ def _cache() -> Iterator[Check]:
         "make room, or set EDGEREASON_CACHE" if free_gib < _LOW_DISK_GIB else "",
     )
     names = sorted(cached())
-    yield Check(
-        "models", ", ".join(names) or "none", "" if names else f"edgereason pull {DEFAULT_MODEL}"
-    )
+    yield Check("models", ", ".join(names) or "none", *([] if names else _PULL))
 
 
 def _step() -> Iterator[Check]:
@@ -165,9 +191,7 @@ def _step() -> Iterator[Check]:
     from edgereason.models.hub import cached
 
     if DEFAULT_MODEL not in cached():
-        yield Check(
-            "step", f"not measured: {DEFAULT_MODEL} is not here", f"edgereason pull {DEFAULT_MODEL}"
-        )
+        yield Check("step", f"not measured: {DEFAULT_MODEL} is not here", *_PULL)
         return
     from edgereason.runtime.reasoner import Reasoner
 

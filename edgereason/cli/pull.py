@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgereason.cli._options import Debug, Json, flag
+from edgereason.cli._options import Debug, Json, flag, pullable_like
 from edgereason.cli._screen import console, json_object, mib, say
 from edgereason.errors import UsageError
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 def command(
     name: Annotated[
         str,
-        typer.Argument(help="A name of `edgereason list`, NAME:FORMAT, or hf:owner/repo:FORMAT."),
+        typer.Argument(
+            help="A name of `edgereason list`, NAME:FORMAT, or hf:owner/repo:FORMAT.",
+            autocompletion=pullable_like,
+        ),
     ],
     memory_gib: Annotated[
         float | None,

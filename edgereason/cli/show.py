@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from edgereason.cli import _card
-from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag
+from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag, models_like
 from edgereason.cli._screen import json_object, mib, say
 from edgereason.config import env_name
 from edgereason.errors import ModelNotFoundError
@@ -36,7 +36,11 @@ _TEMPLATES: Final = (
 def command(
     model: Annotated[
         str,
-        typer.Argument(help="A name of `edgereason list`, or a path.", envvar=env_name("model")),
+        typer.Argument(
+            help="A name of `edgereason list`, or a path.",
+            envvar=env_name("model"),
+            autocompletion=models_like,
+        ),
     ] = DEFAULT_MODEL,
     verify: Annotated[
         bool, flag("--verify", "Compare the files' sha256 with the bundle's; reads them all.")

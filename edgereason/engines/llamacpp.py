@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
-from edgereason.errors import BundleError, EngineError, UsageError
+from edgereason.errors import BundleError, EngineError, UnsupportedError, UsageError
 from edgereason.models import gguf
 from edgereason.models.adapter_file import parse_adapter
 from edgereason.records import Capability
@@ -80,6 +80,7 @@ def open(bundle: Bundle, config: Config) -> Engine:
     from edgereason.planning.device import calm_threads, num_cores
 
     _check(bundle)
+    _check_gpu(config.gpu_layers)
     loras = [_lora(text) for text in config.lora]
     calm_threads()
     from edgereason import _core  # loads the native library
@@ -112,6 +113,19 @@ def _check(bundle: Bundle) -> None:
         raise BundleError(
             f"{bundle.path.name} holds a vocabulary and no weights",
             "give the model that it belongs to",
+        )
+
+
+def _check_gpu(layers: int) -> None:
+    """Layers that were asked for must not stay on the CPU in silence."""
+    from edgereason.planning import gpu
+    from edgereason.planning.device import this_machine
+
+    if layers > 0 and not gpu.library():
+        found = version("llama-cpp-python")
+        raise UnsupportedError(
+            f"gpu_layers is {layers}, and llama.cpp was built for the CPU only",
+            f"build it with: {gpu.build_command(this_machine(), found)}; or leave gpu_layers out",
         )
 
 

@@ -166,6 +166,12 @@ def by_memory(entry: Entry) -> dict[int, str]:
     return {gib: next(_fitting(entry, known, gib * _GIB), "") for gib in MEMORIES_GIB}
 
 
+def fits(entry: Entry, free: int) -> bool:
+    """Whether it runs in so many bytes in four bits, or in what its repository has."""
+    runs = entry.weights == "gguf" and entry.shape is not None
+    return runs and any(_fitting(entry, entry.formats or (_USUAL,), free))
+
+
 def _fitting(entry: Entry, formats: tuple[str, ...], free: int) -> Iterator[str]:
     for format in formats:
         estimated = entry.estimated_bytes(format)
@@ -178,10 +184,7 @@ def _what_fits(free: int, name: str, least: str) -> str:
     fitting = [
         (entry.parameters, other)
         for other, entry in catalog().items()
-        if other != name
-        and entry.weights == "gguf"
-        and entry.parameters
-        and any(_fitting(entry, entry.formats or (_USUAL,), free))
+        if other != name and fits(entry, free)
     ]
     smaller = ", ".join(other for _, other in sorted(fitting, reverse=True)[:3])
     smaller = f"these would fit: {smaller}" if smaller else "free some memory"
@@ -192,4 +195,14 @@ def _gib(num_bytes: int) -> str:
     return f"{num_bytes / _GIB:.2f} GiB"
 
 
-__all__ = ["FORMATS", "MEMORIES_GIB", "Entry", "Shape", "by_memory", "catalog", "choose"]
+__all__ = [
+    "FORMATS",
+    "MEMORIES_GIB",
+    "Entry",
+    "Shape",
+    "by_memory",
+    "catalog",
+    "choose",
+    "fits",
+    "free_bytes",
+]

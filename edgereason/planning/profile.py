@@ -80,6 +80,7 @@ class Profile:
 
     Attributes:
         board: part of the board's model name, as `/proc/device-tree/model` has it.
+        cuda_architecture: of its GPU, as CMake takes it.
         by_name: chosen by name alone: no machine is taken for it by itself.
         bandwidth_gb_per_s: measured: what one loop over memory reads; 0: not measured.
         idle_watts: measured; 0: not measured.
@@ -90,6 +91,7 @@ class Profile:
     about: str = ""
     machine: str = ""
     board: str = ""
+    cuda_architecture: str = ""
     by_name: bool = False
     num_cores: int = 0
     memory_gib: float = 0.0

@@ -3,7 +3,8 @@
 The child (`sandbox_child.py`) is a Python of its own, isolated (`-I -S`), with an empty
 environment, in an empty folder that is deleted. Its CPU time, memory, output and number of open
 files are limited by the kernel: no file and no socket can be opened. The program may use a few
-mathematical modules and harmless builtins, no attribute that begins with `_`, and no frame.
+mathematical modules and harmless builtins, no attribute that begins with `_`, and no frame. (What
+`str.format` reads of an object is text, so it may be told, but not used.)
 
 This keeps a model's mistakes from doing harm: endless loops, huge lists, stray calls. It is no wall
 against a program written to break out: Python inside Python has been escaped before, and under root

@@ -62,8 +62,12 @@ def check(tree: ast.AST) -> None:
         for name in names:
             if name not in MODULES:
                 raise PermissionError(f"import of {name} is not allowed")
-        if isinstance(node, ast.Attribute) and node.attr.startswith(INTERNALS):
-            raise PermissionError(f"{node.attr} is not allowed")
+        read = [node.attr] if isinstance(node, ast.Attribute) else []
+        if isinstance(node, ast.MatchClass):  # `case int(__class__=c)` reads an attribute, too
+            read = node.kwd_attrs
+        for name in read:
+            if name.startswith(INTERNALS):
+                raise PermissionError(f"{name} is not allowed")
         if isinstance(node, ast.Name) and node.id.startswith("__"):
             raise PermissionError(f"{node.id} is not allowed")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -142,3 +143,90 @@ def test_without_a_function_errors_are_told(source: str, error: str) -> None:
 def test_printing_without_end_is_bounded() -> None:
     assert run_program(Call("print('x' * 10**6)", "")).value == "x" * 1000
     assert "too long" in run_program(Call("while True: print('y' * 1000)", "", seconds=0.5)).error
+
+
+# Known ways out of a Python in Python, and what comes to mind beside them.
+ESCAPES = """
+import os; os.system('touch escaped')
+import subprocess; subprocess.run(['touch', 'escaped'])
+import sys; sys.exit(0)
+import socket; socket.socket()
+import ctypes; ctypes.string_at(0)
+import importlib; importlib.import_module('os')
+import builtins; builtins.open('escaped', 'w')
+import io; io.open('escaped', 'w')
+import collections.abc; collections.abc.sys
+import math as os; os.system('touch escaped')
+from os import system; system('touch escaped')
+from math import __loader__ as l; l.load_module('os')
+from . import os
+from functools import sys; sys.exit(0)
+from collections import _sys; _sys.exit(0)
+__import__('os').system('touch escaped')
+__builtins__['__import__']('os')
+__loader__.load_module('os')
+open('escaped', 'w').write('x')
+eval('1 + 1'); exec('x = 1')
+exec('import os')
+compile('1', 'x', 'eval')
+globals()['__builtins__']
+vars(math)
+dir(math)
+getattr(math, '__loader__')
+setattr(math, 'x', 1); print(type(math))
+input()
+breakpoint()
+memoryview(b'x')
+().__class__.__base__.__subclasses__()
+''.__class__.__mro__[1].__subclasses__()
+[].__class__.__base__
+{}.__class__.__bases__
+(1).__class__.__base__
+(lambda: 0).__globals__['sys']
+(lambda: 0).__code__.replace(co_code=b'')
+(lambda: 0).__closure__
+print.__call__.__globals__
+print.__init__.__func__.__globals__['sys']
+math.sqrt.__self__.__loader__
+itertools.count.__new__(itertools.count)
+functools.partial(print).__reduce__()
+functools.reduce.__self__
+fractions.Fraction.__add__.__globals__
+fractions.Fraction(1)._operator_fallbacks
+collections.Counter.__init__.__globals__
+collections.Counter().__missing__
+(x for x in ()).gi_frame.f_back.f_globals
+(x for x in ()).gi_code.co_consts
+f = lambda: 0; f.__defaults__
+f"{().__class__}"
+try: 1 / 0~except Exception as e: e.__traceback__.tb_frame.f_back
+try: 1 / 0~except Exception as e: print(e.tb_frame)
+match 1:~    case int(__class__=c): print(c)
+match 1:~    case int(real=int(__reduce_ex__=r)): print(r(2))
+match ValueError():~    case Exception(__traceback__=t): print(t)
+class A: pass
+class A(Exception): pass~raise A
+async def f(): pass~f().cr_frame
+with open('escaped', 'w') as f: print(f)
+raise SystemExit
+raise KeyboardInterrupt
+'x' * 10 ** 10
+[0] * 10 ** 10
+list(range(10 ** 10))
+''.join(map(str, range(10 ** 9)))
+'{:>1000000000}'.format(1)
+print(sep='x' * 10 ** 10)
+""".strip().split("\n")
+
+
+@pytest.mark.parametrize("source", ESCAPES)
+def test_it_does_not_get_out(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    returned = run_program(Call(source.replace("~", "\n"), "", seconds=5))
+    assert returned.error
+    assert not returned.value
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_format_tells_text_and_nothing_that_can_be_used() -> None:
+    assert run_program(Call("'{0.__class__}'.format(1)", "")).value == "<class 'int'>"

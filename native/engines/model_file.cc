@@ -135,9 +135,14 @@ std::optional<std::int64_t> Field(const std::string& path, const std::string& na
   return std::nullopt;
 }
 
-std::string Gib(std::int64_t bytes) {
+std::string Size(std::int64_t bytes) {
+  constexpr std::int64_t kGib = 1LL << 30;
   char text[32];
-  std::snprintf(text, sizeof text, "%.2f GiB", static_cast<double>(bytes) / (1LL << 30));
+  if (bytes < kGib) {
+    std::snprintf(text, sizeof text, "%lld MiB", static_cast<long long>(bytes >> 20));
+  } else {
+    std::snprintf(text, sizeof text, "%.2f GiB", static_cast<double>(bytes) / kGib);
+  }
   return text;
 }
 
@@ -198,26 +203,28 @@ std::int64_t CellBytes(const ModelFile& file, KvType type) {
 
 std::int64_t NeededBytes(const ModelFile& file, const MemoryPlan& plan) {
   constexpr std::int64_t kFloat = sizeof(float);
-  // A cell of a request: its item in the context, its place in the ledger, its token and its text.
-  constexpr std::int64_t kRequestBytes = 8 + 4 + 4 + 12;
-  constexpr std::int64_t kFixed = 32LL << 20;  // vocabulary, graph, threads
+  constexpr std::int64_t kHalf = 2;
+  // A cell in use: its item in the context, its place in the ledger, its token and its text.
+  constexpr std::int64_t kItemBytes = 8 + 4 + 4 + 12;
+  constexpr std::int64_t kTokenBytes = 384;  // of the vocabulary, libllama's and ours; measured
+  constexpr std::int64_t kRequestBytes = 64 << 10;  // what Python holds of one
+  constexpr std::int64_t kFixed = 6LL << 20;        // graph, threads
   const std::int64_t activations =
-      plan.rows * kFloat * (8LL * file.num_embd + 4LL * file.num_feed_forward);
-  // Which row may look at which cell, as the graph wants it, in floats and in halves.
-  const std::int64_t mask = plan.rows * plan.cells * (kFloat + 2);
-  const std::int64_t requests = plan.requests * plan.cells * kRequestBytes;
-  const std::int64_t logits = 2 * plan.outputs * kFloat * file.num_vocab;
-  return file.file_bytes + plan.cells * CellBytes(file, plan.kv_type) + activations + logits +
-         mask + requests + kFixed;
+      plan.rows * kFloat * (4LL * file.num_embd + 3LL * file.num_feed_forward);
+  // Which row may look at which cell, as flash attention wants it.
+  const std::int64_t mask = plan.rows * plan.cells * kHalf;
+  const std::int64_t logits = plan.outputs * kFloat * file.num_vocab;
+  return file.file_bytes + plan.cells * (CellBytes(file, plan.kv_type) + kItemBytes) + activations +
+         logits + mask + plan.requests * kRequestBytes + file.num_vocab * kTokenBytes + kFixed;
 }
 
 void CheckMemory(const ModelFile& file, const MemoryPlan& plan, std::int64_t free_bytes) {
   const std::int64_t needed = NeededBytes(file, plan);
   if (free_bytes < 0 || needed <= free_bytes) return;
-  const std::string message = file.path + " needs " + Gib(needed) + " (" +
-                              Gib(plan.cells * CellBytes(file, plan.kv_type)) +
+  const std::string message = file.path + " needs " + Size(needed) + " (" +
+                              Size(plan.cells * CellBytes(file, plan.kv_type)) +
                               " of it for a context of " + std::to_string(plan.cells) + "), " +
-                              Gib(free_bytes) + " is free";
+                              Size(free_bytes) + " is free";
   throw Error(ErrorCode::kMemoryLimit, message, WhatWouldFit(file, plan, free_bytes));
 }
 

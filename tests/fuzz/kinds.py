@@ -151,6 +151,27 @@ def _open_imatrix(folder: Path) -> None:
         found.importance(name)
 
 
+def _make_template(folder: Path, draw: random.Random) -> None:
+    from support import chat_templates
+
+    names = ("CHATML", "GEMMA", "GPT_OSS", "QWEN3", "R1", "SMOLLM3")
+    seed = getattr(chat_templates, draw.choice(names))
+    (folder / "chat_template.jinja").write_bytes(mutate.template_of(seed.encode(), draw))
+
+
+def _open_template(folder: Path) -> None:
+    """Renders a conversation with it, as for a prompt, and looks for what it takes."""
+    from edgereason.prompt.chat import render
+    from edgereason.prompt.template import literals_of, variables_of
+    from edgereason.records import Message
+
+    template = (folder / "chat_template.jinja").read_bytes().decode(errors="replace")
+    variables_of(template)
+    literals_of(template)
+    talk = [Message("user", "a </think> <|im_end|>"), Message("assistant", "b", "c")]
+    render(template, [*talk, Message("user", "What is 17 * 3?")])
+
+
 # --- values of the API ----------------------------------------------------------------------------
 
 _KEYWORDS: Final = (
@@ -191,5 +212,6 @@ KINDS: Final = {
     "hf-folder": Kind(_make_folder, _read_source),
     "onnx": Kind(_make_graph, _open_graph),
     "imatrix": Kind(_make_imatrix, _open_imatrix),
+    "template": Kind(_make_template, _open_template),
     "values": Kind(_make_values, _open_values),
 }

@@ -6,6 +6,7 @@ import json
 import random
 import struct
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Final
 
 NUMBERS: Final = (
@@ -85,6 +86,38 @@ _BYTE_WAYS: Final[tuple[Callable[[bytearray, int, random.Random], None], ...]] =
 )
 
 
+# What templates are made of, and what makes them large or slow.
+_PIECES: Final = (
+    *("{{ ", " }}", "{% ", " %}", "{%- endif %}", "{%- endfor %}", "{#", "'", "(", ")", "[", "-1]"),
+    *("messages", "message.content", "loop.index0", "add_generation_prompt", "tools", "bos_token"),
+    *(" | tojson", " | trim", " | indent(99)", " | replace('a', 'aaaa')", " | batch(3) | list"),
+    *(" * 1000000", " ~ ", " ** 99", "range(1000000)", "'x'.center(9**9)", ".expandtabs(9999)"),
+    *("{% for i in range(9999) %}", "{% set x = messages %}", "{% macro f(x) %}", "{{ f(f) }}"),
+    *(
+        ".__class__",
+        "|attr('__init__')",
+        "namespace(a=1)",
+        "raise_exception('no')",
+        "self",
+        "cycler",
+    ),
+)
+
+
+def template_of(raw: bytes, draw: random.Random) -> bytes:
+    """Damages a few bytes, or puts in pieces of templates, some in the place of others."""
+    if draw.random() < 0.3:
+        return bytes_of(raw, draw)
+    text = raw.decode(errors="replace")
+    for _ in range(draw.choice((1, 1, 2, 4))):
+        at = draw.randrange(len(text) + 1)
+        gone = draw.choice((0, 0, 0, 1, 5, 40))
+        other = draw.randrange(len(text) + 1)
+        piece = draw.choice((*_PIECES, text[other : other + 40]))
+        text = text[:at] + piece + text[at + gone :]
+    return text.encode()
+
+
 def json_of(raw: bytes, draw: random.Random) -> bytes:
     """Puts other values in place of some, or takes them out; now and then damages the text."""
     if draw.random() < 0.15:
@@ -102,7 +135,7 @@ def json_of(raw: bytes, draw: random.Random) -> bytes:
             other, its = draw.choice(places)
             where[key] = json.loads(json.dumps(other[its])) if _has(other, its) else None
         else:
-            where[key] = draw.choice(VALUES)
+            where[key] = deepcopy(draw.choice(VALUES))  # else the next change is made in VALUES
     text = json.dumps(data)
     if draw.random() < 0.05:
         text = text.replace('"a"', '"\\ud800"', 1)

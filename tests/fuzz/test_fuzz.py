@@ -36,9 +36,10 @@ def test_a_seed_as_it_is_is_opened(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else all mutants would be refused for a reason of the seed's own."""
-    same = lambda raw, draw, most=0: raw  # noqa: E731  # in place of both kinds of damage
+    same = lambda raw, draw, most=0: raw  # noqa: E731  # in place of all kinds of damage
     monkeypatch.setattr(mutate, "bytes_of", same)
     monkeypatch.setattr(mutate, "json_of", same)
+    monkeypatch.setattr(mutate, "template_of", same)
     kind = kinds.KINDS[name]
     kind.make(tmp_path, random.Random(0))
     if name == "weights":  # damages by itself
@@ -53,6 +54,14 @@ def test_a_mutant_is_made_from_its_number(tmp_path: Path) -> None:
         kinds.KINDS["gguf"].make(folder, random.Random("gguf 7"))
         raws.append((folder / "model.gguf").read_bytes())
     assert raws[0] == raws[1] != (kinds.SEEDS / "model.gguf").read_bytes()
+
+
+def test_no_mutant_changes_what_the_next_is_made_of() -> None:
+    before = repr(mutate.VALUES)
+    raw = (kinds.SEEDS / "hf" / "config.json").read_bytes()
+    for number in range(2000):
+        mutate.json_of(raw, random.Random(number))
+    assert repr(mutate.VALUES) == before
 
 
 def test_changed_weights_that_are_accepted_are_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,49 @@ std::optional<std::int64_t> Field(const std::string& path, const std::string& na
   return std::nullopt;
 }
 
+// The control groups that this process is in, and those above them: each may have a limit. Version 2
+// has one tree, version 1 (JetPack 5) one for memory. In a container the folders of the path may not
+// be there: its own limits are in the topmost.
+std::vector<fs::path> MemoryGroups(const std::string& root) {
+  const fs::path top = root + "/sys/fs/cgroup";
+  std::string of_all;
+  std::string of_memory;
+  std::ifstream file(root + "/proc/self/cgroup");
+  std::string number;
+  std::string controllers;
+  std::string path;
+  while (std::getline(file, number, ':') && std::getline(file, controllers, ':') &&
+         std::getline(file, path)) {
+    if (controllers.empty()) of_all = path;
+    if (("," + controllers + ",").find(",memory,") != std::string::npos) of_memory = path;
+  }
+  std::vector<fs::path> groups;
+  const auto add = [&](const fs::path& place, const std::string& inside) {
+    if (inside.find("..") != std::string::npos) return;  // outside of what is seen
+    fs::path part = fs::path(inside).relative_path();
+    for (; !part.empty(); part = part.parent_path()) groups.push_back(place / part);
+    groups.push_back(place);
+  };
+  add(top, of_all);
+  add(top / "memory", of_memory);
+  return groups;
+}
+
+// What a group may still take. The kernel gives file cache back when asked; version 1 counts that of
+// those below under a name of its own.
+std::optional<std::int64_t> LeftOf(const fs::path& group) {
+  const auto left = [&](const char* limit, const char* used, const char* cache) {
+    std::optional<std::int64_t> most = Number(group / limit);
+    if (most) {
+      *most -= Number(group / used).value_or(0) - Field(group / "memory.stat", cache).value_or(0);
+    }
+    return most;
+  };
+  const auto found = left("memory.max", "memory.current", "inactive_file");
+  return found ? found
+               : left("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file");
+}
+
 std::string Size(std::int64_t bytes) {
   constexpr std::int64_t kGib = 1LL << 30;
   char text[32];
@@ -231,14 +274,12 @@ void CheckMemory(const ModelFile& file, const MemoryPlan& plan, std::int64_t fre
 std::int64_t FreeMemoryBytes(const std::string& root) {
   const std::optional<std::int64_t> host = Field(root + "/proc/meminfo", "MemAvailable:");
   if (!host) return -1;
-  const std::int64_t host_bytes = *host * 1024;
-  const std::string cgroup = root + "/sys/fs/cgroup/memory.";
-  const std::optional<std::int64_t> limit = Number(cgroup + "max");
-  if (!limit) return host_bytes;
-  const std::int64_t used = Number(cgroup + "current").value_or(0);
-  // The kernel gives file cache back when asked.
-  const std::int64_t cache = Field(cgroup + "stat", "inactive_file").value_or(0);
-  return std::clamp<std::int64_t>(*limit - (used - cache), 0, host_bytes);
+  std::int64_t free_bytes = *host * 1024;
+  for (const fs::path& group : MemoryGroups(root)) {
+    const std::optional<std::int64_t> left = LeftOf(group);
+    if (left) free_bytes = std::clamp<std::int64_t>(*left, 0, free_bytes);
+  }
+  return free_bytes;
 }
 
 }  // namespace edgereason

@@ -104,5 +104,24 @@ TEST(AContainerHasLess) {
   CHECK_EQ(root.Free(), 0);
 }
 
+TEST(TheGroupsAboveCountAndThoseOfVersion1) {
+  const Root root;
+  root.Write("proc/meminfo", "MemAvailable: 1000 kB\n");
+  root.Write("proc/self/cgroup", "4:cpu,memory:/pod/box\n0::/slice/unit\n");
+  root.Write("sys/fs/cgroup/slice/unit/memory.max", "max\n");
+  root.Write("sys/fs/cgroup/slice/memory.max", "900000\n");
+  root.Write("sys/fs/cgroup/slice/memory.current", "100000\n");
+  CHECK_EQ(root.Free(), 800000);
+  root.Write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  CHECK_EQ(root.Free(), 800000);
+  root.Write("sys/fs/cgroup/memory/pod/memory.limit_in_bytes", "700000\n");
+  root.Write("sys/fs/cgroup/memory/pod/memory.usage_in_bytes", "500000\n");
+  root.Write("sys/fs/cgroup/memory/pod/memory.stat",
+             "inactive_file 1\ntotal_inactive_file 50000\n");
+  CHECK_EQ(root.Free(), 250000);
+  root.Write("proc/self/cgroup", "4:memory:/../pod\n0::/../slice\n");
+  CHECK_EQ(root.Free(), 1000 * 1024);
+}
+
 }  // namespace
 }  // namespace edgereason

@@ -11,6 +11,7 @@ import atexit
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,8 @@ from edgereason.errors import EdgereasonError
 from edgereason.prompt import sandbox
 
 _MOST_BYTES: Final = 64 << 20  # of a reply: four million characters, all of them escaped
+_WAIT: Final = 20.0  # times the seconds that it may compute
+_OUT_OF_TIME: Final = getattr(signal, "SIGPROF", 0)  # what ends a process that computed too long
 # The child takes neither the current folder nor PYTHON* for its own; it finds Jinja where we did.
 _START_SECONDS: Final = 60.0  # Python and Jinja from a cold disk of a busy machine
 _START: Final = (
@@ -47,7 +50,8 @@ class Child:
         self._lock = threading.Lock()
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Sends a request and waits for the answer, but not longer than `seconds`."""
+        """Sends a request and waits for the answer. The child ends itself when it has computed for
+        `seconds`; on a busy machine that takes longer, at most `_WAIT` times as long."""
         with self._lock:
             try:
                 return self._ask({**request, "seconds": seconds}, seconds)
@@ -72,12 +76,18 @@ class Child:
             self._receive(self._process, time.monotonic() + _START_SECONDS)
         process = self._process
         assert process is not None  # for the type checker
-        until = time.monotonic() + seconds
+        until = time.monotonic() + _WAIT * seconds
         try:
             _write(_file(process.stdin), sandbox.frame(request))
         except OSError:
             raise ChildError("it needs too much memory or time") from None
-        return self._receive(process, until)
+        try:
+            return self._receive(process, until)
+        except ChildError:
+            with suppress(subprocess.TimeoutExpired):
+                if process.wait(1.0) == -_OUT_OF_TIME:
+                    raise TooSlowError from None
+            raise
 
     @staticmethod
     def _receive(process: subprocess.Popen[bytes], until: float) -> dict[str, Any]:

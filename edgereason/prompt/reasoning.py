@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from edgereason.errors import UsageError
 from edgereason.prompt.standing import Standing, standing
 
 FINAL_CUE: Final = "Final answer:"
@@ -84,6 +85,10 @@ class Reasoning:
     skip: str = ""
     dials: Mapping[str, Any] = field(default_factory=dict)
     found: str = ""
+
+    def __post_init__(self) -> None:
+        if "" in (*self.opens, *self.shuts):  # it would be found everywhere
+            raise UsageError('opens and shuts are texts of one character or more, got ""')
 
     def standing(self, text: str) -> Standing:
         """Where a rendered prompt leaves the model. `text` must hold no marks of a user's."""

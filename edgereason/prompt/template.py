@@ -20,6 +20,7 @@ from edgereason.prompt.child import ChildError, Children, TooSlowError
 __all__ = ["Content", "content_of", "literals_of", "render_text", "variables_of"]
 
 MAX_SECONDS: Final = 5.0
+"""What a template may compute. What others of a busy machine take does not count."""
 _VARYING: Final = ("strftime_now", "random")  # what gives another text each time
 
 _children = Children()

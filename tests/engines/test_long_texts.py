@@ -5,6 +5,7 @@ Some 26,400 equal letters ended the process with pre-tokenizers that libllama ma
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgereason import ContextFullError, Reasoner
+from support.host_models import Sums, engine_of
 from support.places import ROOT
 from support.tiny_models import write_vocab
 
@@ -23,7 +25,11 @@ engine = engine_of(Sums(), Path(sys.argv[1]))
 print(len(engine.tokenize(eval(sys.argv[2]))))
 """
 # Expressions that recur once a character, once a word, once a digit, and none.
-PRE_TOKENIZERS = ("deepseek-llm", "deepseek-coder", "gpt-4o", "seed-coder", "llama-bpe", "qwen2")
+# Those of gpt-oss, Mistral, Llama 4 and DeepSeek-V3 are gpt-4o, tekken, llama4 and deepseek-v3.
+PRE_TOKENIZERS = (
+    *("deepseek-llm", "deepseek-coder", "deepseek-v3", "gpt-4o", "llama4", "tekken", "seed-coder"),
+    *("llama-bpe", "qwen2"),
+)
 
 
 @pytest.mark.parametrize("pre", PRE_TOKENIZERS)
@@ -40,6 +46,15 @@ def test_a_long_text_ends_no_process(pre: str, text: str, tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr[-500:]
     assert int(done.stdout) == len(eval(text))
+
+
+def test_an_ordinary_document_of_a_megabyte_becomes_tokens(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    words = ("the", "sea,", "1,234", "didn't", "move:", "why?", "Größe", "naïve", "東京", "😀")
+    text = "\n".join(" ".join(draw.choices(words, k=14)) for _ in range(15_000))
+    engine = engine_of(Sums(), write_vocab(tmp_path / "vocab.gguf", "gpt-4o"))
+    assert len(text.encode()) > 1_000_000
+    assert engine.detokenize(engine.tokenize(text)) == text.encode()
 
 
 def test_more_than_the_context_could_hold_is_refused_before_it_is_read() -> None:

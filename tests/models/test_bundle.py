@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -126,6 +126,12 @@ def test_nothing_there(tmp_path: Path) -> None:
         open_bundle(tmp_path)
 
 
+MARKS: Final = {
+    **{"kind": "marker", "switch": "cue", "opens": [], "shuts": ["</think>"], "close": "</think>"},
+    **{"probe": "", "on": {}, "off": {}},
+}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -140,6 +146,8 @@ def test_nothing_there(tmp_path: Path) -> None:
         ({"files": [{"path": "absent.gguf", "size_bytes": 5}]}, "absent.gguf is missing"),
         ({"sampling": {"temperature": -1}}, "temperature must be 0 or more"),
         ({"reasoning": {"kind": "magic"}}, "reasoning.kind must be one of marker, cue"),
+        ({"reasoning": {**MARKS, "shuts": [""]}}, "opens and shuts are texts of one character"),
+        ({"reasoning": {**MARKS, "opens": ["<think>", ""]}}, "opens and shuts are texts of one"),
         ({"path": "/etc"}, "unknown key 'path'"),
         ({"variant": {"kind": "coconut", "latents": -1}}, "latents must be 0 or more"),
     ],

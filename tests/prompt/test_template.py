@@ -106,7 +106,7 @@ def test_harmful_templates(template: str, message: str, monkeypatch: pytest.Monk
     with pytest.raises(BundleError, match="the model's chat template") as raised:
         render(template, [user("x")])
     assert message in raised.value.message
-    assert time.monotonic() - start < 3  # the next one starts the process anew, too
+    assert time.monotonic() - start < 100  # a second of computing, and the process anew
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,21 @@ def test_endless_work_is_ended(body: str, monkeypatch: pytest.MonkeyPatch) -> No
     start = time.monotonic()
     with pytest.raises(BundleError, match=r"runs longer than 0\.5 s"):
         render("{% set r = range(100000) %}" + body, [user("x")])
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 100
+
+
+def test_time_counts_that_the_template_computes_not_that_others_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a busy machine: the process stands still for longer than a template may compute."""
+    monkeypatch.setattr("edgereason.prompt.template.MAX_SECONDS", 0.3)
+    render("{{ 'once' }}", [user("x")])
+    (child,) = template._children._idle
+    os.kill(child.pid, signal.SIGSTOP)
+    threading.Timer(1.0, os.kill, (child.pid, signal.SIGCONT)).start()
+    start = time.monotonic()
+    assert text_of(render("{{ 'twice' }}", [user("x")])) == "twice"
+    assert time.monotonic() - start > 0.9
 
 
 def test_what_is_not_for_templates_is_empty() -> None:

@@ -71,8 +71,8 @@ def _segment_tokens(
     """`goes_on`: other text stands before the first of them."""
     tokens: list[int] = []
     for segment in segments:
-        tokens += _tokens_of(segment.text, tokenizer, segment.control, goes_on)
-        goes_on = True
+        behind = goes_on or bool(tokens)
+        tokens += _tokens_of(segment.text, tokenizer, segment.control, behind)
     return tokens
 
 

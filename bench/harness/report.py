@@ -117,7 +117,7 @@ def _draw(plot: Plot, path: Path) -> None:
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _rich(table: Table) -> Any:

@@ -2,16 +2,19 @@
 any text gets a control token through.
 
 Where a prompt ends is compared with a second way of reading it: of all that stands behind the last
-message, the last mark counts.
+message, the last mark counts. What is found is compared with `--verdicts`: what somebody said who
+read the template's prompts. Templates are named by a hash of their text, so that none is copied.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import hashlib
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +23,9 @@ from edgereason.errors import BundleError, EdgereasonError, UsageError
 from edgereason.models.bundle import Bundle, guarded_texts
 from edgereason.prompt.chat import render, thinking_prompt
 from edgereason.prompt.detection import detect_reasoning
-from edgereason.prompt.reasoning import Kind
+from edgereason.prompt.reasoning import UNCLEAR, Kind
 from edgereason.prompt.template import literals_of
-from edgereason.records import Message, Segment
+from edgereason.records import Message, Segment, ToolCall
 
 from ..harness.runner import Bench, Findings, Say, Table
 
@@ -49,7 +52,11 @@ CONVERSATIONS: Final[dict[str, tuple[Message, ...]]] = {
     "system": (Message("system", "sys6"), _user("ask7")),
     "turns": (_user("ask1"), _said("ans2"), _user("ask7")),
     "thoughts": (_user("ask1"), _said("ans2", "rea3"), _user("ask7")),
-    "tool last": (_user("ask1"), _said("ans2"), Message("tool", "ask7")),
+    "tool last": (
+        _user("ask1"),
+        Message("assistant", "", calls=(ToolCall("f", {"a": "b"}, "000000001"),)),
+        Message("tool", "ask7", call_id="000000001"),
+    ),
     "/no_think user": (_user("ask7 /no_think"),),
     "/think user": (_user("ask7 /think"),),
     "/no_think system": (Message("system", "sys6 /no_think"), _user("ask7")),
@@ -65,6 +72,7 @@ class Look:
     """One template, and for each conversation where its prompts end."""
 
     name: str
+    hash: str
     bundle: Bundle
     endings: dict[str, str]  # conversation -> "think answer", "refused", or what is wrong
 
@@ -75,7 +83,7 @@ class Look:
 
 def look_at(path: Path) -> Look:
     template = path.read_text(encoding="utf-8")
-    reasoning = detect_reasoning(template, bos_token=_BOS, eos_token=_EOS)
+    reasoning = detect_reasoning(template, bos_token=_BOS, eos_token=_EOS, name=path.stem)
     tokens = sorted(set(_TOKEN.findall(literals_of(template))))
     bundle = Bundle(
         path=path,
@@ -89,16 +97,29 @@ def look_at(path: Path) -> Look:
         reasoning=reasoning,
     )
     endings = {name: _ending(bundle, messages) for name, messages in CONVERSATIONS.items()}
-    return Look(path.stem, bundle, endings)
+    return Look(path.stem, hash_of(template), bundle, endings)
+
+
+def hash_of(template: str) -> str:
+    """Of a template's text, however its blanks are laid out."""
+    return hashlib.sha256(" ".join(template.split()).encode()).hexdigest()[:12]
+
+
+_FUNCTION: Final = {
+    "name": "f",
+    "description": "d",
+    "parameters": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+}
 
 
 def _ending(bundle: Bundle, messages: Sequence[Message]) -> str:
     if bundle.reasoning.kind is not Kind.MARKER:
         return "-"
     words = []
+    tools = [_FUNCTION] if any(message.calls for message in messages) else None
     for thinking in (True, False):
         try:
-            prompt = thinking_prompt(bundle, messages, thinking)
+            prompt = thinking_prompt(bundle, messages, thinking, tools=tools)
         except (UsageError, BundleError):
             return "refused"
         inside = _last_mark(bundle, messages, prompt.segments)
@@ -115,6 +136,46 @@ def _last_mark(bundle: Bundle, messages: Sequence[Message], segments: Sequence[S
     opened = max(rest.rfind(mark) for mark in bundle.reasoning.opens)
     shut = max(rest.rfind(mark) for mark in bundle.reasoning.shuts)
     return opened > shut
+
+
+# --- judgements ---------------------------------------------------------------------------------
+
+FOUND: Final = ("kind", "marks", "switch", "dials", "answer", "unclear")
+VERDICTS: Final = ("right", "unclear", "wrong")
+
+
+def found_in(look: Look) -> dict[str, str]:
+    """What was made of a template, in the words of the file of verdicts."""
+    reasoning = look.bundle.reasoning
+    off = {**reasoning.off.variables} or reasoning.off.system or reasoning.switch.value
+    is_marked = reasoning.kind is Kind.MARKER
+    return {
+        "kind": reasoning.kind.value,
+        "marks": " ".join((*reasoning.opens, *reasoning.shuts)) if is_marked else "",
+        "switch": str(off) if is_marked else "",
+        "dials": " ".join(sorted(reasoning.dials)),
+        "answer": f"{reasoning.answer} {reasoning.answer_end}".strip(),
+        "unclear": "yes" if reasoning.found.startswith(UNCLEAR) else "",
+    }
+
+
+def read_verdicts(path: Path) -> dict[str, dict[str, str]]:
+    """By the template's hash. A row has the columns of `FOUND`, and `verdict`."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = {row["hash"]: row for row in csv.DictReader(file)}
+    for row in rows.values():
+        if row["verdict"] not in VERDICTS:
+            raise UsageError(f"{path}: a verdict is one of {VERDICTS}, got {row['verdict']!r}")
+    return rows
+
+
+def judged(look: Look, verdicts: Mapping[str, Mapping[str, str]]) -> str:
+    """A verdict, "not judged", or "other than judged": what is found now is something else."""
+    row = verdicts.get(look.hash)
+    if row is None:
+        return "not judged"
+    same = all(row[name] == value for name, value in found_in(look).items())
+    return row["verdict"] if same else "other than judged"
 
 
 # --- injection ------------------------------------------------------------------------------------
@@ -223,10 +284,16 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
         if found["tokens"] or found["guards"]:
             say(f"{look.name}: {dict(found)}")
     say(f"{len(looks)} of {len(paths)} templates")
-    return findings(looks, injected, len(paths))
+    verdicts = read_verdicts(options.verdicts) if options.verdicts else {}
+    return findings(looks, injected, len(paths), verdicts)
 
 
-def findings(looks: Sequence[Look], injected: Counter[str], num_files: int) -> Findings:
+def findings(
+    looks: Sequence[Look],
+    injected: Counter[str],
+    num_files: int,
+    verdicts: Mapping[str, Mapping[str, str]],
+) -> Findings:
     columns = ("template", "kind", "opens with", "switch", "dials", "found by")
     rows = [_row(look) for look in looks]
     ends = Counter(text for look in looks for text in look.endings.values())
@@ -244,6 +311,7 @@ def findings(looks: Sequence[Look], injected: Counter[str], num_files: int) -> F
         "looked_at": len(looks),
         "marker": sum(look.bundle.reasoning.kind is Kind.MARKER for look in looks),
         "unclear": sum(look.bundle.reasoning.found.startswith("unclear") for look in looks),
+        "judged": dict(Counter(judged(look, verdicts) for look in looks)) if verdicts else {},
         "conversations": len(CONVERSATIONS),
         "wrong": wrong,
         "injection": {
@@ -252,6 +320,10 @@ def findings(looks: Sequence[Look], injected: Counter[str], num_files: int) -> F
         },
     }
     tables = [Table("templates", columns, rows), by_ending]
+    if verdicts:
+        others = [(look.name, judged(look, verdicts), *found_in(look).values()) for look in looks]
+        told = [row for row in others if row[1] != "right"]
+        tables.append(Table("not right", ("template", "verdict", *FOUND), told))
     if wrong:
         tables.append(Table("wrong", ("template", "conversation", "what"), wrong))
     return Findings(figures, tuple(tables))
@@ -272,6 +344,7 @@ def _row(look: Look) -> tuple[object, ...]:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--templates", type=Path, required=True, help="folder with .jinja files")
+    parser.add_argument("--verdicts", type=Path, help="CSV of what a reader said of each template")
     parser.add_argument("--texts", type=int, default=20_000, help="hostile texts in all; 0: none")
     parser.set_defaults(wait_idle=0)
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from edgereason.errors import BundleError, UsageError
-from edgereason.prompt.families import Family, families, variables
+from edgereason.prompt.families import Family, families, thinks_by_name, variables
 from edgereason.prompt.marks import ABOUT_THOUGHTS, ANSWERS, END_TAG, TAG, Marks, end_of
 from edgereason.prompt.reasoning import (
     FINAL_CUE,
@@ -78,12 +78,12 @@ class _Detection:
         for family in families():
             if family.is_told(self.literals, self.name):
                 found = self._evidence(family)
-                if found:
+                if found and not (found.startswith(UNCLEAR) and self._answer_section()):
                     return self.of(family, found)
         if not self.literals:
             return None
-        if tags := self._tags():
-            return self.of(tags, "what the template writes")
+        if (tags := self._tags()) and (found := self._seen(tags.open)):
+            return self.of(tags, found)
         if tags := self._asked_for():
             return self.of(tags, f"the template's own system message asks for {tags.open}")
         return None
@@ -92,19 +92,39 @@ class _Detection:
         """An instruct model, and what is odd about it."""
         tags = re.findall(f"{TAG}|{END_TAG}", self.literals)
         marks = [tag for tag in tags if ABOUT_THOUGHTS.search(tag) and self._may_write(tag)]
-        found = f"{UNCLEAR}the template has {marks[0]}, not in plain conversations" if marks else ""
         end = self._answer_section()
-        return replace(PLAIN, answer_end=end, found=found) if found or end else PLAIN
+        if not marks:
+            return replace(PLAIN, answer_end=end) if end else PLAIN
+        odd = f"the template has {marks[0]}, not in plain conversations"
+        if end:
+            return replace(
+                PLAIN, answer_end=end, found=f"its prompts open the answer, though {odd}"
+            )
+        is_told = thinks_by_name(self.name) is False
+        return replace(PLAIN, found=f"its name, though {odd}" if is_told else UNCLEAR + odd)
 
     def _evidence(self, family: Family) -> str:
         """Why this family is believed in; "" where it is not."""
         if family.known:
             return f"families.toml: {family.name} ({family.source})"
-        if self._writes(family.open):
-            return f"what the template writes: {family.name}"
-        if self._may_write(family.open):
-            return f"{UNCLEAR}the template only takes such marks out of earlier answers"
-        return ""
+        return self._seen(family.open, f": {family.name}")
+
+    def _seen(self, mark: str, of: str = "") -> str:
+        """What speaks for a mark; "" where nothing does, or the model's name against a guess."""
+        # Some templates write a mark for thinking that is refused, and for no other.
+        modes = (Mode(), *self._on_modes(), *self._off_modes())
+        if any(prompt is not None and mark in prompt for prompt in map(self.render, modes)):
+            return f"what the template writes{of}"
+        if mark in (self.answered or ""):
+            guess = "the template writes such marks into earlier answers alone"
+        elif self._may_write(mark):
+            guess = "the template only takes such marks out of earlier answers"
+        else:
+            return ""
+        thinks = thinks_by_name(self.name)
+        if thinks is None:
+            return UNCLEAR + guess
+        return f"its name, and that {guess}" if thinks else ""
 
     def _may_write(self, mark: str) -> bool:
         """As far as the vocabulary tells. A mark may be several tokens; its first one tells, and
@@ -113,12 +133,6 @@ class _Detection:
         if self.tokens is None:
             return True
         return any(mark.startswith(token) for token in self.tokens if len(token) > 2)
-
-    def _writes(self, mark: str) -> bool:
-        # Some templates write a mark for thinking that is refused, and for no other.
-        modes = (Mode(), *self._on_modes(), *self._off_modes())
-        prompts = [self.answered, *map(self.render, modes)]
-        return any(prompt is not None and mark in prompt for prompt in prompts)
 
     # -- rendering ---------------------------------------------------------------------------------
 
@@ -204,7 +218,7 @@ class _Detection:
         switch, on, off = self._switch(family)
         answer, answer_end = self._wrapper(family)
         thinking, silent = self.render(on) or "", self.render(off) or ""
-        if _stands(thinking, family) is Standing.BEHIND and not found.startswith(UNCLEAR):
+        if _stands(thinking, family) is Standing.BEHIND:
             found = f"{UNCLEAR}nothing that was tried lets it think: its prompts open the answer"
         enter = _lead(thinking, family) or family.enter
         return Reasoning(

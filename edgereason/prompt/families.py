@@ -41,8 +41,7 @@ class Family:
         """By what a template can write, and by the model's own name where that is needed."""
         if not all(text in literals for text in self.tell):
             return False
-        plain = re.sub(r"[^a-z0-9]+", "-", name.lower())
-        return not self.names or any(re.search(pattern, plain) for pattern in self.names)
+        return not self.names or any(re.search(each, _plain(name)) for each in self.names)
 
     @property
     def enter(self) -> str:
@@ -73,6 +72,18 @@ class Variables:
     dials: Mapping[str, Mapping[str, Any] | str]
     words: Mapping[str, Sequence[str]]
     levels: Mapping[str, int] = field(default_factory=dict)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
+def thinks_by_name(name: str) -> bool | None:
+    """What a model's name says; None where it says nothing."""
+    told = load_toml(_FILE)["names"]
+    if re.search(told["thinks"], _plain(name)):
+        return True
+    return False if re.search(told["plain"], _plain(name)) else None
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,9 @@ FIELDS: Final = tuple(field.name for field in fields(Phase) if field.name not in
 """What the core knows of a phase; a test holds it against the core's own list."""
 
 
+_NO_WORD: Final = "\x02"  # no vocabulary has it but as a byte, so it joins nothing
+
+
 class Tokenizer(Protocol):
     """What an open engine offers. Thread-safe."""
 
@@ -62,11 +65,27 @@ def prompt_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> tuple[in
     return tuple(tokens)
 
 
-def _segment_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> list[int]:
+def _segment_tokens(
+    segments: Sequence[Segment], tokenizer: Tokenizer, *, goes_on: bool = False
+) -> list[int]:
+    """`goes_on`: other text stands before the first of them."""
     tokens: list[int] = []
     for segment in segments:
-        tokens += tokenizer.tokenize(segment.text, parse_control=segment.control)
+        behind = goes_on or bool(tokens)
+        tokens += _tokens_of(segment.text, tokenizer, segment.control, behind)
     return tokens
+
+
+def _tokens_of(text: str, tokenizer: Tokenizer, control: bool, goes_on: bool) -> list[int]:
+    """Vocabularies of SentencePiece put a blank before any text they are given, which belongs to
+    the start of a prompt alone: elsewhere the model would not have written it.
+    """
+    before = tokenizer.tokenize(_NO_WORD) if goes_on else []
+    if len(before) == 2:  # the blank, and the character
+        tokens = tokenizer.tokenize(_NO_WORD + text, parse_control=control)
+        if tokens[:2] == before:
+            return tokens[2:]
+    return tokenizer.tokenize(text, parse_control=control)
 
 
 class Vocabulary(Protocol):
@@ -131,7 +150,9 @@ def lower(phase: Phase, tokenizer: Tokenizer) -> list[CorePhase]:
 def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
     def ids(text: str | tuple[Segment, ...]) -> tuple[int, ...]:
         segments = (Segment(text),) if isinstance(text, str) else text
-        return tuple(_segment_tokens([each for each in segments if each.text], tokenizer))
+        return tuple(
+            _segment_tokens([each for each in segments if each.text], tokenizer, goes_on=True)
+        )
 
     def raw(texts: Sequence[str]) -> tuple[bytes, ...]:
         return tuple(text.encode() for text in texts)
@@ -153,7 +174,7 @@ def _lower_one(phase: Phase, tokenizer: Tokenizer) -> CorePhase:
 
 def _first_tokens(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[int, ...]:
     """What tells the texts apart. Raises `UsageError` where they begin alike, or are empty."""
-    tokens = [tuple(tokenizer.tokenize(text))[:1] for text in texts]
+    tokens = [tuple(_tokens_of(text, tokenizer, control=False, goes_on=True))[:1] for text in texts]
     if () in tokens or len(set(tokens)) < len(tokens):
         raise UsageError(
             f"texts that are scored must begin with different tokens, got {', '.join(texts)}"

@@ -170,6 +170,21 @@ std::int64_t NumControl(std::span<const Token> tokens, const Vocab& vocab) {
       tokens, [&](Token token) { return vocab.control[static_cast<std::size_t>(token)] != 0; });
 }
 
+std::vector<Token> TokenizeOn(const Engine& engine, std::string_view text, bool parse_control) {
+  constexpr std::string_view kNoWord = "\x02";  // in no vocabulary but as a byte: it joins nothing
+  const std::vector<Token> before = engine.Tokenize(kNoWord, false);
+  if (before.size() == 2) {  // the blank, and the character
+    std::string behind(kNoWord);
+    behind += text;
+    std::vector<Token> tokens = engine.Tokenize(behind, parse_control);
+    if (tokens.size() >= 2 && std::equal(before.begin(), before.end(), tokens.begin())) {
+      tokens.erase(tokens.begin(), tokens.begin() + 2);
+      return tokens;
+    }
+  }
+  return engine.Tokenize(text, parse_control);
+}
+
 std::vector<Token> PromptTokens(std::span<const PromptSegment> segments, const Engine& engine) {
   const Vocab& vocab = engine.vocab();
   std::size_t num_bytes = 0;
@@ -183,7 +198,9 @@ std::vector<Token> PromptTokens(std::span<const PromptSegment> segments, const E
   }
   std::vector<Token> tokens;
   for (const PromptSegment& segment : segments) {
-    const std::vector<Token> more = engine.Tokenize(segment.text, segment.control);
+    const std::vector<Token> more = tokens.empty()
+                                        ? engine.Tokenize(segment.text, segment.control)
+                                        : TokenizeOn(engine, segment.text, segment.control);
     tokens.insert(tokens.end(), more.begin(), more.end());
   }
   if (vocab.add_bos && vocab.bos != kNoToken && (tokens.empty() || tokens.front() != vocab.bos)) {

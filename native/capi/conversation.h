@@ -78,6 +78,10 @@ class Conversation {
   std::array<std::vector<std::string>, 256> guarded_;  // by first byte, the longest first
 };
 
+// Tokens of a text that others stand before. Vocabularies of SentencePiece put a blank before any
+// text they are given, which belongs to the start of a prompt alone.
+std::vector<Token> TokenizeOn(const Engine& engine, std::string_view text, bool parse_control);
+
 // The tokens of a prompt. Throws kContextFull where it is too long whatever its tokens are, kUsage
 // where a text has become a control token after all, or is not UTF-8.
 std::vector<Token> PromptTokens(std::span<const PromptSegment> segments, const Engine& engine);

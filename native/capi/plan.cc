@@ -200,7 +200,7 @@ Plan ReadPlan(const std::string& path) {
 
 void Plan::Bind(const Engine& engine, std::int32_t index) {
   const auto ids = [&](const std::string& text) {
-    return text.empty() ? std::vector<Token>() : engine.Tokenize(text, true);
+    return text.empty() ? std::vector<Token>() : TokenizeOn(engine, text, true);
   };
   for (std::size_t i = 0; i < phases.size(); ++i) {
     Phase& phase = phases[i].phase;

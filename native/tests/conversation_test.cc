@@ -110,6 +110,25 @@ TEST(TokensAreThoseOfTheSegments) {
   CHECK_THROWS(PromptTokens(longer, engine), Error);
 }
 
+// Puts a blank before each text, as vocabularies of SentencePiece do.
+class BlankBefore : public ScriptedEngine {
+ public:
+  using ScriptedEngine::ScriptedEngine;
+  std::vector<Token> Tokenize(std::string_view text, bool parse_control) const override {
+    std::string put(" ");
+    put += text;
+    return ScriptedEngine::Tokenize(put, parse_control);
+  }
+};
+
+TEST(ABlankOfTheVocabularyStandsAtTheStartAlone) {
+  const BlankBefore engine({.control = {"<u>"}, .end = "<e>"});
+  const std::vector<PromptSegment> segments = {{"<u>a", true}, {"<", false}, {"e>", false}};
+  CHECK_EQ(PromptTokens(segments, engine).size(), 6);  // once it was 8
+  CHECK(TokenizeOn(engine, "</think>", true) ==
+        static_cast<const ScriptedEngine&>(engine).ScriptedEngine::Tokenize("</think>", true));
+}
+
 TEST(TrimmedLeavesNothingOfBlanksAlone) {
   CHECK_EQ(Trimmed(" \t\n"), "");
   CHECK_EQ(Trimmed(""), "");

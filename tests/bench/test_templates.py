@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import random
@@ -13,6 +14,7 @@ import pytest
 from edgereason.bench.harness.runner import run
 from edgereason.bench.suites import templates
 from edgereason.bench.suites.templates import BENCH, CONVERSATIONS, attacks, inject, look_at
+from edgereason.errors import UsageError
 from support.chat_templates import ALL, CHATML
 
 
@@ -68,3 +70,52 @@ def test_a_token_that_gets_through_is_counted(
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     assert run(BENCH, ["--templates", str(tmp_path), "--quiet"]) != 0
+
+
+PUBLISHED = Path(__file__).parents[2] / "bench" / "results" / "templates-verdicts.csv"
+
+
+def test_the_published_verdicts_hold_what_is_said_of_them() -> None:
+    rows = list(templates.read_verdicts(PUBLISHED).values())
+    assert len(rows) >= 250
+    assert sum(row["verdict"] == "right" for row in rows) >= 0.98 * len(rows)
+    # What is not right says so itself, where people see it.
+    assert all((row["verdict"] == "unclear") is (row["unclear"] == "yes") for row in rows)
+
+
+def test_what_is_found_is_held_against_what_a_reader_said(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = [look_at(path) for path in sorted(folder.glob("*.jinja"))]
+    rows = [
+        {"hash": look.hash, "verdict": "right", **templates.found_in(look)} for look in looks[:3]
+    ]
+    rows[1]["marks"] = "<other> </other>"  # judged when something else was found
+    rows[2]["verdict"] = "unclear"
+    path = tmp_path / "verdicts.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    options = ["--templates", str(folder), "--verdicts", str(path), "--texts", "0", "--quiet"]
+    assert run(BENCH, options) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out.splitlines()[-1])["figures"]["judged"] == {
+        "right": 1,
+        "other than judged": 1,
+        "unclear": 1,
+        "not judged": len(ALL) - 3,
+    }
+    assert "other than judged" in out.rpartition("{")[0]
+
+
+def test_a_verdict_that_is_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.csv"
+    path.write_text("hash,verdict\nabc,perhaps\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="got 'perhaps'"):
+        templates.read_verdicts(path)
+
+
+def test_a_hash_is_of_the_text_however_it_is_laid_out() -> None:
+    assert templates.hash_of("{{ a }}\n  {{ b }}\n") == templates.hash_of("{{ a }} {{ b }}")
+    assert templates.hash_of("{{ a }}") != templates.hash_of("{{ b }}")

@@ -271,7 +271,7 @@ def test_earlier_thoughts_reach_templates_that_call_them_otherwise() -> None:
         ("nvidia_Llama-3_3-Nemotron-Super-49B-v1-Q4_K_M", True),
         ("Llama-3.1-Nemotron-Nano-4B-v1.1", True),
         ("Llama-3_3-Nemotron-Super-49B-v1_5", False),  # has flags of its own
-        ("Meta Llama 3.1 8B Instruct", False),
+        ("Meta Llama 3.1 8B", False),
         ("", False),
     ],
 )
@@ -362,3 +362,33 @@ def test_a_value_is_tried_where_the_template_has_the_word() -> None:
     only_max = QWEN3 + "{% if reasoning_effort == 'max' %}{more}{% endif %}"
     assert "max" in detect_reasoning(only_max).dials["reasoning_effort"]
     assert "max" not in detect_reasoning(QWEN3 + "{{ reasoning_effort }}").dials["reasoning_effort"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "found"),
+    [
+        ("LFM2.5 1.2B Thinking", Kind.MARKER, "its name, and that the template only takes"),
+        ("LFM2.5 1.2B Instruct", Kind.CUE, "its name, though the template has </think>"),
+        ("LFM2.5 350M", Kind.MARKER, "unclear: the template only takes such marks out"),
+    ],
+)
+def test_a_name_settles_what_the_template_leaves_open(name: str, kind: Kind, found: str) -> None:
+    """LFM2.5's template is one for all; its instruct models were called thinkers."""
+    drops = CHATML.replace("message['content']", "message['content'].split('</think>')[-1]")
+    reasoning = detect_reasoning(drops, name=name)
+    assert reasoning.kind is kind
+    assert reasoning.found.startswith(found)
+    assert detect_reasoning(QWEN3, name="Qwen3 Instruct").kind is Kind.MARKER  # it writes them
+
+
+def test_marks_of_earlier_answers_alone_are_unclear() -> None:
+    keeps = (
+        "{% for m in messages %}{{ m.role }}: {% if m.reasoning_content %}<think>\n"
+        "{{ m.reasoning_content }}\n</think>\n{% endif %}{{ m.content }}\n{% endfor %}assistant: "
+    )
+    assert detect_reasoning(keeps).found == (
+        "unclear: the template writes such marks into earlier answers alone"
+    )
+    assert detect_reasoning(keeps, name="Kimi K2 Thinking").found.startswith("its name")
+    plain = detect_reasoning(keeps, name="Qwen3 4B Instruct 2507")
+    assert (plain.kind, plain.opens) == (Kind.CUE, ())

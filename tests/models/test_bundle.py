@@ -127,7 +127,13 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 MARKS: Final = {
-    **{"kind": "marker", "switch": "cue", "opens": [], "shuts": ["</think>"], "close": "</think>"},
+    **{
+        "kind": "marker",
+        "switch": "prefilled block",
+        "opens": [],
+        "shuts": ["</think>"],
+        "close": "</think>",
+    },
     **{"probe": "", "on": {}, "off": {}},
 }
 

@@ -304,6 +304,76 @@ class TestGraphs:
         engine = opened(self.changed(tmp_path, change))
         assert np.abs(feed(engine, 0, TOKENS[:10]) - truth(LLAMA.name)[1][9]).max() < 1e-4
 
+    def test_without_position_ids(self, tmp_path: Path) -> None:
+        """As exports before optimum 1.14: positions are counted inside, by the mask."""
+        onnx = pytest.importorskip("onnx")
+
+        def change(graph: Any) -> None:
+            (port,) = (p for p in graph.input if p.name == "position_ids")
+            graph.input.remove(port)
+            for name, value in (("p.one", 1), ("p.zero", 0)):
+                graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
+            axes = onnx.numpy_helper.from_array(np.array([0]), "p.axes")
+            graph.initializer.append(axes)
+            make = onnx.helper.make_node
+            for node in reversed(
+                [
+                    make("Shape", ["attention_mask"], ["p.total1"], start=1, end=2),
+                    make("Shape", ["input_ids"], ["p.new1"], start=1, end=2),
+                    make("Squeeze", ["p.total1", "p.axes"], ["p.total"]),
+                    make("Squeeze", ["p.new1", "p.axes"], ["p.new"]),
+                    make("Sub", ["p.total", "p.new"], ["p.past"]),
+                    make("Range", ["p.past", "p.total", "p.one"], ["p.row"]),
+                    make("Unsqueeze", ["p.row", "p.axes"], ["position_ids"]),
+                ]
+            ):
+                graph.node.insert(0, node)
+
+        folder = self.changed(tmp_path, change)
+        tokens, logits = truth(LLAMA.name)
+        engine = opened(folder)
+        assert np.abs(feed(engine, 0, tokens[:10]) - logits[9]).max() < 1e-4
+        for at in range(10, len(logits)):
+            assert np.abs(feed(engine, 0, tokens[at : at + 1], start=at) - logits[at]).max() < 1e-4
+
+    @pytest.mark.filterwarnings("ignore")  # of the quantizer's dependencies
+    def test_int8(self, tmp_path: Path) -> None:
+        """As onnx-community writes `model_int8.onnx`: what the graph says of all tokens at once."""
+        pytest.importorskip("onnx")
+        from onnxruntime import InferenceSession
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        folder = Path(shutil.copytree(LLAMA, tmp_path / "tiny"))
+        (folder / "onnx").mkdir()
+        graph = folder / "onnx" / "model_int8.onnx"
+        quantize_dynamic(folder / "model.onnx", graph, weight_type=QuantType.QInt8)
+        (folder / "model.onnx").unlink()
+        bundle = open_bundle(folder)
+        assert (bundle.quantization, bundle.files[0].path) == ("INT8", "onnx/model_int8.onnx")
+
+        tokens, plain = truth(LLAMA.name)
+        session = InferenceSession(graph, providers=["CPUExecutionProvider"])
+        past = {
+            port.name: np.zeros((1, port.shape[1], 0, port.shape[3]), np.float32)
+            for port in session.get_inputs()
+            if port.name.startswith("past")
+        }
+
+        def alone(num: int) -> np.ndarray:
+            """One run of so many tokens, by onnxruntime: activations are quantized by their range,
+            so a run of others is not the same to the last bit."""
+            ids = np.array([tokens[:num]])
+            given = {"input_ids": ids, "attention_mask": np.ones_like(ids), **past}
+            given["position_ids"] = np.arange(num)[None]
+            return np.asarray(session.run(["logits"], given)[0])[0, -1]
+
+        engine = opened(folder)
+        assert np.abs(feed(engine, 0, tokens[:10]) - alone(10)).max() < 1e-4
+        for at in range(10, len(plain)):
+            found = feed(engine, 0, tokens[at : at + 1], start=at)
+            assert np.abs(found - alone(at + 1)).max() < 0.35
+            assert np.corrcoef(found, plain[at])[0, 1] > 0.99
+
     @staticmethod
     def constant(graph: Any, port: Any, value: np.ndarray) -> None:
         from onnx import numpy_helper

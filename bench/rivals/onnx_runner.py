@@ -69,7 +69,7 @@ def genai(folder: Path, threads: int, tokens: list[int], num_new: int) -> dict[s
 
 
 def given_threads(folder: Path, out: Path, threads: int) -> None:
-    """A folder of links to one of genai's, whose configuration says how many threads."""
+    """A folder of links to one of genai's, whose configuration says how many threads of a CPU."""
     for path in folder.iterdir():
         if path.name != "genai_config.json":
             (out / path.name).symlink_to(path.absolute())
@@ -77,6 +77,7 @@ def given_threads(folder: Path, out: Path, threads: int) -> None:
     options = config["model"]["decoder"].setdefault("session_options", {})
     options["intra_op_num_threads"] = threads
     options["session.intra_op.allow_spinning"] = "0"
+    options["provider_options"] = []  # on the CPU, also what was written for CUDA
     (out / "genai_config.json").write_text(json.dumps(config))
 
 

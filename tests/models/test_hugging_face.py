@@ -26,6 +26,7 @@ from edgereason.models import catalog as catalog_module
 from edgereason.models import fetch, hub
 from edgereason.models.bundle import open_bundle, verify
 from edgereason.models.catalog import Entry, Shape
+from edgereason.models.stores import find_all
 from support.cli_runner import Cli
 from support.gguf_files import gguf_bytes
 from support.hub_server import COMMIT, Hub, hub_server
@@ -291,6 +292,22 @@ def test_what_the_library_has_is_not_fetched_again(server: Hub, tmp_path: Path) 
     assert fetched(server) == []
     blob = tmp_path / "theirs" / "models--owner--m" / "blobs" / hashlib.sha256(data).hexdigest()
     assert (folder / "m-Q8_0.gguf").samefile(blob)
+    assert snapshot(tmp_path / "theirs") == before
+
+
+def test_a_cache_that_the_library_made_is_opened_in_place(
+    server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import hf_hub_download
+
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "theirs"))
+    for name in ("m-Q8_0.gguf", "sub/m-q4_k_m.gguf"):
+        hf_hub_download("owner/m", name, cache_dir=tmp_path / "theirs")
+    before = snapshot(tmp_path / "theirs")
+    found = {each.name for each in find_all() if each.name.startswith("hf:")}
+    assert found == {"hf:owner/m/m-Q8_0.gguf", "hf:owner/m/sub/m-q4_k_m.gguf"}
+    for name in ("hf:owner/m:Q8_0", "owner/m", "hf:owner/m/sub/m-q4_k_m.gguf"):
+        assert open_bundle(hub.resolve(name)).engine == "llamacpp"
     assert snapshot(tmp_path / "theirs") == before
 
 

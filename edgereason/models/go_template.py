@@ -17,14 +17,18 @@ from typing import Final
 
 from edgereason.errors import UnsupportedError
 
+# A quotation mark begins a text and nothing else, or a hostile template would take for ever.
 _ACTION: Final = re.compile(
-    r"\{\{(?P<before>-\s)?(?P<code>(?:\"(?:\\.|[^\"\\])*\"|`[^`]*`|(?!\}\}).)*?)(?P<after>\s-)?\}\}",
+    r"\{\{(?P<before>-\s)?"
+    r"(?P<code>\s*/\*.*?\*/|(?:\"(?:\\.|[^\"\\])*\"|`[^`]*`|(?!\}\})[^\"`])*?)"
+    r"(?P<after>\s-)?\}\}",
     re.DOTALL,
 )
 _TOKEN: Final = re.compile(
     r"""\s+|(?P<string>"(?:\\.|[^"\\])*"|`[^`]*`)|(?P<number>-?\d+)|(?P<mark>:=|[()|,=])"""
     r"""|(?P<path>\$?\w*(?:\.\w+)+|\$\w*|\.)|(?P<word>\w+)"""
 )
+_MOST: Final = 1 << 18  # characters; the longest in use has 10,000
 _BLANKS: Final = " \t\r\n"
 _NEVER: Final = "[]"  # tools and images: what depends on them is left out
 
@@ -53,7 +57,15 @@ _COMPARED: Final = {"ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 def to_jinja(template: str) -> str:
     """The chat template that writes the same. Raises `UnsupportedError`."""
-    nodes = _Parser(template).nodes()
+    if len(template) > _MOST:
+        raise _unknown(f"more than {_MOST} characters")
+    try:
+        return _translated(_Parser(template).nodes())
+    except RecursionError:
+        raise _unknown("blocks or brackets nested too deeply") from None
+
+
+def _translated(nodes: list[_Node]) -> str:
     writer = _Writer()
     if _mentions(nodes, "Messages"):
         systems = "messages | selectattr('role', 'equalto', 'system') | map(attribute='content')"
@@ -280,7 +292,10 @@ def _operand(tokens: Sequence[tuple[str, str]], at: int, dot: str) -> tuple[str,
             raise _unknown("a bracket that is not closed")
         return value, at + 1
     if kind == "string":
-        plain = text[1:-1] if text.startswith("`") else json.loads(text)
+        try:
+            plain = text[1:-1] if text.startswith("`") else json.loads(text)
+        except ValueError:  # Go has escapes that JSON has not
+            raise _unknown(text) from None
         return json.dumps(plain, ensure_ascii=False), at + 1
     if kind == "number" or text in ("true", "false"):
         return text, at + 1
@@ -310,7 +325,7 @@ def _call(name: str, values: list[str]) -> str:  # noqa: PLR0911  # one return a
         return _NEVER
     if name == "or" and _NEVER in values:
         values = [value for value in values if value != _NEVER] or [_NEVER]
-    if name in ("len", "gt") and values[0] in (_NEVER, "0"):
+    if name in ("len", "gt") and values[:1] in ([_NEVER], ["0"]):
         return "0" if name == "len" else _NEVER
     if name in ("and", "or") and len(values) == 1:
         return values[0]

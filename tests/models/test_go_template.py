@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -84,6 +85,13 @@ def test_it_writes_what_go_does(template: str, wanted: str) -> None:
     assert written(template) == wanted
 
 
+def test_quotation_marks_without_an_end_take_no_time() -> None:
+    started = time.monotonic()
+    hostile = "{{ " + '"' * 2001
+    assert written(hostile + "{{ range .Messages }}.{{ end }}") == hostile + "...."
+    assert time.monotonic() - started < 5
+
+
 def test_thinking_is_switched() -> None:
     template = (
         "{{ range .Messages }}{{ .Content }}{{ end }}"
@@ -108,6 +116,11 @@ def test_thinking_is_switched() -> None:
         ("{{ .System ? 1 }}", r"\?"),
         ("{{ else }}", "else"),
         ("{{ . }}", "known here"),
+        ("{{ if .System }}" * 2000 + "{{ end }}" * 2000, "nested too deeply"),
+        ("{{ if " + "(" * 5000 + ".System" + ")" * 5000 + " }}{{ end }}", "nested too deeply"),
+        ("x" * (1 << 19), "more than"),
+        (r'{{ "\q" }}', "known here"),
+        ("{{ len }}", "len of 0 values"),
     ],
 )
 def test_what_it_does_not_know_it_names(template: str, what: str) -> None:

@@ -7,6 +7,9 @@ Run in two environments, since optimum-onnx wants an older transformers than the
     python tests/support/make_foreign_onnx.py builder /tmp/tiny   # onnxruntime-genai 0.18, both
     python tests/support/make_foreign_onnx.py logits /tmp/tiny    # with transformers 5
 
+With `wide` behind the folder, models of 42 M parameters in twelve layers, whose speed is worth
+measuring (`edgereason bench foreign_onnx`); they stay in that folder.
+
 `logits` writes what transformers says of each model, and onnxruntime-genai of those in 4 bits:
 `llama.npz`, `llama-int4.npz`. Kept in the repository are
 folders of less than 200 KB; the tests take all that are there.
@@ -29,6 +32,7 @@ from support.hf_models import save_tokenizer
 HERE: Final = Path(__file__).parents[1] / "foreign"
 HEADS: Final = {"llama": (2, 2), "qwen2": (2, 1), "qwen3": (4, 2)}
 """Architecture -> heads, and KV heads: one for each, one for all, shared by two."""
+WIDE: Final = {"llama": (9, 9), "qwen2": (9, 1), "qwen3": (9, 3)}
 NUM_TOKENS: Final = 266
 ROWS: Final = 272  # of the embedding
 PROMPT: Final = (7, 201, 42, 99, 250, 12, 12, 260, 5, 78)
@@ -47,27 +51,28 @@ _KEPT: Final = (
 )
 
 
-def make_models(folder: Path) -> None:
+def make_models(folder: Path, wide: bool) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    for kind, (heads, kv_heads) in HEADS.items():
+    for kind, (heads, kv_heads) in (WIDE if wide else HEADS).items():
         torch.manual_seed(3)
+        layers = 12 if wide else 1 if kind == "llama" else 2
         config = AutoConfig.for_model(
             kind,
             vocab_size=ROWS,
-            hidden_size=32,
-            intermediate_size=32,
-            num_hidden_layers=1 if kind == "llama" else 2,
+            hidden_size=576 if wide else 32,
+            intermediate_size=1536 if wide else 32,
+            num_hidden_layers=layers,
             num_attention_heads=heads,
             num_key_value_heads=kv_heads,
-            max_position_embeddings=128,
+            max_position_embeddings=512 if wide else 128,
             rope_theta=10000.0,
             bos_token_id=1,
             eos_token_id=2,
             pad_token_id=0,
             tie_word_embeddings=True,
-            **({} if kind == "qwen2" else {"head_dim": 16}),
+            **({} if kind == "qwen2" else {"head_dim": 64 if wide else 16}),
         )
         model = AutoModelForCausalLM.from_config(config)
         with torch.no_grad():
@@ -78,7 +83,7 @@ def make_models(folder: Path) -> None:
         save_tokenizer(folder / kind, kind, num_tokens=NUM_TOKENS)
 
 
-def run_optimum(folder: Path) -> None:
+def run_optimum(folder: Path, wide: bool) -> None:
     """With the tool for `plain`; `merged`, two graphs under one `If` as versions before 2 wrote
     them, with its library."""
     for kind in HEADS:
@@ -86,11 +91,11 @@ def run_optimum(folder: Path) -> None:
         tool = [str(Path(sys.executable).parent / "optimum-cli"), "export", "onnx"]
         model = ["--model", str(folder / kind), "--task", "text-generation-with-past"]
         subprocess.run([*tool, *model, str(plain)], check=True)
-        _keep(plain)
+        _keep(plain, wide)
         merged = folder / f"{kind}-optimum-merged"
         shutil.copytree(plain, merged, ignore=shutil.ignore_patterns("*.onnx"), dirs_exist_ok=True)
         _merge(folder / kind, merged)
-        _keep(merged)
+        _keep(merged, wide)
 
 
 def _merge(model_folder: Path, out: Path) -> None:
@@ -111,17 +116,19 @@ def _merge(model_folder: Path, out: Path) -> None:
     merge_decoders(*parts, save_path=out / "decoder_model_merged.onnx", strict=False)
 
 
-def run_builder(folder: Path) -> None:
+def run_builder(folder: Path, wide: bool) -> None:
     for kind in HEADS:
         for precision, provider in (("fp16", "cuda"), ("int4", "cpu")):
             out = folder / f"{kind}-builder-{precision}"
             tool = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
             where = ["-i", str(folder / kind), "-o", str(out), "-c", str(folder / "cache")]
             subprocess.run([*tool, *where, "-p", precision, "-e", provider], check=True)
-            _keep(out)
+            _keep(out, wide)
 
 
-def write_logits(folder: Path) -> None:
+def write_logits(folder: Path, wide: bool) -> None:
+    if wide:
+        sys.exit("of wide models no logits are kept: the bench compares tokens")
     for kind in HEADS:
         tokens, logits = greedy(folder / kind)
         np.savez_compressed(HERE / f"{kind}.npz", tokens=tokens, logits=logits)
@@ -158,8 +165,10 @@ def greedy_of_genai(folder: Path) -> tuple[Any, Any]:
     return np.array(tokens), np.array(rows[:-1])
 
 
-def _keep(out: Path) -> None:
+def _keep(out: Path, wide: bool) -> None:
     """Copies what an engine needs."""
+    if wide:
+        return
     kept = HERE / out.name
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
@@ -170,10 +179,10 @@ def _keep(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    what, where = sys.argv[1], Path(sys.argv[2])
+    what, where, is_wide = sys.argv[1], Path(sys.argv[2]), sys.argv[3:] == ["wide"]
     {
         "models": make_models,
         "optimum": run_optimum,
         "builder": run_builder,
         "logits": write_logits,
-    }[what](where)
+    }[what](where, is_wide)

@@ -27,7 +27,8 @@ def command(
 
     here = cached()
     ours = [_listed(name, here.get(name)) for name in sorted({*catalog(), *here})]
-    found = ours + ([_elsewhere(each) for each in find_all()] if all_of_them else [])
+    theirs = (each for each in find_all() if each.name not in here)  # that is, not imported
+    found = ours + ([_elsewhere(each) for each in theirs] if all_of_them else [])
     if as_json:
         json_object.say({"models": found})
         return

@@ -141,6 +141,7 @@ def completed(words: str, shell: str = "bash") -> list[str]:
         COMP_WORDS=words,
         COMP_CWORD=str(len(words.split(" ")) - 1),
         _TYPER_COMPLETE_ARGS=words,
+        _TYPER_COMPLETE_FISH_ACTION="get-args",
     )
     done = subprocess.run(
         [sys.executable, "-c", RUN], capture_output=True, text=True, env=environment, check=False
@@ -156,7 +157,10 @@ def test_commands_options_and_models_are_completed(home: Path) -> None:
     assert completed("edgereason run --model nano-c") == ["nano-coconut"]
     assert "qwen3-4b" in completed("edgereason pull qwen3-4")
     model_stores.ollama(home / ".ollama" / "models", gguf_bytes())
-    assert completed("edgereason show ollama:q") == ["ollama:qwen3:0.6b", "ollama:qwen3:latest"]
+    assert completed("edgereason show ollama:q", "fish") == [  # bash breaks words at colons
+        "ollama:qwen3:0.6b",
+        "ollama:qwen3:latest",
+    ]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -152,6 +152,8 @@ def test_import(store: Path, cli: Cli) -> None:
     told = thinking_prompt(bundle, [Message("system", "Be brief."), Message("user", "Hi")], False)
     assert "Be kind." not in trusted_text(told.segments)
     assert re.search(r"^from +ollama:mine:1b$", cli("show", "ollama:mine:1b").out, re.MULTILINE)
+    names = [model["name"] for model in cli("list", "--all", "--json").json["models"]]
+    assert names.count("ollama:mine:1b") == 1
     assert model_stores.snapshot(store) == before
     again = cli("import", "ollama:mine:1b")
     assert (again.code, "is there already" in again.err) == (2, True)

@@ -24,6 +24,8 @@ from typing import IO, Any, Final
 from edgereason.errors import EdgereasonError
 from edgereason.prompt import sandbox
 
+_MOST: Final = 4  # processes at once
+_MOMENT: Final = 0.5  # seconds that a request waits for one that is there
 _MOST_BYTES: Final = 64 << 20  # of a reply: four million characters, all of them escaped
 _WAIT: Final = 20.0  # times the seconds that it may compute
 _OUT_OF_TIME: Final = getattr(signal, "SIGPROF", 0)  # what ends a process that computed too long
@@ -123,30 +125,47 @@ class Child:
 
 
 class Children:
-    """As many as are asked at the same time: a template that takes long holds nobody else. One is
-    kept for the next request.
+    """A template that takes long holds nobody else: who has waited a moment gets a process of its
+    own, up to `_MOST`. A burst of requests does not: starting one takes as long as hundreds of
+    renderings. One is kept for the next request.
     """
 
     def __init__(self) -> None:
         self._all: set[Child] = set()
         self._idle: list[Child] = []
+        self._changed = threading.Condition()  # guards both
         atexit.register(self.close)
         os.register_at_fork(after_in_child=self._forget)
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        try:
-            child = self._idle.pop()
-        except IndexError:
-            child = Child()
-            self._all.add(child)
+        child = self._take()
         try:
             return child.ask(request, seconds)
         finally:
-            if self._idle:
-                self._all.discard(child)
-                child.close()
-            else:
+            self._give_back(child)
+
+    def _take(self) -> Child:
+        with self._changed:
+            until = time.monotonic() + (_MOMENT if self._all else 0)
+            while not self._idle:
+                left = until - time.monotonic()
+                if left <= 0 and len(self._all) < _MOST:
+                    child = Child()
+                    self._all.add(child)
+                    return child
+                self._changed.wait(left if left > 0 else None)
+            return self._idle.pop()
+
+    def _give_back(self, child: Child) -> None:
+        with self._changed:
+            is_kept = not self._idle
+            if is_kept:
                 self._idle.append(child)
+            else:
+                self._all.discard(child)
+            self._changed.notify_all()
+        if not is_kept:
+            child.close()
 
     def close(self) -> None:
         for child in tuple(self._all):
@@ -155,7 +174,7 @@ class Children:
     def _forget(self) -> None:
         for child in tuple(self._all):
             child.forget()
-        self._all, self._idle = set(), []
+        self._all, self._idle, self._changed = set(), [], threading.Condition()
 
 
 def _started() -> subprocess.Popen[bytes]:

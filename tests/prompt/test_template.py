@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgereason.errors import BundleError, UsageError
+from edgereason.prompt import child as child_module
 from edgereason.prompt import template
 from edgereason.prompt.chat import render
 from edgereason.prompt.child import Child, ChildError
@@ -213,6 +214,21 @@ def test_a_template_that_takes_long_holds_nobody_else(monkeypatch: pytest.Monkey
     thread.join()
     assert "longer than 4 s" in failed[0]
     assert len(template._children._all) == len(template._children._idle) == 1
+
+
+def test_a_burst_starts_no_process_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    start = child_module._started
+    monkeypatch.setattr(child_module, "_started", lambda: started.append(1) or start())
+    children = child_module.Children()
+    asked = {"what": "render", "template": "{{ x }}", "variables": {"x": 1}}
+    threads = [threading.Thread(target=children.ask, args=(asked, 5.0)) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 <= len(started) <= child_module._MOST
+    children.close()
 
 
 def test_threads_ask_side_by_side() -> None:

@@ -270,6 +270,4 @@ def test_what_strangers_do_changes_nobody_elses_answer(model: str) -> None:
             # It had no occasion: too few pieces, no second phase.
             assert one.at > 0, one
     assert set(strangers.raised) >= set(ENDS) | {"last chunk", "future"}
-    if NUM <= 1000:
-        return
-    print(len(fine), dict(strangers.raised))
+    print(f"{len(fine)} of {NUM} bring nothing; the others raised", dict(strangers.raised))

@@ -19,7 +19,6 @@ import numpy as np
 
 from edgereason.errors import UsageError
 from edgereason.export.offline import quiet
-from edgereason.export.prefixes.steer import Options, steer
 from edgereason.export.sources.open import open_source
 from edgereason.models.hub import resolve
 from edgereason.models.steering_file import Steering, write_steering
@@ -116,6 +115,8 @@ def _pairs(
 
 def _vectors(options: argparse.Namespace, folder: Path, say: Say) -> dict[str, Path]:
     """By name: towards short thoughts, and at random."""
+    from edgereason.export.prefixes.steer import Options, steer  # needs torch
+
     say("reading the thoughts in torch")
     with open_source(resolve(str(options.model))) as source:
         made = steer(

@@ -13,7 +13,7 @@ from edgereason.cli._options import DEFAULT_MODEL, Debug, Json, flag, models_lik
 from edgereason.cli._screen import json_object, mib, say
 from edgereason.config import env_name
 from edgereason.errors import ModelNotFoundError
-from edgereason.planning import asked, effort
+from edgereason.planning import effort
 from edgereason.prompt.families import variables
 from edgereason.records import UNLIMITED, Sampling
 
@@ -53,6 +53,7 @@ def command(
     from edgereason.models.catalog import catalog
     from edgereason.models.hub import resolve
     from edgereason.models.prefix_file import bundled
+    from edgereason.planning import asked
 
     try:
         path = resolve(model)

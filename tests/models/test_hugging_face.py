@@ -355,7 +355,7 @@ class TestByName:
     def test_the_best_that_fits_is_taken_and_why_is_told(self, server: Hub, cli: Cli) -> None:
         ran = cli("pull", "small", "--memory-gib", "4")
         assert ran.code == 0, ran.err
-        assert ran.err.startswith("Q8_0: it takes 0.99 GiB")
+        assert ran.err.startswith("Q8_0: it takes 0.98 GiB")
         assert (
             "with a context of 8192, 4.00 GiB are given; it is the best of Q8_0, Q4_K_M" in ran.err
         )

@@ -96,7 +96,7 @@ class Server:
 
     def single_tokens(self, texts: Iterable[str]) -> list[int]:
         """Of texts that are one token."""
-        found = []
+        found: list[int] = []
         for text in texts:
             with self._ask("/tokenize", {"content": text}) as reply:
                 tokens = json.loads(reply.read())["tokens"]

@@ -12,7 +12,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -94,8 +94,19 @@ class Server:
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)
 
-    def complete(self, prompt: str, num_tokens: int) -> Reply:
+    def single_tokens(self, texts: Iterable[str]) -> list[int]:
+        """Of texts that are one token."""
+        found: list[int] = []
+        for text in texts:
+            with self._ask("/tokenize", {"content": text}) as reply:
+                tokens = json.loads(reply.read())["tokens"]
+            found += tokens if len(tokens) == 1 else []
+        return found
+
+    def complete(self, prompt: str, num_tokens: int, without: Iterable[int] = ()) -> Reply:
+        """`without`: tokens that do not come, such as those that would end it."""
         body = {
+            "logit_bias": {str(token): -100 for token in without},
             "model": "model",
             "prompt": prompt,
             "max_tokens": num_tokens,

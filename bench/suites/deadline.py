@@ -50,6 +50,7 @@ _COLUMNS: Final = (
     "mean thinking tokens",
 )
 _SLOTS: Final = 8
+_NO_HURRY_S: Final = 10.0
 _GROUP_COLUMNS: Final = ("num", "in time", "late", "most ms late", "no answer", "no number")
 
 
@@ -290,7 +291,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 systems[f"llama-cpp-python, {kind}"] = fifo
             plays: dict[str, Callable[[], list[Outcome]]] = {
                 **{name: partial(play, system, arrivals) for name, system in systems.items()},
-                **_servers(options, reasoner, arrivals),
+                **_servers(options, reasoner, arrivals, [one.question for one in samples]),
             }
             played = turns(plays, options.turns, say)
     pooled = {name: [one for turn in runs for one in turn] for name, runs in played.items()}
@@ -298,7 +299,10 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
 
 
 def _servers(
-    options: argparse.Namespace, reasoner: Reasoner, arrivals: Sequence[Arrival]
+    options: argparse.Namespace,
+    reasoner: Reasoner,
+    arrivals: Sequence[Arrival],
+    samples: Sequence[str],
 ) -> dict[str, Callable[[], list[Outcome]]]:
     """Those that are asked over HTTP; each is started for its turn and ended after it."""
     threads, context = reasoner.engine.info["max_threads"], reasoner.engine.info["num_cells"]
@@ -318,7 +322,8 @@ def _servers(
 
     def run(program: Program, ask: Callable[[Server, Arrival], tuple[str, int]]) -> list[Outcome]:
         with started(program) as server:
-            server.complete("Hello", 1)
+            for question in samples:  # it learns what steps cost, as the open model has
+                ask(server, Arrival(0.0, _NO_HURRY_S, 0, question))
             return play(in_time.AskedServer(partial(ask, server)), arrivals)
 
     return {name: partial(run, *each) for name, each in asks.items()}

@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from edgereason.errors import EngineError
 from edgereason.models.bundle import model_file, open_bundle
 from edgereason.models.hub import resolve
 from edgereason.values import Kind, extract_answer, normalize
@@ -26,6 +28,7 @@ from ..rivals.servers import Program, Server, llama_server, ours, started
 
 Figures = Mapping[str, float]
 
+_OURS: Final = "edgereason"
 _SAMPLES: Final = 8
 _QUESTION: Final = "What is 17 + 25? Answer with the number only."
 _COLUMNS: Final = {
@@ -40,27 +43,40 @@ _COLUMNS: Final = {
 
 
 def measure(options: argparse.Namespace, say: Say) -> Findings:
-    gguf = model_file(open_bundle(resolve(options.model)))
+    bundle = open_bundle(resolve(options.model))
+    gguf = model_file(bundle)
     shared = (options.threads, options.context, max(options.clients, _SAMPLES))
-    programs = [ours(options.model, *shared)]
+    programs = [ours(options.model, *shared), automatic(options.model, *shared[1:])]
     if options.llama_server is not None:
         programs.append(llama_server(options.llama_server, gguf, *shared))
     systems: dict[str, Callable[[], Figures]] = {
-        program.name: _turn(program, options) for program in programs
+        program.name: _turn(program, bundle.control_tokens, options) for program in programs
     }
     with BusyCores(options.busy):
         return findings(turns(systems, options.turns, say))
 
 
-def _turn(program: Program, options: argparse.Namespace) -> Callable[[], Figures]:
+def automatic(model: str, context: int, num_clients: int) -> Program:
+    """Ours with as many threads as the load of the machine leaves."""
+    return Program(f"{_OURS}, automatic threads", ours(model, 0, context, num_clients).command)
+
+
+def _turn(
+    program: Program, control: Sequence[str], options: argparse.Namespace
+) -> Callable[[], Figures]:
+    """`control`: texts of tokens of which none comes, so that all answers are equally long."""
+
     def run() -> Figures:
         with started(program) as server:
             cold_ms = server.started_ms + server.complete("Hello", 1).total_ms
             long = server.complete(FILLER * (options.prompt // 18), 2)
+            without = server.single_tokens(control)
             before = server.cpu_s
-            alone = server.complete(STORY, options.decode)
+            alone = server.complete(STORY, options.decode, without)
+            if alone.num_tokens < options.decode:  # a rate of a few tokens would say nothing
+                raise EngineError(f"{program.name} ended after {alone.num_tokens} tokens")
             cpu_ms = 1000 * (server.cpu_s - before) / alone.num_tokens
-            together = _together(server, options)
+            together = _together(server, without, options)
             vote_s, winner = _vote(server, program.name, options)
             return {
                 "cold_ms": cold_ms,
@@ -76,12 +92,13 @@ def _turn(program: Program, options: argparse.Namespace) -> Callable[[], Figures
     return run
 
 
-def _together(server: Server, options: argparse.Namespace) -> float:
+def _together(server: Server, without: Sequence[int], options: argparse.Namespace) -> float:
     """Tokens a second of all clients, each with a prompt of its own."""
     prompts = [f"{STORY} Chapter {number}." for number in range(options.clients)]
     begin = time.monotonic()
     with ThreadPoolExecutor(options.clients) as pool:
-        replies = list(pool.map(lambda prompt: server.complete(prompt, options.decode), prompts))
+        asked = partial(server.complete, num_tokens=options.decode, without=without)
+        replies = list(pool.map(asked, prompts))
     return sum(reply.num_tokens for reply in replies) / (time.monotonic() - begin)
 
 
@@ -90,7 +107,7 @@ def _vote(server: Server, name: str, options: argparse.Namespace) -> tuple[float
     turn = [{"role": "user", "content": _QUESTION}]
     drawn = {"temperature": 0.6, "seed": options.seed, "max_tokens": options.decode}
     begin = time.monotonic()
-    if name == "edgereason":
+    if name.startswith(_OURS):
         vote = {"strategy": "vote", "strategy_options": {"samples": _SAMPLES}}
         done = server.chat(turn, **drawn, **vote)
     else:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -65,8 +66,8 @@ class Faces:
 
     async def completion(self, request: Request) -> Response:
         """llama.cpp's own."""
-        table, raw_of = llamacpp.FIELDS, llamacpp.raw_of
-        return await self._goes_on(request, table, raw_of, llamacpp.CompletionWriter)
+        raw_of = partial(llamacpp.raw_of, answer_tokens=self._service.config.answer_tokens)
+        return await self._goes_on(request, llamacpp.FIELDS, raw_of, llamacpp.CompletionWriter)
 
     async def _goes_on(
         self,

@@ -74,10 +74,12 @@ FIELDS: Final[Table] = {
 }
 
 
-def raw_of(engine: Any, prompt: Prompt, given: Given) -> Raw:
-    """For a thread: it tokenizes. Without a limit the text may fill the context."""
+def raw_of(engine: Any, prompt: Prompt, given: Given, *, answer_tokens: int) -> Raw:
+    """For a thread: it tokenizes. `answer_tokens`: where the client says nothing. Without a limit
+    the text may fill the context.
+    """
     tokens, said = completions.read_prompt(engine, prompt)
-    num = given.get("max_tokens", UNLIMITED)
+    num = given.get("max_tokens", answer_tokens)
     most = engine.info["num_cells"] if num == UNLIMITED else num
     return Raw(tokens, said, most, given.get("scores", 0) or -1, echo=False)
 

@@ -31,6 +31,7 @@ def test_a_small_run_of_ours() -> None:
     )
     found = measure(options, lambda text: None)
     (figures,) = found.figures["runs"]["edgereason"]
+    assert set(found.figures["runs"]) == {"edgereason", "edgereason, automatic threads"}
     assert set(figures) == {*_COLUMNS, "winner"}
     assert all(figures[name] > 0 for name in _COLUMNS)
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +53,17 @@ def test_the_files_for_operators_name_options_that_there_are() -> None:
             assert f"`{option}`" in manual, option
         for twin in re.findall(r"EDGEREASON_[A-Z_]+", text):
             assert twin in manual, twin
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        pytest.skip("systemd-analyze is not installed")
+    unit = (ROOT / "examples" / "server" / "edgereason.service").read_text(encoding="utf-8")
+    program = re.search(r"ExecStart=(\S+)", unit)
+    assert program is not None
+    at = tmp_path / "edgereason.service"
+    at.write_text(unit.replace(program[1], sys.executable), encoding="utf-8")
+    command = [verify, "verify", str(at)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -23,6 +23,7 @@ OF_THEIR_MODEL: Final = (
     "test_completion_stream_with_openai_library",
     "test_nocache_long_input_prompt",
     "test_completion_response_fields[I believe the meaning of life is-32",
+    "test_completion_unified",
     "test_completion_prompt_cache",
     "test_chat_completion.py::test_chat_completion[",
     "test_chat_completion_cached_tokens",

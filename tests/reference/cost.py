@@ -83,7 +83,7 @@ class CostModel:
             self.load += 0.45 * (min(ratio, 3 * self.load) - self.load)
         if rows <= 16:
             self._learn_slope(rows, cells, ms)
-        shift = self.load**0.005
+        shift = 1 + 0.005 * 2 * (self.load - 1) / (self.load + 1)
         self.knot_ms = {knot: value * shift for knot, value in self.knot_ms.items()}
         self.cell_ms *= shift
         self.slope_above *= shift

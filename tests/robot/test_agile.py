@@ -125,7 +125,7 @@ def test_a_finished_plan_says_what_it_came_to(reasoner: Reasoner) -> None:
             break
         time.sleep(0.01)
     assert planner.heard() == Thoughts(
-        text="There is a wall ahead. The way is clear on the left, then turn left.\n\nturn left",
+        text="There is a wall ahead. The way is clear on the left, then turn left.\nturn left",
         tick=3,
         finished=True,
         plan="turn left",

@@ -58,7 +58,7 @@ def test_many_async_answers_all() -> None:
     lines = run("many_async").splitlines()
     assert len(lines) == 6
     for line in lines:
-        assert re.fullmatch(r"question \d: 51  \(30 pieces of reasoning, \d+ ms\)", line)
+        assert re.fullmatch(r"question \d: 51  \(27 pieces of reasoning, \d+ ms\)", line)
 
 
 def test_robot_loop_gets_advice_on_every_scene() -> None:

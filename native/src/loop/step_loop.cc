@@ -335,7 +335,6 @@ void StepLoop::AddProbeRows() {
 
 // What the owed work of this step took from those that came earlier and are due later.
 void StepLoop::CountInterference() noexcept {
-  if (view_.by_deadline.empty() && !interference_.counts()) return;
   if (view_.by_deadline.size() < 2) {
     interference_.Count(decoder_.end_ms(),
                         decoder_.decode_ms() * static_cast<double>(view_.by_deadline.size()), 0);

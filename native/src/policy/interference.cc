@@ -12,7 +12,7 @@ constexpr double kUnknownMs = 1000;  // waited without a loss, before anything i
 }  // namespace
 
 void Interference::Count(double now_ms, double waited_ms, double taken_ms) noexcept {
-  if (waited_ms == 0 && !counts()) return;  // nobody has a deadline
+  if (waited_ms == 0 && waited_ms_ == 0) return;  // nobody has a deadline
   const double kept = std::exp((at_ms_ - now_ms) / kMemoryMs);
   waited_ms_ = waited_ms_ * kept + waited_ms;
   taken_ms_ = taken_ms_ * kept + taken_ms;

@@ -16,9 +16,6 @@ class Interference {
   // `taken_ms` to prompts and answers of later and more urgent ones.
   void Count(double now_ms, double waited_ms, double taken_ms) noexcept;
 
-  // There is something to fade.
-  bool counts() const noexcept { return waited_ms_ > 0; }
-
   // How much longer owed work will take than alone; 1 to `most`.
   double Slack(double now_ms, double most) const noexcept;
 

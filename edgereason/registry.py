@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 from types import ModuleType
 from typing import Final
 
@@ -37,8 +38,12 @@ def groups(package: str | ModuleType) -> list[str]:
 def load(package: str | ModuleType, name: str) -> ModuleType:
     """The module of a plug-in. Raises `UsageError` on an unknown name, and whatever the module
     itself raises."""
-    parent = _module(package).__name__
-    known = names(package)
+    return _load(_module(package).__name__, name)
+
+
+@cache
+def _load(parent: str, name: str) -> ModuleType:
+    known = names(parent)
     if name.replace("_", "-") not in known:
         kind = parent.rpartition(".")[2]
         raise unknown(f"no {_KINDS.get(kind, kind)} called", name, known)

@@ -52,31 +52,8 @@ class Guards:
     def chosen(
         cls, template: str, tokens: Sequence[str], markers: Sequence[str], text: str
     ) -> Guards:
-        tokens = [token for token in tokens if token]
-        # Markers made of several control tokens (gpt-oss) are guarded by those, wherever they are.
-        if any(token != mark and token in mark for mark in markers for token in tokens):
-            markers = ()
-        own = tuple(token for token in tokens if token not in markers)
-        always, every = _any_of(own), _any_of((*tokens, *markers))
-        # A template that takes words out could join two halves: it gets a guard after each start.
-        firsts = tuple({text[0] for text in (*tokens, *markers) if not text[0].isalnum()})
-        cut_after = firsts if "replace" in template else ()
-        starts = _any_of(cut_after)
-        pieces = _any_of((*firsts, "&") if _TAKES_APART.search(template) else ())
         left, right = itertools.islice(_unused(text), 2)
-        one, other = _spelled(left), _spelled(right)
-        return cls(
-            lookalikes=re.compile(every),
-            everywhere=re.compile(f"({every})|(?:{starts})"),
-            spoken=re.compile(f"({always})|(?:{_any_of(tuple(markers))})|(?:{starts})"),
-            near=re.compile(f"{_both_ways((*tokens, *markers))}|{pieces}", re.IGNORECASE),
-            near_spoken=re.compile(_both_ways(own), re.IGNORECASE),
-            cuts=re.compile(f"{one}({every})(?:{other})?|({every}){other}|{one}|{other}"),
-            left=left,
-            right=right,
-            texts=(*tokens, *markers),
-            starts=tuple(dict.fromkeys(cut_after)),
-        )
+        return _guards(template, tuple(filter(None, tokens)), tuple(markers), left, right)
 
     def put_turn(self, turn: Mapping[str, Any]) -> dict[str, Any]:
         spoken = turn["role"] == "assistant"
@@ -146,6 +123,35 @@ class Guards:
         cuts = [0, *(match.start() + 1 for match in inside), len(lookalike)]
         for begin, end in itertools.pairwise(cuts):
             yield Segment(lookalike[begin:end], control=False)
+
+
+@lru_cache(maxsize=16)
+def _guards(
+    template: str, tokens: tuple[str, ...], markers: tuple[str, ...], left: str, right: str
+) -> Guards:
+    # Markers made of several control tokens (gpt-oss) are guarded by those, wherever they are.
+    if any(token != mark and token in mark for mark in markers for token in tokens):
+        markers = ()
+    own = tuple(token for token in tokens if token not in markers)
+    always, every = _any_of(own), _any_of((*tokens, *markers))
+    # A template that takes words out could join two halves: it gets a guard after each start.
+    firsts = tuple({text[0] for text in (*tokens, *markers) if not text[0].isalnum()})
+    cut_after = firsts if "replace" in template else ()
+    starts = _any_of(cut_after)
+    pieces = _any_of((*firsts, "&") if _TAKES_APART.search(template) else ())
+    one, other = _spelled(left), _spelled(right)
+    return Guards(
+        lookalikes=re.compile(every),
+        everywhere=re.compile(f"({every})|(?:{starts})"),
+        spoken=re.compile(f"({always})|(?:{_any_of(markers)})|(?:{starts})"),
+        near=re.compile(f"{_both_ways((*tokens, *markers))}|{pieces}", re.IGNORECASE),
+        near_spoken=re.compile(_both_ways(own), re.IGNORECASE),
+        cuts=re.compile(f"{one}({every})(?:{other})?|({every}){other}|{one}|{other}"),
+        left=left,
+        right=right,
+        texts=(*tokens, *markers),
+        starts=tuple(dict.fromkeys(cut_after)),
+    )
 
 
 def _defused(match: re.Match[str]) -> str:

@@ -164,15 +164,22 @@ class Turn:
     words: Callable[[Sequence[str]], tuple[int, ...]] = field(default=lambda words: ())
     # What tokens are as text; None where they end within a character.
     text: Callable[[Sequence[int]], str | None] = field(default=lambda tokens: None)
+    _prompts: dict[bool | None, Prompt] = field(default_factory=dict, init=False, compare=False)
 
     def prompt(self, *, thinking: bool | None) -> tuple[Segment, ...]:
         """The rendered conversation up to where the model goes on; None: as the template has it."""
         return self._rendered(thinking).segments
 
     def _rendered(self, thinking: bool | None) -> Prompt:
-        budget = self.budget.think_tokens
-        functions = self.tools.functions if self.tools else None
-        return thinking_prompt(self.bundle, self.messages, thinking, budget=budget, tools=functions)
+        if thinking not in self._prompts:
+            self._prompts[thinking] = thinking_prompt(
+                self.bundle,
+                self.messages,
+                thinking,
+                budget=self.budget.think_tokens,
+                tools=self.tools.functions if self.tools else None,
+            )
+        return self._prompts[thinking]
 
     @property
     def is_silenced(self) -> bool:

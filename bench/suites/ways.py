@@ -52,7 +52,7 @@ class Row:
 
 def _asked(options: argparse.Namespace) -> str:
     return (
-        f"{options.model}, thinking {options.think_budget}, answer {options.answer_budget}, "
+        f"{Path(options.model).name}, thinking {options.think_budget}, answer {options.answer_budget}, "
         f"{options.batch} side by side"
     )
 

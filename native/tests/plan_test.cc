@@ -157,6 +157,16 @@ TEST(PromptIsCutWhileOthersDecode) {
   CHECK(rows[1] >= 25 && rows[1] <= 31);  // 9 + 31 = 40 ms
 }
 
+// A single row takes as long as a chunk: prompts are read nevertheless, and not row by row.
+TEST(SlowStepsHoldNoPromptUp) {
+  PlanSeq prompt = Thinking(kNever);
+  prompt.pending = 300;
+  CHECK_EQ(Rows({Thinking(kNever), prompt}, {.chunk_ms = 10}), (Ints{1, 10}));  // 9 + 11 = 20 ms
+  CHECK_EQ(Rows({prompt, Thinking(kNever)}, {.chunk_ms = 5}), (Ints{11, 1}));
+  prompt.deadline_ms = 8000;
+  CHECK_EQ(Rows({prompt}, {.chunk_ms = 5}), (Ints{31}));  // 9 + 31 = 40 ms: nobody else waits
+}
+
 TEST(ShortPromptsAreNotCut) {
   PlanSeq cue = Answering(kNever);
   cue.pending = 12;

@@ -10,6 +10,7 @@ from typing import Protocol
 BATCH_WIDTH = 8
 PREFILL_ROWS = 64
 SHORT_ROWS = 16
+SLOW_STEPS = 2.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def grant_rows(
 
     def add(i: int) -> None:
         total = sum(rows)
+        num_inside = sum(num > 0 for num in rows)
+        chunk = max(limits.chunk_ms, SLOW_STEPS * cost.step_ms(max(num_inside, 1)))
         room = limits.max_rows - total
         if total > 0:
             inside = [j for j, num in enumerate(rows) if num > 0]
@@ -124,15 +127,15 @@ def grant_rows(
                 return
             if seqs[i].pending > 1:
                 short = seqs[i].pending <= SHORT_ROWS and total + seqs[i].pending <= PREFILL_ROWS
-                target = most if short else min(most, limits.chunk_ms)
+                target = most if short else min(most, chunk)
                 room = min(room, cost.rows_within(target, limits.max_rows) - total)
         elif seqs[i].pending > 1:
-            is_rest = cost.step_ms(seqs[i].pending) <= min(left, limits.chunk_ms)
+            is_rest = cost.step_ms(seqs[i].pending) <= min(left, chunk)
             most = left if is_rest else left / 2
             alone = len(ready) == 1
             free = alone and math.isinf(seqs[i].deadline_ms)
             if seqs[i].pending > SHORT_ROWS and not free:
-                most = min(most, (2 if alone else 1) * limits.chunk_ms)
+                most = min(most, (2 if alone else 1) * chunk)
             room = min(room, cost.rows_within(most, limits.max_rows))
         rows[i] = max(0, min(seqs[i].pending, room))
 

@@ -16,6 +16,9 @@ constexpr std::int32_t kBatchWidth = 8;
 // kPrefillRows: it saves them little, and batches would depend on how long steps happen to take.
 constexpr std::int32_t kShortRows = 16;
 constexpr double kAloneChunks = 2;  // times a chunk: a step for a prompt that nobody waits behind
+// Where a step takes longer than a chunk if each has one row, prompts may double it: they would
+// never be read, or row by row.
+constexpr double kSlowSteps = 2;
 
 double Ms(const Demand& demand, const CostModel& cost) noexcept {
   const std::int32_t width = std::clamp(demand.num, 1, kBatchWidth);
@@ -61,15 +64,20 @@ struct StepBuilder {
     return left_ms - (seq.thinking ? OwedMs(seq, cost) : (seq.owed_steps - 1) * later_ms);
   }
 
+  // How long a prompt may make a step that others wait for.
+  double ChunkMs() const noexcept {
+    return std::max(limits.chunk_ms, kSlowSteps * cost.StepMs(std::max(num_seqs, 1)));
+  }
+
   // How long the prompt of the first in a step may make it. Alone it is not cut for others, but
   // under a deadline the clock must be looked at in between: the load may change, and where one
   // request has a deadline, the next may arrive with an earlier one. What is left of a prompt may
   // take all the time that is left: read in halves it would come to nothing.
   double FirstChunkMs(const PlanSeq& seq) const noexcept {
-    const bool is_rest = cost.StepMs(seq.pending) <= std::min(due_ms, limits.chunk_ms);
+    const bool is_rest = cost.StepMs(seq.pending) <= std::min(due_ms, ChunkMs());
     const double most_ms = is_rest ? due_ms : due_ms / 2;
     if (seq.pending <= kShortRows || (alone && !std::isfinite(seq.deadline_ms))) return most_ms;
-    return std::min(most_ms, (alone ? kAloneChunks : 1.0) * limits.chunk_ms);
+    return std::min(most_ms, (alone ? kAloneChunks : 1.0) * ChunkMs());
   }
 
   double AllowedWith(const PlanSeq& added) const noexcept {
@@ -89,7 +97,7 @@ struct StepBuilder {
       if (cost.StepMs(total + 1) > allowed_ms) return;
       const bool is_short = seq.pending <= kShortRows && total + seq.pending <= kPrefillRows;
       if (seq.pending > 1) {
-        const double target_ms = is_short ? allowed_ms : std::min(allowed_ms, limits.chunk_ms);
+        const double target_ms = is_short ? allowed_ms : std::min(allowed_ms, ChunkMs());
         room = std::min(room, cost.RowsWithin(target_ms, limits.max_rows) - total);
       }
     } else if (seq.pending > 1) {

@@ -52,8 +52,8 @@ class Row:
 
 def _asked(options: argparse.Namespace) -> str:
     return (
-        f"{Path(options.model).name}, thinking {options.think_budget}, answer {options.answer_budget}, "
-        f"{options.batch} side by side"
+        f"{Path(options.model).name}, thinking {options.think_budget}, "
+        f"answer {options.answer_budget}, {options.batch} side by side"
     )
 
 

@@ -18,6 +18,8 @@ SAVED := --save bench/results
 
 BIN := $(abspath .venv/bin)
 export PATH := $(BIN):$(PATH)
+# Tests start hundreds of interpreters: what one has compiled the next need not.
+unexport PYTHONDONTWRITEBYTECODE
 SOURCES := pyproject.toml CMakeLists.txt $(shell find native -type f)
 # Tests that measure the machine, which qemu is not.
 BY_THE_CLOCK := threads

@@ -5,11 +5,11 @@ with `t_max_predict_ms`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from edgereason.errors import EngineError
-from edgereason.prompt.reasoning import Reasoning
+from edgereason.prompt.reasoning import Mode
 
 from ..harness.arrivals import Arrival
 from .servers import Server
@@ -53,14 +53,21 @@ def ask_ours(server: Server, arrival: Arrival) -> tuple[str, int]:
     return done["choices"][0]["message"]["content"], done["edgereason"]["thinking"]["used"]
 
 
-def ask_llama(server: Server, reasoning: Reasoning, arrival: Arrival) -> tuple[str, int]:
-    """Asked as ours asks the model; the answer is what follows the cue, if the time is enough."""
+def ask_llama(
+    server: Server, mode: Mode, shuts: Sequence[str], arrival: Arrival
+) -> tuple[str, int]:
+    """Asked as ours asks the model in this mode. Where it thinks, the answer is what follows the
+    cue in `shuts`, if the time is enough for that.
+    """
     done = server.chat(
-        [{"role": "user", "content": arrival.question + reasoning.on.suffix}],
+        [{"role": "user", "content": arrival.question + mode.suffix}],
         max_tokens=MOST_TOKENS,
         t_max_predict_ms=round(1000 * arrival.deadline_s),
         temperature=0,
+        chat_template_kwargs=dict(mode.variables),
     )
     said, num = done["choices"][0]["message"]["content"], done["usage"]["completion_tokens"]
-    cue = next((cue for cue in reasoning.shuts if cue in said), None)
+    if not shuts:
+        return said, 0
+    cue = next((cue for cue in shuts if cue in said), None)
     return (said.partition(cue)[2] if cue else ""), num

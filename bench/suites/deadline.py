@@ -6,7 +6,7 @@ Ours against llama-cpp-python's `Llama` behind a first-in-first-out queue, which
 last deadline is over is given up and counted as late. `arrivals.py` draws the requests.
 
 With `--http` ours is asked once more, through its server; with `--llama-server` that one is asked,
-with the deadline as its `t_max_predict_ms`. Each has this machine to itself while it is asked.
+to think and to answer at once, with the deadline as its `t_max_predict_ms`. Each has this machine to itself while it is asked.
 """
 
 from __future__ import annotations
@@ -315,10 +315,11 @@ def _servers(
     if options.llama_server is not None:
         gguf, reasoning = model_file(reasoner.bundle), reasoner.bundle.reasoning
 
-        def ask_llama(server: Server, arrival: Arrival) -> tuple[str, int]:
-            return in_time.ask_llama(server, reasoning, arrival)
-
-        asks["llama-server"] = (llama_server(options.llama_server, gguf, *shared), ask_llama)
+        program = llama_server(options.llama_server, gguf, *shared)
+        thinks = partial(in_time.ask_llama, mode=reasoning.on, shuts=reasoning.shuts)
+        answers = partial(in_time.ask_llama, mode=reasoning.off, shuts=())
+        asks["llama-server, thinking"] = (program, lambda server, one: thinks(server, arrival=one))
+        asks["llama-server, at once"] = (program, lambda server, one: answers(server, arrival=one))
 
     def run(program: Program, ask: Callable[[Server, Arrival], tuple[str, int]]) -> list[Outcome]:
         with started(program) as server:

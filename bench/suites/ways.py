@@ -80,8 +80,8 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
 def _questions(options: argparse.Namespace) -> list[Question]:
     """The first rows behind `--skip`, and as many sums for each as `--sums` says."""
     found = read_questions(options.questions or gsm8k(), options.skip + options.num)[options.skip :]
-    if not found:
-        raise UsageError(f"--skip {options.skip} leaves no question")
+    if not found and not options.sums:
+        raise UsageError(f"--skip {options.skip} and --num {options.num} leave no question")
     drawn = random.Random(options.seed)
     sums = [easy_sum(drawn) for _ in range(options.sums)]
     return found + sorted(set(sums), key=lambda question: question.text)

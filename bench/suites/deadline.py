@@ -6,7 +6,8 @@ Ours against llama-cpp-python's `Llama` behind a first-in-first-out queue, which
 last deadline is over is given up and counted as late. `arrivals.py` draws the requests.
 
 With `--http` ours is asked once more, through its server; with `--llama-server` that one is asked,
-to think and to answer at once, with the deadline as its `t_max_predict_ms`. Each has this machine to itself while it is asked.
+to think and to answer at once, with the deadline as its `t_max_predict_ms`. Each has this machine
+to itself while it is asked.
 """
 
 from __future__ import annotations

@@ -79,7 +79,10 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
 
 def _questions(options: argparse.Namespace) -> list[Question]:
     """The first rows behind `--skip`, and as many sums for each as `--sums` says."""
-    found = read_questions(options.questions or gsm8k(), options.skip + options.num)[options.skip :]
+    found = []
+    if options.num:
+        last = options.skip + options.num
+        found = read_questions(options.questions or gsm8k(), last)[options.skip :]
     if not found and not options.sums:
         raise UsageError(f"--skip {options.skip} and --num {options.num} leave no question")
     drawn = random.Random(options.seed)

@@ -13,6 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+Spent = tuple[float, float]
+"""Seconds that passed, and those that all threads computed."""
+
 
 def optimum(folder: Path, threads: int, tokens: list[int], num_new: int) -> dict[str, object]:
     """`ORTModelForCausalLM.generate`, as its documents show it."""
@@ -26,8 +29,8 @@ def optimum(folder: Path, threads: int, tokens: list[int], num_new: int) -> dict
     model = ORTModelForCausalLM.from_pretrained(folder, session_options=options)
     ids = torch.tensor([tokens])
 
-    def generate(num: int) -> tuple[float, list[int]]:
-        begun = time.perf_counter()
+    def generate(num: int) -> tuple[Spent, list[int]]:
+        begun = _now()
         found = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
@@ -35,7 +38,7 @@ def optimum(folder: Path, threads: int, tokens: list[int], num_new: int) -> dict
             min_new_tokens=num,
             do_sample=False,
         )
-        return time.perf_counter() - begun, found[0, len(tokens) :].tolist()
+        return _since(begun), found[0, len(tokens) :].tolist()
 
     generate(2)
     first, _ = generate(1)
@@ -50,16 +53,16 @@ def genai(folder: Path, threads: int, tokens: list[int], num_new: int) -> dict[s
 
     model = lib.Model(str(folder))
 
-    def generate(num: int) -> tuple[float, list[int]]:
+    def generate(num: int) -> tuple[Spent, list[int]]:
         params = lib.GeneratorParams(model)
         params.set_search_options(max_length=len(tokens) + num, min_length=len(tokens) + num)
         params.set_search_options(do_sample=False)
-        begun = time.perf_counter()
+        begun = _now()
         generator = lib.Generator(model, params)
         generator.append_tokens(np.array([tokens], np.int32))
         for _ in range(num):
             generator.generate_next_token()
-        spent = time.perf_counter() - begun
+        spent = _since(begun)
         return spent, [int(token) for token in generator.get_sequence(0)[len(tokens) :]]
 
     generate(2)
@@ -81,10 +84,20 @@ def given_threads(folder: Path, out: Path, threads: int) -> None:
     (out / "genai_config.json").write_text(json.dumps(config))
 
 
-def _rates(num_prompt: int, first: float, whole: float, new: list[int]) -> dict[str, object]:
+def _now() -> Spent:
+    return time.perf_counter(), time.process_time()
+
+
+def _since(begun: Spent) -> Spent:
+    wall, cpu = _now()
+    return wall - begun[0], cpu - begun[1]
+
+
+def _rates(num_prompt: int, first: Spent, whole: Spent, new: list[int]) -> dict[str, object]:
     return {
-        "prompt_tokens_per_s": num_prompt / first,
-        "decode_tokens_per_s": (len(new) - 1) / (whole - first),
+        "prompt_tokens_per_s": num_prompt / first[0],
+        "decode_tokens_per_s": (len(new) - 1) / (whole[0] - first[0]),
+        "cpu_tokens_per_s": (len(new) - 1) / (whole[1] - first[1]),
         "tokens": new,
     }
 

@@ -125,7 +125,7 @@ def _open_foreign(
     together = None
     if provider == _CPU and may_write_in_place(path, graph, sizes):
         together = InPlace(session, graph, sizes)
-    in_place = together is not None and agrees(together, alone, graph)
+    in_place = together is not None and agrees(together, alone, graph, sizes.sequences)
     pool = PooledModel(
         together if together and in_place else alone,
         num_seats=sizes.sequences,

@@ -21,6 +21,7 @@ tokens = json.load(sys.stdin)
 assert sys.argv[1] == "optimum" and int(sys.argv[3]) == 1
 print("a line of its own")
 print(json.dumps({"prompt_tokens_per_s": 1.0, "decode_tokens_per_s": 2.0,
+                  "cpu_tokens_per_s": 4.0,
                   "tokens": NEW[: int(sys.argv[4])]}))
 """
 
@@ -53,6 +54,9 @@ def test_turns_tokens_and_ratios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ours = runs["edgereason"][0]
     assert row["decode: ours to it"] == pytest.approx(
         (ours["decode_tokens_per_s"] + runs["edgereason"][1]["decode_tokens_per_s"]) / 4
+    )
+    assert row["of CPU time"] == pytest.approx(
+        sum(run["cpu_tokens_per_s"] for run in runs["edgereason"]) / 8
     )
     script.write_text(RUNNER.replace("NEW", json.dumps(ours["tokens"])))
     (row,) = foreign_onnx.measure(options(), lambda line: None).figures["rows"]

@@ -172,21 +172,27 @@ class TestInPlace:
 
     def test_a_graph_that_means_it_otherwise(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Rows of unequal length come out wrong: it is run as others are, and says so."""
-        real = foreign_in_place.InPlace._piece
+        real = foreign_in_place._Window.tell
 
-        def wrong(self: Any, first: int, past: Any, tokens: Any) -> Any:
-            return real(self, first, np.full_like(past, past.max()), tokens)
+        def wrong(self: Any, past: Any, tokens: Any) -> None:
+            real(self, np.full_like(past, past.max()), tokens)
 
-        monkeypatch.setattr(foreign_in_place.InPlace, "_piece", wrong)
+        monkeypatch.setattr(foreign_in_place._Window, "tell", wrong)
         engine = opened(FOREIGN / "llama-builder-int4")
         assert engine.meta("kv") == "copied"
         wanted = truth("llama-builder-int4")[1][9]
         assert np.abs(feed(engine, 0, truth("llama-builder-int4")[0][:10]) - wanted).max() < 1e-3
 
-    @pytest.mark.parametrize("sizes", [{"context": 7}, {"sequences": 1}])
-    def test_no_room_to_try(self, sizes: dict[str, int]) -> None:
+    def test_one_seat(self) -> None:
         tokens, logits = truth("llama-builder-int4")
-        engine = opened(FOREIGN / "llama-builder-int4", **sizes)
+        engine = opened(FOREIGN / "llama-builder-int4", sequences=1)
+        assert engine.meta("kv") == "in place"
+        assert np.abs(feed(engine, 0, tokens[:7]) - logits[6]).max() < 1e-3
+        assert np.abs(feed(engine, 0, tokens[7:8], start=7) - logits[7]).max() < 1e-3
+
+    def test_no_room_to_try(self) -> None:
+        tokens, logits = truth("llama-builder-int4")
+        engine = opened(FOREIGN / "llama-builder-int4", context=7)
         assert engine.meta("kv") == "copied"
         assert np.abs(feed(engine, 0, tokens[:7]) - logits[6]).max() < 1e-3
 

@@ -7,8 +7,8 @@ Run in two environments, since optimum-onnx wants an older transformers than the
     python tests/support/make_foreign_onnx.py builder /tmp/tiny   # onnxruntime-genai 0.18, both
     python tests/support/make_foreign_onnx.py logits /tmp/tiny    # with transformers 5
 
-With `wide` behind the folder, models of 42 M parameters in twelve layers, whose speed is worth
-measuring (`edgereason bench foreign_onnx`); they stay in that folder.
+With `wide` behind the folder, models of about 60 M parameters in twelve layers, whose speed is
+worth measuring (`edgereason bench foreign_onnx`); they stay in that folder.
 
 `logits` writes what transformers says of each model, and onnxruntime-genai of those in 4 bits:
 `llama.npz`, `llama-int4.npz`. Kept in the repository are
@@ -35,6 +35,7 @@ HEADS: Final = {"llama": (2, 2), "qwen2": (2, 1), "qwen3": (4, 2)}
 WIDE: Final = {"llama": (9, 9), "qwen2": (9, 1), "qwen3": (9, 3)}
 NUM_TOKENS: Final = 266
 ROWS: Final = 272  # of the embedding
+WIDE_ROWS: Final = 32000
 PROMPT: Final = (7, 201, 42, 99, 250, 12, 12, 260, 5, 78)
 NUM_NEW: Final = 12
 
@@ -60,7 +61,7 @@ def make_models(folder: Path, wide: bool) -> None:
         layers = 12 if wide else 1 if kind == "llama" else 2
         config = AutoConfig.for_model(
             kind,
-            vocab_size=ROWS,
+            vocab_size=WIDE_ROWS if wide else ROWS,
             hidden_size=576 if wide else 32,
             intermediate_size=1536 if wide else 32,
             num_hidden_layers=layers,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgereason.engines.graph.exported import Sizes
 from edgereason.engines.graph.foreign import Alone, ForeignGraph, cuts, most_rows
 from edgereason.engines.graph.kv import Run
-from edgereason.engines.graph.ort_executors import HostMemory
+from edgereason.engines.graph.ort_executors import HostMemory, address_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -34,7 +34,7 @@ def may_write_in_place(path: Path, graph: ForeignGraph, sizes: Sizes) -> bool:
     try."""
     if len(set(graph.kv.values())) > 1 or "attention_mask" not in graph.inputs:
         return False
-    if sizes.context < TRIED or sizes.sequences < 2:
+    if sizes.context < TRIED:
         return False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return data.find(_OPERATOR) >= 0 and all(data.find(name) < 0 for name in _OTHERS)
@@ -50,42 +50,54 @@ class InPlace:
         self._seat_shape = (heads, sizes.context, width)
         self._memory = HostMemory(graph, (sizes.sequences, *self._seat_shape))
         self._most_rows = most_rows(graph)
-        self._windows: dict[tuple[int, int], Any] = {}
+        self._windows: dict[tuple[int, int], _Window] = {}
         self.copy, self.read = self._memory.copy, self._memory.read
         self.write = self._memory.write
 
     def run(self, run: Run) -> None:
-        place_of = {row: place for place, row in enumerate(run.rows.tolist())}
-        if len(run.tokens) > 1:
-            logits = self._piece(run.first, run.past, run.tokens)
-            run.logits[:] = logits[run.rows]
+        if run.tokens.shape[1] == 1:
+            self._step(run)
             return
+        place_of = {row: place for place, row in enumerate(run.rows.tolist())}
         start = 0
         for end in cuts(run.tokens.shape[1], place_of, self._most_rows):
-            logits = self._piece(run.first, run.past + start, run.tokens[:, start:end])
+            logits = self._piece(run.first, int(run.past[0]) + start, run.tokens[:, start:end])
             if end - 1 in place_of:
-                run.logits[place_of[end - 1]] = logits[0]
+                run.logits[place_of[end - 1]] = logits
             start = end
 
-    def _piece(
-        self, first: int, past: NDArray[np.int32], tokens: NDArray[np.int64]
-    ) -> NDArray[Any]:
-        """One run; the logits of the last row of each seat."""
-        batch, num = tokens.shape
-        ends = past + num
+    def _step(self, run: Run) -> None:
+        """A token of each seat."""
+        batch = len(run.tokens)
+        key = (run.first, batch)
+        window = self._windows.get(key) or self._windows.setdefault(key, self._open(*key))
+        window.tell(run.past, run.tokens)
+        if batch == len(run.rows) == 1 and window.logits.dtype == run.logits.dtype:
+            window.give(run.logits)
+            self._session.run_with_iobinding(window.binding)
+            return
+        window.give(window.logits)
+        self._session.run_with_iobinding(window.binding)
+        run.logits[:] = window.logits[run.rows]
+
+    def _open(self, first: int, batch: int) -> _Window:
+        return _Window(self._bind(first, batch), self._graph, batch, self._seat_shape[1])
+
+    def _piece(self, seat: int, past: int, tokens: NDArray[np.int64]) -> NDArray[Any]:
+        """Several tokens of one seat; the logits of the last."""
+        num = tokens.shape[1]
         values = {
             "input_ids": tokens,
-            "attention_mask": np.arange(int(ends.max())) < ends[:, None],
-            "position_ids": past[:, None] + np.arange(num),
+            "attention_mask": np.ones((1, past + num)),
+            "position_ids": np.arange(past, past + num)[None],
         }
-        key = (first, batch)
-        binding = self._windows.get(key) or self._windows.setdefault(key, self._bind(first, batch))
+        binding = self._bind(seat, 1)
         for name, dtype in self._graph.inputs.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(values[name], dtype))
         binding.bind_output("logits", "cpu")
         self._session.run_with_iobinding(binding)
-        logits: NDArray[Any] = binding.get_outputs()[-1].numpy()
-        return logits[:, -1]
+        last: NDArray[Any] = binding.get_outputs()[-1].numpy()[0, -1]
+        return last
 
     def _bind(self, first: int, batch: int) -> Any:
         """The KV of a window, which stays where it is."""
@@ -98,9 +110,45 @@ class InPlace:
         return binding
 
 
-def agrees(in_place: InPlace, alone: Alone, graph: ForeignGraph) -> bool:
-    """Whether two sequences of unequal length, one read in chunks, come out as alone. Leaves
-    garbage behind in the first two seats."""
+class _Window:
+    """Neighbouring seats that get a token each: what is bound once, and what changes."""
+
+    def __init__(self, binding: Any, graph: ForeignGraph, batch: int, capacity: int) -> None:
+        self.binding = binding
+        self.logits = np.empty((batch, graph.num_vocab), graph.logits_dtype)
+        self._given = 0  # where the logits go
+        inputs = {name: np.dtype(kind) for name, kind in graph.inputs.items()}
+        self._ids = np.zeros((batch, 1), inputs["input_ids"])
+        self._positions = np.zeros((batch, 1), inputs.get("position_ids", np.int64))
+        self._mask = np.ones(batch * capacity, inputs["attention_mask"])
+        self._places = np.arange(capacity)
+        for name, array in (("input_ids", self._ids), ("position_ids", self._positions)):
+            if name in inputs:
+                self._bind_input(name, array)
+
+    def tell(self, past: NDArray[np.int32], tokens: NDArray[np.int64]) -> None:
+        self._ids[:] = tokens
+        self._positions[:, 0] = past
+        batch, total = len(past), int(past.max()) + 1
+        mask = self._mask[: batch * total].reshape(batch, total)
+        if batch > 1:
+            np.less_equal(self._places[:total], past[:, None], out=mask, casting="unsafe")
+        self._bind_input("attention_mask", mask)
+
+    def give(self, logits: NDArray[Any]) -> None:
+        if (place := address_of(logits)) != self._given:
+            shape = (len(logits), 1, logits.shape[1])
+            self.binding.bind_output("logits", "cpu", 0, logits.dtype.type, shape, place)
+            self._given = place
+
+    def _bind_input(self, name: str, array: NDArray[Any]) -> None:
+        place = address_of(array)
+        self.binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, place)
+
+
+def agrees(in_place: InPlace, alone: Alone, graph: ForeignGraph, num_seats: int) -> bool:
+    """Whether a sequence that is read in chunks, and beside a shorter one where there is a seat for
+    it, comes out as alone. Leaves garbage behind in those seats."""
     tokens = np.arange(TRIED)[None] * 7 % graph.num_vocab
 
     def run(executor: InPlace | Alone, seat: int, past: list[int], given: NDArray[Any]) -> Any:
@@ -115,8 +163,13 @@ def agrees(in_place: InPlace, alone: Alone, graph: ForeignGraph) -> bool:
     for executor, logits in ((alone, wanted), (in_place, found)):
         logits.append(run(executor, 0, [0], tokens[:, :4]))
         logits.append(run(executor, 0, [4], tokens[:, 4:7]))
-        logits.append(run(executor, 1, [0], tokens[:, :2]))
-    wanted += [run(alone, 0, [7], tokens[:, 7:]), run(alone, 1, [2], tokens[:, 7:])]
-    found += list(run(in_place, 0, [7, 2], np.repeat(tokens[:, 7:], 2, axis=0))[:, None])
+        if num_seats > 1:
+            logits.append(run(executor, 1, [0], tokens[:, :2]))
+    wanted.append(run(alone, 0, [7], tokens[:, 7:]))
+    if num_seats > 1:
+        wanted.append(run(alone, 1, [2], tokens[:, 7:]))
+        found += list(run(in_place, 0, [7, 2], np.repeat(tokens[:, 7:], 2, axis=0))[:, None])
+    else:
+        found.append(run(in_place, 0, [7], tokens[:, 7:]))
     apart = max(float(np.abs(a - b).max()) for a, b in zip(wanted, found, strict=True))
     return apart <= _CLOSE * float(np.ptp(wanted[0]))

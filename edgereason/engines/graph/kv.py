@@ -10,12 +10,14 @@ and no device.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+
+_FIRST: Final = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,9 @@ class PooledModel:
         outputs: NDArray[np.bool_],
         embeddings: Floats | None,
     ) -> tuple[Floats, Floats]:
+        if len(seqs) == 1:
+            self._one(int(seqs[0]), tokens, embeddings, bool(outputs[0]))
+            return self._logits, self._hidden
         step = _Step(tokens.astype(np.int64), embeddings, outputs, np.cumsum(outputs) - 1)
         rows_of: dict[int, list[int]] = {}
         for row, seq in enumerate(seqs.tolist()):
@@ -186,6 +191,18 @@ class PooledModel:
         return windows
 
     # -- runs --------------------------------------------------------------------------------------
+
+    def _one(
+        self, seq: int, tokens: NDArray[np.int32], embeddings: Floats | None, output: bool
+    ) -> None:
+        """A step of one row: what most steps are where one request runs, so nothing is laid out."""
+        seat = self._seat(seq)
+        past = self._length[seat : seat + 1]
+        given = embeddings[None] if embeddings is not None and tokens[0] < 0 else None
+        ids, rows = tokens.astype(np.int64)[None], _FIRST[:output]
+        logits, hidden = self._logits[:output], self._hidden[:output]
+        self._executor.run(Run(seat, past, ids, given, rows, logits, hidden))
+        self._length[seat] += 1
 
     def _run(self, step: _Step, first: int, table: NDArray[np.int64]) -> None:
         """One run of the graph; `table` [batch, length] names the row of the step at each place, -1

@@ -199,7 +199,7 @@ class Bound:
         binding, bound = self._bindings.get(key) or (self._bind_window(run.first, batch), None)
         num_outputs = len(run.rows)
         logits, hidden = (run.logits, run.hidden) if num_outputs else (self._nowhere,) * 2
-        places = (_address(logits), _address(hidden))
+        places = (address_of(logits), address_of(hidden))
         wanted = (length, num_outputs, *places)
         if wanted == bound:
             return binding
@@ -212,7 +212,7 @@ class Bound:
             ("past_lengths", self._past, (batch,)),
             ("output_rows", self._rows, (num_rows,)),
         ):
-            binding.bind_input(name, "cpu", 0, array.dtype.type, shape, _address(array))
+            binding.bind_input(name, "cpu", 0, array.dtype.type, shape, address_of(array))
         for name, width, place in zip(
             ("logits", "hidden_states"), (vocab, embd), places, strict=True
         ):
@@ -270,7 +270,8 @@ class Joined:
                 array[run.first + i, :, past : past + length] = new[i, :, most : most + length]
 
 
-def _address(array: Array) -> int:
+def address_of(array: Array) -> int:
+    """Where it lies in memory."""
     return int(array.__array_interface__["data"][0])  # a third of the time of array.ctypes.data
 
 

@@ -83,6 +83,9 @@ cdef extern from "edgereason/scripted.h" namespace "edgereason":
         string Text(int32_t) except +translate_error
 
 
+cdef extern from "thread_state.h" namespace "edgereason":
+    void KeepThreadState() noexcept nogil
+
 cdef extern from "host.h" namespace "edgereason":
     cdef struct HostRows:
         int32_t num_rows

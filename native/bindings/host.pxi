@@ -12,6 +12,11 @@ cdef class _Host:
     cdef object model
     cdef int32_t num_vocab
     cdef int32_t num_embd
+    cdef int32_t max_rows
+    cdef const int32_t* seqs  # where the engine lays its columns; the arrays below are over them
+    cdef tuple columns
+    cdef object logits_of  # what `logits` and `hidden` look into
+    cdef object hidden_of
     cdef const float[:, ::1] logits
     cdef const float[:, ::1] hidden
 
@@ -28,10 +33,19 @@ cdef Status _failed(object error, string* why) noexcept:
     return Status.kFailed
 
 
-cdef object _column(const int32_t* data, int32_t num):
-    import numpy
+cdef tuple _columns(_Host host, const HostRows* rows):
+    """The engine lays its columns into the same memory each time, so arrays are made once."""
+    if host.columns is None or host.seqs != rows.seqs:
+        import numpy
 
-    return numpy.asarray(<const int32_t[:num]>data)
+        host.seqs = rows.seqs
+        host.columns = (
+            numpy.asarray(<const int32_t[:host.max_rows]>rows.seqs),
+            numpy.asarray(<const int32_t[:host.max_rows]>rows.positions),
+            numpy.asarray(<const int32_t[:host.max_rows]>rows.tokens),
+            numpy.asarray(<const uint8_t[:host.max_rows]>rows.outputs).view(bool),
+        )
+    return host.columns
 
 
 cdef const float* _results(const float[:, ::1] array, str what, int32_t rows, int32_t width) except NULL:
@@ -44,25 +58,32 @@ cdef const float* _results(const float[:, ::1] array, str what, int32_t rows, in
 
 cdef Status _host_decode(
     void* pointer, const HostRows* rows, HostResults* results, string* why
+) noexcept nogil:
+    KeepThreadState()
+    return _host_decode_held(pointer, rows, results, why)
+
+
+cdef Status _host_decode_held(
+    void* pointer, const HostRows* rows, HostResults* results, string* why
 ) noexcept with gil:
     cdef _Host host = <_Host>pointer
     cdef int32_t num = rows.num_rows
     try:
-        import numpy
-
         embeddings = None
         if rows.embeddings != NULL:
+            import numpy
+
             embeddings = numpy.asarray(<const float[:num, :host.num_embd]>rows.embeddings)
+        seqs, positions, tokens, outputs = _columns(host, rows)
         logits, hidden = host.model.decode(
-            _column(rows.seqs, num),
-            _column(rows.positions, num),
-            _column(rows.tokens, num),
-            numpy.asarray(<const uint8_t[:num]>rows.outputs).view(bool),
-            embeddings,
+            seqs[:num], positions[:num], tokens[:num], outputs[:num], embeddings
         )
         results.logits = results.hidden = NULL
         if rows.num_outputs > 0:
-            host.logits, host.hidden = logits, hidden
+            if logits is None or logits is not host.logits_of:
+                host.logits, host.logits_of = logits, logits
+            if hidden is not host.hidden_of:
+                host.hidden, host.hidden_of = hidden, hidden
             results.logits = _results(host.logits, "logits", rows.num_outputs, host.num_vocab)
             if hidden is not None:
                 results.hidden = _results(
@@ -162,6 +183,7 @@ cdef class HostEngine(Engine):
         cdef HostOptions options
         cdef _Host host = _Host()
         host.model, host.num_vocab, host.num_embd = model, num_vocab, num_embd
+        host.max_rows = max_rows
         if min(num_vocab, num_embd, context, max_rows, max_seqs, max_threads) < 1:
             raise UsageError("the sizes of an engine must be 1 or more")
         options.info.caps = caps

@@ -73,6 +73,8 @@ std::unique_ptr<const VocabFile> OpenVocabulary(const HostOptions& options) {
 }  // namespace
 
 void CloseHosts() noexcept { TheGate().Close(); }
+bool EnterHosts() noexcept { return TheGate().Enter(); }
+void LeaveHosts() noexcept { TheGate().Leave(); }
 
 void HostEngine::Releaser::operator()(void* model) const noexcept {
   std::string why;

@@ -68,6 +68,10 @@ struct HostOptions {
 // so the caller must not hold what they need. For a process that ends while engines still run.
 void CloseHosts() noexcept;
 
+// For what else must not happen after that: false where it has been called, else LeaveHosts follows.
+bool EnterHosts() noexcept;
+void LeaveHosts() noexcept;
+
 class HostEngine final : public Engine {
  public:
   // Takes over `model`, also where it throws: kModelNotFound, kBundle or kUsage.

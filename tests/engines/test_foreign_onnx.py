@@ -172,12 +172,12 @@ class TestInPlace:
 
     def test_a_graph_that_means_it_otherwise(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Rows of unequal length come out wrong: it is run as others are, and says so."""
-        real = foreign_in_place._Window.tell
+        real = foreign_in_place._Window.bind_mask
 
-        def wrong(self: Any, past: Any, tokens: Any) -> None:
-            real(self, np.full_like(past, past.max()), tokens)
+        def wrong(self: Any, total: int, past: Any = None) -> None:
+            real(self, total, None if past is None else np.full_like(past, past.max()))
 
-        monkeypatch.setattr(foreign_in_place._Window, "tell", wrong)
+        monkeypatch.setattr(foreign_in_place._Window, "bind_mask", wrong)
         engine = opened(FOREIGN / "llama-builder-int4")
         assert engine.meta("kv") == "copied"
         wanted = truth("llama-builder-int4")[1][9]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgereason.engines.graph.exported import Sizes
 from edgereason.engines.graph.foreign import Alone, ForeignGraph, cuts, most_rows
-from edgereason.engines.graph.kv import Run
+from edgereason.engines.graph.kv import Floats, Run
 from edgereason.engines.graph.ort_executors import HostMemory, address_of
 
 if TYPE_CHECKING:
@@ -55,33 +55,49 @@ class InPlace:
         self.write = self._memory.write
 
     def run(self, run: Run) -> None:
-        if run.tokens.shape[1] == 1:
-            self._step(run)
+        batch, num = run.tokens.shape
+        if batch > 1:
+            self._side_by_side(run)
+            return
+        past = int(run.past[0])
+        if num == 1:
+            logits = run.logits if len(run.rows) else None
+            self.step(run.first, past, int(run.tokens[0, 0]), logits)
             return
         place_of = {row: place for place, row in enumerate(run.rows.tolist())}
         start = 0
-        for end in cuts(run.tokens.shape[1], place_of, self._most_rows):
-            logits = self._piece(run.first, int(run.past[0]) + start, run.tokens[:, start:end])
+        for end in cuts(num, place_of, self._most_rows):
+            logits = self._piece(run.first, past + start, run.tokens[:, start:end])
             if end - 1 in place_of:
                 run.logits[place_of[end - 1]] = logits
             start = end
 
-    def _step(self, run: Run) -> None:
+    def step(self, seat: int, past: int, token: int, logits: Floats | None) -> None:
+        """One token of one seat; see `StepOfOne`."""
+        window = self._window(seat, 1)
+        window.ids[0, 0], window.positions[0, 0] = token, past
+        window.bind_mask(past + 1)
+        direct = logits is not None and window.logits.dtype == logits.dtype
+        window.bind_logits(logits if logits is not None and direct else window.logits)
+        self._session.run_with_iobinding(window.binding)
+        if logits is not None and not direct:
+            logits[:] = window.logits
+
+    def _side_by_side(self, run: Run) -> None:
         """A token of each seat."""
-        batch = len(run.tokens)
-        key = (run.first, batch)
-        window = self._windows.get(key) or self._windows.setdefault(key, self._open(*key))
-        window.tell(run.past, run.tokens)
-        if batch == len(run.rows) == 1 and window.logits.dtype == run.logits.dtype:
-            window.give(run.logits)
-            self._session.run_with_iobinding(window.binding)
-            return
-        window.give(window.logits)
+        window = self._window(run.first, len(run.past))
+        window.ids[:], window.positions[:, 0] = run.tokens, run.past
+        window.bind_mask(int(run.past.max()) + 1, run.past)
+        window.bind_logits(window.logits)
         self._session.run_with_iobinding(window.binding)
         run.logits[:] = window.logits[run.rows]
 
-    def _open(self, first: int, batch: int) -> _Window:
-        return _Window(self._bind(first, batch), self._graph, batch, self._seat_shape[1])
+    def _window(self, first: int, batch: int) -> _Window:
+        window = self._windows.get((first, batch))
+        if window is None:
+            binding, capacity = self._bind(first, batch), self._seat_shape[1]
+            window = self._windows[first, batch] = _Window(binding, self._graph, batch, capacity)
+        return window
 
     def _piece(self, seat: int, past: int, tokens: NDArray[np.int64]) -> NDArray[Any]:
         """Several tokens of one seat; the logits of the last."""
@@ -111,39 +127,42 @@ class InPlace:
 
 
 class _Window:
-    """Neighbouring seats that get a token each: what is bound once, and what changes."""
+    """Neighbouring seats that get a token each: what is bound once, and what changes.
+
+    Attributes:
+        ids, positions: [batch, 1], to be filled before a run.
+        logits: [batch, num_vocab], where they may go.
+    """
 
     def __init__(self, binding: Any, graph: ForeignGraph, batch: int, capacity: int) -> None:
-        self.binding = binding
-        self.logits = np.empty((batch, graph.num_vocab), graph.logits_dtype)
-        self._given = 0  # where the logits go
         inputs = {name: np.dtype(kind) for name, kind in graph.inputs.items()}
-        self._ids = np.zeros((batch, 1), inputs["input_ids"])
-        self._positions = np.zeros((batch, 1), inputs.get("position_ids", np.int64))
-        self._mask = np.ones(batch * capacity, inputs["attention_mask"])
+        self.binding = binding
+        self.ids = np.zeros((batch, 1), inputs["input_ids"])
+        self.positions = np.zeros((batch, 1), inputs.get("position_ids", np.int64))
+        self.logits = np.empty((batch, graph.num_vocab), graph.logits_dtype)
+        self._batch = batch
+        self._bound_logits: NDArray[Any] | None = None
         self._places = np.arange(capacity)
-        for name, array in (("input_ids", self._ids), ("position_ids", self._positions)):
+        self._mask = np.ones(batch * capacity, inputs["attention_mask"])
+        self._mask_at = (self._mask.dtype.type, address_of(self._mask))
+        for name, array in (("input_ids", self.ids), ("position_ids", self.positions)):
             if name in inputs:
-                self._bind_input(name, array)
+                place = address_of(array)
+                binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, place)
 
-    def tell(self, past: NDArray[np.int32], tokens: NDArray[np.int64]) -> None:
-        self._ids[:] = tokens
-        self._positions[:, 0] = past
-        batch, total = len(past), int(past.max()) + 1
-        mask = self._mask[: batch * total].reshape(batch, total)
-        if batch > 1:
+    def bind_mask(self, total: int, past: NDArray[np.int32] | None = None) -> None:
+        """`total` tokens of the longest seat; `past` where there are several."""
+        if past is not None:
+            mask = self._mask[: self._batch * total].reshape(self._batch, total)
             np.less_equal(self._places[:total], past[:, None], out=mask, casting="unsafe")
-        self._bind_input("attention_mask", mask)
+        kind, place = self._mask_at
+        self.binding.bind_input("attention_mask", "cpu", 0, kind, (self._batch, total), place)
 
-    def give(self, logits: NDArray[Any]) -> None:
-        if (place := address_of(logits)) != self._given:
-            shape = (len(logits), 1, logits.shape[1])
+    def bind_logits(self, logits: NDArray[Any]) -> None:
+        if logits is not self._bound_logits:
+            shape, place = (len(logits), 1, logits.shape[1]), address_of(logits)
             self.binding.bind_output("logits", "cpu", 0, logits.dtype.type, shape, place)
-            self._given = place
-
-    def _bind_input(self, name: str, array: NDArray[Any]) -> None:
-        place = address_of(array)
-        self.binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, place)
+            self._bound_logits = logits
 
 
 def agrees(in_place: InPlace, alone: Alone, graph: ForeignGraph, num_seats: int) -> bool:

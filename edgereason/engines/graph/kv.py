@@ -10,14 +10,12 @@ and no device.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-
-_FIRST: Final = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,14 @@ class Executor(Protocol):
         """What `read` gave, for the same length."""
 
 
+class StepOfOne(Protocol):
+    """What an executor without embeddings and hidden states may have as `step`: the run of one
+    token, without arrays, since after each run of the graph all code and data are cold again."""
+
+    def __call__(self, seat: int, past: int, token: int, logits: Floats | None) -> None:
+        """`logits` [1, num_vocab] is filled, and is the same object each time."""
+
+
 class PooledModel:
     """A `HostModel` over an executor: sequences to seats, steps to runs."""
 
@@ -84,6 +90,8 @@ class PooledModel:
         self._logits = np.zeros((num_seats, num_vocab), np.float32)
         self._hidden = np.zeros((num_seats, num_embd), np.float32)
         self._apart = (np.zeros_like(self._logits), np.zeros_like(self._hidden))
+        self._step_of_one: StepOfOne | None = getattr(executor, "step", None)
+        self._first_logits = self._logits[:1]
 
     # -- the calls of a HostModel ------------------------------------------------------------------
 
@@ -95,8 +103,13 @@ class PooledModel:
         outputs: NDArray[np.bool_],
         embeddings: Floats | None,
     ) -> tuple[Floats, Floats]:
-        if len(seqs) == 1:
-            self._one(int(seqs[0]), tokens, embeddings, bool(outputs[0]))
+        if len(seqs) == 1 and self._step_of_one and embeddings is None:
+            seat = self._seat(int(seqs[0]))
+            past = int(self._length[seat])
+            self._step_of_one(
+                seat, past, int(tokens[0]), self._first_logits if outputs[0] else None
+            )
+            self._length[seat] = past + 1
             return self._logits, self._hidden
         step = _Step(tokens.astype(np.int64), embeddings, outputs, np.cumsum(outputs) - 1)
         rows_of: dict[int, list[int]] = {}
@@ -191,18 +204,6 @@ class PooledModel:
         return windows
 
     # -- runs --------------------------------------------------------------------------------------
-
-    def _one(
-        self, seq: int, tokens: NDArray[np.int32], embeddings: Floats | None, output: bool
-    ) -> None:
-        """A step of one row: what most steps are where one request runs, so nothing is laid out."""
-        seat = self._seat(seq)
-        past = self._length[seat : seat + 1]
-        given = embeddings[None] if embeddings is not None and tokens[0] < 0 else None
-        ids, rows = tokens.astype(np.int64)[None], _FIRST[:output]
-        logits, hidden = self._logits[:output], self._hidden[:output]
-        self._executor.run(Run(seat, past, ids, given, rows, logits, hidden))
-        self._length[seat] += 1
 
     def _run(self, step: _Step, first: int, table: NDArray[np.int64]) -> None:
         """One run of the graph; `table` [batch, length] names the row of the step at each place, -1

@@ -310,7 +310,10 @@ def test_the_command_line(cli: Cli, original: Path) -> None:
         ran = cli("run", "he?", "--model", str(original), flag, value)
         assert ran.code == 2
         assert f"unknown option of engine onnxruntime '{option}'" in ran.err
-        assert "known: batch, context, memory_gib, provider, sequences, spin, threads" in ran.err
+        assert (
+            "known: batch, context, large_pages, memory_gib, provider, sequences, spin, threads"
+            in ran.err
+        )
     ran = cli("show", str(original))
     assert ran.code == 0
     assert "onnxruntime" in ran.out

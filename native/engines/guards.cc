@@ -1,9 +1,12 @@
 #include "guards.h"
 
+#include <dlfcn.h>
+#include <ggml-backend.h>
 #include <llama.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <mutex>
 #include <stdexcept>
 #include <string_view>
@@ -16,14 +19,33 @@ namespace {
 thread_local LogCapture* current = nullptr;
 thread_local bool guarded = false;
 
+// A libllama whose backends are files of their own (GGML_BACKEND_DL) looks for them beside the
+// program and in the current folder, which may be a stranger's. They lie beside the library.
+void LoadBackends() {
+  if (ggml_backend_reg_count() > 0) return;
+  Dl_info library = {};
+  dladdr(reinterpret_cast<void*>(&llama_backend_init), &library);
+  const auto folder =
+      std::filesystem::path(library.dli_fname == nullptr ? "" : library.dli_fname).parent_path();
+  if (!folder.empty()) ggml_backend_load_all_from_path(folder.c_str());
+  if (ggml_backend_reg_count() > 0) return;
+  throw Error(ErrorCode::kEngine, "libllama has no backend: none lies in " + folder.string(),
+              "build llama-cpp-python with -DCMAKE_INSTALL_BINDIR=llama_cpp/lib");
+}
+
+void Begin() {
+  LoadBackends();
+  llama_backend_init();
+}
+
 }  // namespace
 
 void InitLibrary() {
-  static std::once_flag once;
-  std::call_once(once, llama_backend_init);
   // Each time: whoever else uses libllama in this process may have set its own.
   llama_log_set(&LogCapture::OnLog, nullptr);
   ggml_set_abort_callback(&AbortGuard::OnAbort);
+  static std::once_flag once;
+  std::call_once(once, Begin);
   const std::string_view version = llama_version();
   if (version != EDGEREASON_LLAMA_VERSION) {
     throw Error(ErrorCode::kEngine,

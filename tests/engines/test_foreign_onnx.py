@@ -395,6 +395,20 @@ def test_a_graph_of_another_device() -> None:
     assert "export it anew" in raised.value.hint
 
 
+def test_a_graph_that_fails_behind_a_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As onnxruntime fails with fp16 graphs of grouped heads that the builder makes for a CPU."""
+    real = foreign.Alone._piece
+
+    def fails(self: Any, seat: int, past: int, tokens: Any) -> Any:
+        if past:
+            raise RuntimeError("Shape mismatch attempting to re-use buffer")
+        return real(self, seat, past, tokens)
+
+    monkeypatch.setattr(foreign.Alone, "_piece", fails)
+    with pytest.raises(UnsupportedError, match="Shape mismatch"):
+        opened(LLAMA)
+
+
 def test_what_it_cannot_do_is_refused_before_the_first_token() -> None:
     with Reasoner.open(LLAMA, threads=1) as reasoner:
         assert not reasoner.engine.info["caps"] & Capability.EMBED_IN.value

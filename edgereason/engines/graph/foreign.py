@@ -197,13 +197,15 @@ class Alone:
         return last
 
     def _try(self) -> None:
-        """Some graphs open where they cannot be run: they were made for another device."""
+        """Some graphs open where they cannot be run: they were made for another device, or fail as
+        soon as there is a past."""
         try:
-            self._piece(0, 0, np.zeros(1, np.int64))
+            self._piece(0, 0, np.zeros(2, np.int64))
+            self._piece(0, 2, np.zeros(1, np.int64))
         except Exception as error:  # onnxruntime's own classes differ between versions
             raise UnsupportedError(
                 f"the graph does not run on {self._session.get_providers()[0]}: {error}",
-                "it was made for another device: export it anew for this one",
+                "export it anew for this device, or in another precision",
             ) from None
         self._kv[0], self._length[0] = self._empty(), 0
 

@@ -67,6 +67,11 @@ class TestVocabulary:
         for text in (TEXT, "", "a\nb\tc  d", "Grüße, 世界 🤖", "nul\0byte"):
             assert engine.detokenize(engine.tokenize(text)) == text.encode()
 
+    def test_tokens_are_the_callers_own(self, engine: Engine) -> None:
+        tokens = engine.tokenize("Yes")  # so short that the engine remembers them
+        tokens.append(0)
+        assert engine.tokenize("Yes") == tokens[:-1]
+
     def test_control_tokens_only_when_asked_for(self, engine: Engine) -> None:
         (token,) = engine.tokenize("<|im_end|>", parse_control=True)
         assert engine.is_control(token)

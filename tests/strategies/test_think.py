@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edgereason import _core
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.models.bundle import open_bundle
+from edgereason.prompt.chat import Prompt, thinking_prompt
 from edgereason.records import Sampling
 from edgereason.runtime.reasoner import Reasoner
+from edgereason.strategies import base
 from support.places import SCRIPTED
 
 RULES = [("<think>\n", "So Wait it waits.\n</think>"), ("</think>", "\n\n Wait.")]
@@ -19,6 +23,19 @@ def model(*words: str) -> Reasoner:
         RULES, words=words, control=["<|im_start|>", "<think>", "</think>"]
     )
     return Reasoner(open_bundle(SCRIPTED), engine)
+
+
+def test_its_prompt_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool | None] = []
+
+    def counted(*args: Any, **keywords: Any) -> Prompt:
+        asked.append(args[2])
+        return thinking_prompt(*args, **keywords)
+
+    monkeypatch.setattr(base, "thinking_prompt", counted)
+    with model() as reasoner:
+        reasoner.ask("Why?", strategy="think", think_budget=20)
+    assert asked == [True]
 
 
 def test_words_of_doubt_are_kept_out_of_thoughts_and_allowed_in_the_answer() -> None:

@@ -103,14 +103,10 @@ def check_types(record: Any, *, wide: Sequence[str] = ()) -> None:
     number that the core's 32 bits cannot; those of `wide` may be larger."""
     for name, kind in _hints(type(record)).items():
         value = getattr(record, name)
-        if not _is_a(value, kind):
+        if not _check_of(kind)(value):
             raise _wrong(value, kind, name)
         if kind is int and name not in wide and not _INT32[0] <= value <= _INT32[1]:
             raise UsageError(f"{name} must fit 32 bits, got {value}")
-
-
-def _is_a(value: Any, kind: Any) -> bool:
-    return _check_of(kind)(value)
 
 
 @cache

@@ -54,7 +54,7 @@ def ask_ours(server: Server, arrival: Arrival) -> tuple[str, int]:
 
 
 def ask_llama(
-    server: Server, mode: Mode, shuts: Sequence[str], arrival: Arrival
+    server: Server, arrival: Arrival, *, mode: Mode, shuts: Sequence[str]
 ) -> tuple[str, int]:
     """Asked as ours asks the model in this mode. Where it thinks, the answer is what follows the
     cue in `shuts`, if the time is enough for that.

@@ -319,8 +319,8 @@ def _servers(
         program = llama_server(options.llama_server, gguf, *shared)
         thinks = partial(in_time.ask_llama, mode=reasoning.on, shuts=reasoning.shuts)
         answers = partial(in_time.ask_llama, mode=reasoning.off, shuts=())
-        asks["llama-server, thinking"] = (program, lambda server, one: thinks(server, arrival=one))
-        asks["llama-server, at once"] = (program, lambda server, one: answers(server, arrival=one))
+        asks["llama-server, thinking"] = (program, thinks)
+        asks["llama-server, at once"] = (program, answers)
 
     def run(program: Program, ask: Callable[[Server, Arrival], tuple[str, int]]) -> list[Outcome]:
         with started(program) as server:

@@ -74,11 +74,12 @@ cdef class Engine:
         if len(text) > _MARK_LENGTH:
             return self._tokenized(text, parse_control)
         key = (text, parse_control)
-        if key not in self.marks:
+        tokens = self.marks.get(key)
+        if tokens is None:
             if len(self.marks) >= _MOST_MARKS:
                 self.marks.clear()
-            self.marks[key] = self._tokenized(text, parse_control)
-        return list(self.marks[key])
+            tokens = self.marks[key] = self._tokenized(text, parse_control)
+        return list(tokens)
 
     cdef list _tokenized(self, str text, bint parse_control):
         cdef string data = _utf8(text)

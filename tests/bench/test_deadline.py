@@ -76,10 +76,10 @@ def test_llamas_answer_is_what_follows_the_cue() -> None:
 
     arrival = Arrival(0.0, 1.5, 0, "What?")
     server = cast(Any, Server())
-    assert ask_llama(server, PLAIN.on, PLAIN.shuts, arrival) == (" 51", 9)
+    assert ask_llama(server, arrival, mode=PLAIN.on, shuts=PLAIN.shuts) == (" 51", 9)
     said = "17 * 3 is"
-    assert ask_llama(server, PLAIN.on, PLAIN.shuts, arrival) == ("", 9)
-    assert ask_llama(server, PLAIN.off, (), arrival) == (said, 0)  # it does not think
+    assert ask_llama(server, arrival, mode=PLAIN.on, shuts=PLAIN.shuts) == ("", 9)
+    assert ask_llama(server, arrival, mode=PLAIN.off, shuts=()) == (said, 0)  # it does not think
 
 
 def test_every_outcome_is_in_one_band_and_one_priority() -> None:

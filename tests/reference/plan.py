@@ -116,11 +116,10 @@ def grant_rows(
 
     def add(i: int) -> None:
         total = sum(rows)
-        num_inside = sum(num > 0 for num in rows)
-        chunk = max(limits.chunk_ms, SLOW_STEPS * cost.step_ms(max(num_inside, 1)))
+        inside = [j for j, num in enumerate(rows) if num > 0]
+        chunk = max(limits.chunk_ms, SLOW_STEPS * cost.step_ms(max(len(inside), 1)))
         room = limits.max_rows - total
         if total > 0:
-            inside = [j for j, num in enumerate(rows) if num > 0]
             later = cost.step_ms(len(inside) + 1)
             most = min(left / 2, *(allowed(seqs[j], later) for j in [*inside, i]))
             if cost.step_ms(total + 1) > most:

@@ -74,10 +74,11 @@ struct StepBuilder {
   // request has a deadline, the next may arrive with an earlier one. What is left of a prompt may
   // take all the time that is left: read in halves it would come to nothing.
   double FirstChunkMs(const PlanSeq& seq) const noexcept {
-    const bool is_rest = cost.StepMs(seq.pending) <= std::min(due_ms, ChunkMs());
+    const double chunk_ms = ChunkMs();
+    const bool is_rest = cost.StepMs(seq.pending) <= std::min(due_ms, chunk_ms);
     const double most_ms = is_rest ? due_ms : due_ms / 2;
     if (seq.pending <= kShortRows || (alone && !std::isfinite(seq.deadline_ms))) return most_ms;
-    return std::min(most_ms, (alone ? kAloneChunks : 1.0) * ChunkMs());
+    return std::min(most_ms, (alone ? kAloneChunks : 1.0) * chunk_ms);
   }
 
   double AllowedWith(const PlanSeq& added) const noexcept {

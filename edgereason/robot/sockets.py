@@ -23,7 +23,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from threading import Event, Lock
@@ -31,9 +31,7 @@ from typing import Any, Final
 
 from edgereason.config import build
 from edgereason.errors import EdgereasonError, UsageError
-from edgereason.grammars import Grammar
-from edgereason.keywords import request_of
-from edgereason.records import Answer, Request
+from edgereason.robot.question import Question, json_object, told, told_so_far
 from edgereason.robot.station import Outcome, Running, Station
 from edgereason.runtime.reasoner import Reasoner
 
@@ -42,45 +40,6 @@ _KEPT: Final = 256  # answers that may be asked for again
 _POLL_S: Final = 0.05
 
 Address = Any  # of a peer, as the socket gives it
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A datagram that asks. Everything but `id` and `prompt` may be left out."""
-
-    id: str
-    prompt: str
-    way: str = "auto"
-    think_tokens: int = -1
-    answer_tokens: int = 64
-    deadline_ms: float | None = None
-    sent_ms: float | None = None
-    priority: int = 0
-    choice: tuple[str, ...] = ()  # the answer is one of these
-    json_schema: str = ""  # the answer is JSON under this schema
-    progress: bool = False  # tell how far it is, whenever there is new text
-    reasoning: bool = False  # the answer tells the thoughts, too
-
-    def request(self) -> Request:
-        return request_of(
-            self.prompt,
-            strategy=self.way,
-            think_budget=self.think_tokens,
-            answer_budget=self.answer_tokens,
-            deadline_ms=self.deadline_ms,
-            priority=self.priority,
-            grammar=self._grammar(),
-        )
-
-    def _grammar(self) -> Grammar | None:
-        if self.choice and self.json_schema:
-            raise UsageError("give either choice or json_schema")
-        if self.choice:
-            return Grammar.choice(*self.choice)
-        return Grammar.json(self.json_schema) if self.json_schema else None
-
-    def age_ms(self, now_ms: float) -> float:
-        return 0.0 if self.sent_ms is None else max(0.0, now_ms - self.sent_ms)
 
 
 class Datagrams:
@@ -118,7 +77,7 @@ class Datagrams:
         """One datagram. What is wrong with it is told to whoever sent it."""
         name = ""
         try:
-            message = _parsed(data)
+            message = json_object(data, "a datagram")
             name = str(message.get("id", ""))
             if "do" in message:
                 self._do(message["do"], name, peer)
@@ -154,7 +113,7 @@ class Datagrams:
             running.add_done_callback(partial(self._ended, question, peer))
 
     def _ended(self, question: Question, peer: Address, outcome: Outcome) -> None:
-        data = _encoded(_answer(question, outcome))
+        data = _encoded(told(question, outcome))
         with self._lock:
             self._running.pop(question.id, None)
             self._told[question.id] = data
@@ -168,8 +127,7 @@ class Datagrams:
         for question, peer, one in running:
             progress = one.progress()
             if progress.changed:
-                said = {key: getattr(progress, key) for key in ("answer", "best", "left_ms")}
-                self._send(peer, {"id": question.id, "kind": "progress", **said})
+                self._send(peer, told_so_far(question, progress))
 
     def _send(self, peer: Address, message: dict[str, Any]) -> None:
         self._send_bytes(peer, _encoded(message))
@@ -183,16 +141,6 @@ class Datagrams:
                 print(f"not sent to {peer}: {error}", file=sys.stderr)
 
 
-def _parsed(data: bytes) -> dict[str, Any]:
-    try:
-        message = json.loads(data)
-    except (ValueError, RecursionError):
-        raise UsageError(f"a datagram must be one JSON object, got {data[:40]!r}") from None
-    if not isinstance(message, dict):
-        raise UsageError(f"a datagram must be one JSON object, got {data[:40]!r}")
-    return message
-
-
 def _encoded(message: dict[str, Any]) -> bytes:
     data = json.dumps(message).encode()
     if len(data) <= _MOST_BYTES:
@@ -202,24 +150,6 @@ def _encoded(message: dict[str, Any]) -> bytes:
         "ask for fewer answer_tokens, or leave out reasoning",
     )
     return json.dumps({"id": message["id"], "kind": "error", **error.to_dict()}).encode()
-
-
-def _answer(question: Question, outcome: Outcome) -> dict[str, Any]:
-    if outcome.answer is None:
-        error = outcome.error or EdgereasonError("there is no answer")
-        return {"id": question.id, "kind": "error", **error.to_dict()}
-    answer: Answer = outcome.answer
-    said = {"answer": answer.answer, "ended_by": answer.finish.value, "late_ms": outcome.late_ms}
-    if question.reasoning:
-        said["reasoning"] = answer.reasoning
-    return {
-        "id": question.id,
-        "kind": "answer",
-        **said,
-        "confidence": answer.confidence,
-        "usage": asdict(answer.usage),
-        "timings": asdict(answer.timings),
-    }
 
 
 def bound(udp: str | None, unix: str | None) -> socket.socket:

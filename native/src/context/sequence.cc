@@ -15,6 +15,18 @@ constexpr std::int32_t kUnlimitedAnswerReserve = 64;
 // Bytes a token has at most, nearly always: text is reserved at this rate so that it does not grow
 // while decoding.
 constexpr std::size_t kBytesPerToken = 12;
+constexpr std::size_t kCacheLine = 64;
+
+template <typename T>
+void PrefetchAll(const T& object) noexcept {
+  const auto* bytes = reinterpret_cast<const char*>(&object);
+  for (std::size_t at = 0; at < sizeof object; at += kCacheLine) __builtin_prefetch(bytes + at, 1);
+}
+
+// Where the next element goes.
+void PrefetchEnd(const auto& elements) noexcept {
+  __builtin_prefetch(elements.data() + elements.size(), 1);
+}
 
 std::size_t Index(Channel channel) noexcept { return static_cast<std::size_t>(channel); }
 
@@ -434,6 +446,19 @@ void Sequence::CountStep(double begin_ms, double end_ms) noexcept {
   if (run_.first_row_ms < 0) run_.first_row_ms = begin_ms;
   if (pending() == 0 && run_.prefilled_ms < 0) run_.prefilled_ms = end_ms;
   ++run_.result->num_steps;
+}
+
+void Sequence::Prefetch(int depth) const noexcept {
+  if (depth == 0) return PrefetchAll(*this);
+  if (!phase_) return;
+  if (depth == 1) {
+    PrefetchAll(*run_.result);
+    PrefetchEnd(run_.text[Index(phase_->channel())]);
+    PrefetchEnd(context_.items());
+  } else {
+    PrefetchEnd(run_.result->tokens);
+    PrefetchEnd(run_.result->entropies);
+  }
 }
 
 bool Sequence::NextText(Event* event) noexcept {

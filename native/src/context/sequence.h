@@ -129,6 +129,9 @@ class Sequence {
   // ---- reports
 
   void CountStep(double begin_ms, double end_ms) noexcept;  // a step that decoded rows of it
+  // Asks the caches for what a token of it touches: itself; what it points to (`depth` 1), and what
+  // that points to (2). Does nothing else.
+  void Prefetch(int depth) const noexcept;
   // Next piece of text to stream, at most Event::kTextBytes, whole characters. False: nothing to
   // show.
   bool NextText(Event* event) noexcept;

@@ -116,6 +116,7 @@ void Memory::ParkBeginning(Sequence* sequence) {
 
 void Memory::SortIdle() {
   idle_.clear();
+  if (sequences_->all().size() == sequences_->active().size()) return;
   for (const auto& [id, sequence] : sequences_->all()) {
     if (sequence->seq >= 0 && !sequence->running()) idle_.push_back(sequence.get());
   }

@@ -80,6 +80,7 @@ class StepLoop {
   bool KeepOneKey();
   void BuildRows();
   void AddProbeRows();
+  void Prefetch() const noexcept;
   void CountInterference() noexcept;
   void CountHeldUp() noexcept;
   void Commit();

@@ -33,10 +33,13 @@ TextMatcher::TextMatcher(std::vector<std::string> patterns)
                   "leave it out of the list");
     }
     failure_.push_back(FailureTable(pattern));
+    firsts_.set(static_cast<unsigned char>(pattern.front()));
   }
 }
 
 TextMatcher::Match TextMatcher::Feed(std::string_view piece) noexcept {
+  const auto may_begin = [this](char byte) { return firsts_[static_cast<unsigned char>(byte)]; };
+  if (held_ == 0 && std::ranges::none_of(piece, may_begin)) return {};
   for (std::size_t at = 0; at < piece.size(); ++at) {
     Match found;
     for (std::size_t p = 0; p < patterns_.size(); ++p) {

@@ -8,6 +8,7 @@
 // it.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -36,6 +37,7 @@ class TextMatcher {
   void Reset() noexcept;
 
  private:
+  std::bitset<256> firsts_;  // bytes that a pattern begins with
   std::vector<std::string> patterns_;
   std::vector<std::vector<std::int32_t>> failure_;  // KMP tables, one per pattern
   std::vector<std::int32_t> state_;                 // matched length, one per pattern

@@ -8,7 +8,8 @@
 In virtual time a turn is worth `turn_tokens` thinking tokens: what a planner has said so far is cut
 there, so that nobody depends on the speed of the machine. A planner that starts in a turn gets what
 the reactive pass leaves of it. Tokens of an answer, a few each, are counted to nobody. In real time
-a turn lasts `turn_ms`, and the reactive pass has the last `react_ms` of it.
+a turn lasts `turn_ms`, and the reactive pass has the last `react_ms` of it. Answers are legal
+actions: a grammar holds them to the game's letters.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from edgereason.grammars import Grammar
 from edgereason.prompt.reasoning import FINAL_CUE
 from edgereason.records import Answer
 from edgereason.robot import Agile, Planner, Thoughts
@@ -26,13 +28,20 @@ from edgereason.runtime.reasoner import Reasoner
 
 from .base import Game, actions_in
 
-REACT_TASK: Final = "Look around, then decide on your one action of this turn."
-PLAN_TASK: Final = (
-    "Think about what will be where in the next turns. Then decide on your actions, one letter for "
-    "each turn, beginning with this one."
+# Told to decide, or to list its actions, a 0.5B answers without a thought.
+REACT_TASK: Final = (
+    "Write one sentence about what is in your way and one about where you should go. Then choose "
+    "one action."
 )
-_ANSWER_TOKENS: Final = 6
-_PLAN_ANSWER_TOKENS: Final = 32
+PLAN_TASK: Final = (
+    "Write one sentence about what is in your way, one about where you should go, and one about "
+    "how you get there. Then choose one action for each of the next turns."
+)
+REACT_BRIEFLY: Final = "Your action?"
+PLAN_BRIEFLY: Final = "Your next actions?"
+_ANSWER_TOKENS: Final = 4
+_PLAN_ANSWER_TOKENS: Final = 24
+_MOST_PLANNED: Final = 12  # actions of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class Pace:
         turn_ms: milliseconds that a turn lasts; `react_ms` of them, at its end, are the reactive
             pass's, which then still thinks `react_tokens` at most.
         plan_tokens: thinking tokens of a planner at most, for one plan.
+        brief: tasks in few characters, for games told the same way.
     """
 
     turn_tokens: int | None = None
@@ -52,6 +62,15 @@ class Pace:
     react_tokens: int = 16
     react_ms: float | None = None
     plan_tokens: int = 256
+    brief: bool = False
+
+    @property
+    def react_task(self) -> str:
+        return REACT_BRIEFLY if self.brief else REACT_TASK
+
+    @property
+    def plan_task(self) -> str:
+        return PLAN_BRIEFLY if self.brief else PLAN_TASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +96,11 @@ class TokenPlanner:
     of it can be read is cut by the count.
     """
 
-    def __init__(self, reasoner: Reasoner, rules: str, pace: Pace, task: str = PLAN_TASK) -> None:
+    def __init__(self, reasoner: Reasoner, game: Game, pace: Pace) -> None:
         self._reasoner = reasoner
-        self._rules = rules
+        self._rules = game.rules
         self._pace = pace
-        self._task = task
+        self._grammar = list_of(game)
         self._thought: tuple[int, ...] = ()
         self._thoughts = ""  # all of them, without the mark that ends them
         self._answered: tuple[int, ...] = ()
@@ -94,10 +113,12 @@ class TokenPlanner:
             self._show(turn)
             return
         handle = self._reasoner.submit(
-            messages(self._rules, f"{state}\n\n{self._task}"),
+            messages(self._rules, f"{state}\n\n{self._pace.plan_task}"),
             strategy="think",
             think_budget=self._pace.plan_tokens,
             answer_budget=_PLAN_ANSWER_TOKENS,
+            grammar=self._grammar,
+            keep=True,  # the reactive pass of this turn reads the same rules and state
         )
         handle.result()
         results = handle.chains[0]
@@ -134,15 +155,25 @@ class TokenPlanner:
         pass
 
 
-def planner_of(reasoner: Reasoner, rules: str, pace: Pace) -> Thinker:
+def one_of(game: Game) -> Grammar:
+    return Grammar.choice(*game.actions)
+
+
+def list_of(game: Game) -> Grammar:
+    letters = "".join(game.actions)
+    return Grammar.regex(f"[{letters}]( [{letters}]){{0,{_MOST_PLANNED - 1}}}")
+
+
+def planner_of(reasoner: Reasoner, game: Game, pace: Pace) -> Thinker:
     if pace.turn_ms is None:
-        return TokenPlanner(reasoner, rules, pace)
+        return TokenPlanner(reasoner, game, pace)
     return Planner(
         reasoner,
-        rules=rules,
-        task=PLAN_TASK,
+        rules=game.rules,
+        task=pace.plan_task,
         think_tokens=pace.plan_tokens,
         answer_tokens=_PLAN_ANSWER_TOKENS,
+        grammar=list_of(game),
     )
 
 
@@ -159,11 +190,12 @@ class Reader:
             react_ms=pace.react_ms,
             react_tokens=pace.react_tokens,
             answer_tokens=_ANSWER_TOKENS,
+            grammar=one_of(game),
             planner=planner,
         )
 
     def choose(self, state: str) -> Choice:
-        act = self._agile.tick(f"{state}\n\n{REACT_TASK}")
+        act = self._agile.tick(f"{state}\n\n{self._pace.react_task}")
         late = act.late_ms > 0 or act.answer.usage.reasoning_tokens > self._pace.react_tokens
         return _choice(act.answer, self._game, late=late, read=bool(act.thoughts.text))
 
@@ -183,11 +215,13 @@ class Thoughtful:
         pace = self._pace
         budget = pace.plan_tokens if pace.turn_tokens is None else pace.turn_tokens
         answer = self._reasoner.ask(
-            messages(self._game.rules, f"{state}\n\n{REACT_TASK}"),
+            messages(self._game.rules, f"{state}\n\n{pace.react_task}"),
             strategy="think",
             think_budget=budget,
             answer_budget=_ANSWER_TOKENS,
+            grammar=one_of(self._game),
             deadline_ms=pace.turn_ms,
+            keep=True,
         )
         late = answer.budget.deadline_ms.late_ms > 0 or answer.usage.reasoning_tokens > budget
         return _choice(answer, self._game, late=late)
@@ -246,5 +280,5 @@ def agent(name: str, reasoner: Reasoner, game: Game, pace: Pace) -> Agent:
         return Thoughtful(reasoner, game, pace)
     if name == "planning":  # nobody else spends tokens
         pace = replace(pace, react_tokens=0)
-        return Lister(game, pace, planner_of(reasoner, game.rules, pace))
-    return Reader(reasoner, game, pace, planner_of(reasoner, game.rules, pace))
+        return Lister(game, pace, planner_of(reasoner, game, pace))
+    return Reader(reasoner, game, pace, planner_of(reasoner, game, pace))

@@ -28,16 +28,19 @@ class Game(ABC):
         actions: letter -> the word for it.
         default: the action of a turn for which nobody came up with one.
         rules: what a model is told once; it does not change during an episode.
+        brief: rules and states in few characters, for models with a short context.
     """
 
     actions: ClassVar[Mapping[str, str]]
     rules: str
     default: str = "S"
 
-    def __init__(self, level: str, seed: int, most_turns: int = MOST_TURNS) -> None:
+    def __init__(
+        self, level: str, seed: int, most_turns: int = MOST_TURNS, *, brief: bool = False
+    ) -> None:
         if level not in LEVELS:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
-        self.level, self.seed, self.most_turns = level, seed, most_turns
+        self.level, self.seed, self.most_turns, self.brief = level, seed, most_turns, brief
         self.turn = 0
 
     @property
@@ -51,7 +54,7 @@ class Game(ABC):
 
     @abstractmethod
     def state(self) -> str:
-        """The present turn in words: all that a player may know."""
+        """The present turn: all that a player may know; with `brief` what matters, in signs."""
 
     @abstractmethod
     def act(self, action: str) -> None:

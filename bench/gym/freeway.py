@@ -7,8 +7,8 @@ puts the player back to the start and the cars to where they began; the clock ru
 
 A lane is like its neighbour with probability 1/2. Else it has a long car (2 to 4 cells, as many
 cells a turn, either way), or two or three cars a third of the width apart (a cell every 1 to 3
-turns), or one (every 1 to 4). Ours: levels differ by how many turns the shortest way takes (up to
-10, up to 13, more), the seed picks among such roads.
+turns), or one (every 1 to 4). Ours: one sees four rows ahead; levels differ by how many turns the
+shortest way takes (up to 10, up to 13, more), the seed picks among such roads.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar, Final
 
 from .base import LEVELS, MOST_TURNS, Game, shortest
@@ -24,6 +25,7 @@ _WIDTH: Final = 9
 _COLUMN: Final = 4
 _START: Final = 9
 _UNITS: Final = 12  # of the text, a cell
+_AHEAD: Final = 4  # rows that the text tells of, beside the player's own
 _SHORTEST: Final = {"easy": (9, 10), "medium": (11, 13), "hard": (14, MOST_TURNS)}
 _STEP: Final = {"U": -1, "D": 1, "S": 0}
 
@@ -68,15 +70,19 @@ class Lane:
 class Freeway(Game):
     actions: ClassVar[Mapping[str, str]] = {"U": "up", "D": "down", "S": "stay"}
     default = "U"
-    rules = (
+    _RULES: ClassVar = (
         "You cross a freeway. You are at x = 0. Row 9 is the start, row 0 is the goal. Rows 1 to 8 "
-        "are lanes with cars. Each turn you do one action: U (one row up, towards row 0), D (one "
-        "row down) or S (stay). Then the cars move. If a car covers x = 0 in your row, you are "
-        "back at row 9. Reach row 0 in as few turns as you can."
+        "are lanes with cars: their x, then how far they move a turn. Each turn you do one action: "
+        "U (one row up, towards row 0), D (one row down) or S (stay). Then the cars move. If a car "
+        "covers x = 0 in your row, you are back at row 9. Reach row 0 in as few turns as you can."
     )
+    _BRIEF: ClassVar = "Go from row 9 to 0: U up, D down, S stay. Cars at 0 hit."
 
-    def __init__(self, level: str, seed: int, most_turns: int = MOST_TURNS) -> None:
-        super().__init__(level, seed, most_turns)
+    def __init__(
+        self, level: str, seed: int, most_turns: int = MOST_TURNS, *, brief: bool = False
+    ) -> None:
+        super().__init__(level, seed, most_turns, brief=brief)
+        self.rules = self._BRIEF if brief else self._RULES
         self.lanes = _road(level, seed)
         self.row = _START
         self.time = 0  # since the cars began
@@ -101,13 +107,25 @@ class Freeway(Game):
             self.row, self.time = _START, 0
 
     def state(self) -> str:
+        seen = range(max(1, self.row - _AHEAD), min(_START, self.row + 1))
+        if self.brief:
+            return "\n".join([f"row {self.row}", *map(self._signs, seen)])
         lines = [f"Turn {self.turn}. You are in row {self.row}."]
-        for row in range(1, _START):
+        for row in seen:
             lane = self.lanes[row - 1]
-            spans = ", ".join(f"[{a}, {b}]" for a, b in self._spans(lane))
+            spans = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in self._spans(lane))
             speed = lane.way * lane.cells * _UNITS / lane.wait
-            lines.append(f"Row {row}: cars {spans}, {speed:+.0f} a turn")
+            lines.append(f"Row {row}: {spans}; {speed:+.0f}")
         return "\n".join(lines)
+
+    def _signs(self, row: int) -> str:
+        """`7: 4 -2 >1/3`: heads in cells from the player, the way, and cells a turn."""
+        lane = self.lanes[row - 1]
+        heads = " ".join(str(head - _COLUMN) for head in lane.at(self.time))
+        long = f"*{lane.length}" if lane.length > 1 else ""
+        return (
+            f"{row}: {heads}{long} {'>' if lane.way > 0 else '<'}{Fraction(lane.cells, lane.wait)}"
+        )
 
     def _spans(self, lane: Lane) -> Iterator[tuple[int, int]]:
         for head in lane.at(self.time):

@@ -22,6 +22,8 @@ LAYOUTS: Final = {
 }
 ONIONS: Final = 3  # a soup
 COOKING: Final = 5  # turns
+FOR_AN_ONION: Final = 3  # points, in a pot
+FOR_A_SOUP: Final = 5  # taken out of the pot
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class Cook:
     at: Cell
     facing: str = "U"
     held: str = ""  # onion, dish, soup
+    points: int = 0  # for what leads to a soup
 
     @property
     def looks_at(self) -> Cell:
@@ -108,9 +111,11 @@ class Kitchen:
     def _use(self, cook: Cook, pot: Pot) -> None:
         if cook.held == "onion" and pot.onions < ONIONS:
             cook.held = ""
+            cook.points += FOR_AN_ONION
             pot.onions += 1
         elif cook.held == "dish" and pot.is_ready:
             cook.held = "soup"
+            cook.points += FOR_A_SOUP
             pot.onions = pot.cooking = 0
 
     # -- finding one's way -------------------------------------------------------------------------

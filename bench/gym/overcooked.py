@@ -4,15 +4,16 @@ Three onions, five turns on the fire, then a dish, then the hatch: 20 points a s
 player moves first, then the partner; the seed says where they begin. The partner is a script: it
 puts onions into pots, and where none takes one, on counters.
 
-Ours: the kitchens (5 x 5 open, 7 x 5 and 8 x 5 with a counter in the middle), and that a partner
-without a free counter waits.
+Ours: the kitchens (5 x 5 open, 7 x 5 and 8 x 5 with a counter in the middle), that a partner
+without a free counter waits, and points on the way: 3 for an onion that the player puts into a pot,
+5 for a soup that it takes out.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 from .base import MOST_TURNS, Cell, Game
@@ -33,17 +34,30 @@ class Overcooked(Game):
         "S": "stay",
     }
 
-    def __init__(self, level: str, seed: int, most_turns: int = MOST_TURNS) -> None:
-        super().__init__(level, seed, most_turns)
+    def __init__(
+        self, level: str, seed: int, most_turns: int = MOST_TURNS, *, brief: bool = False
+    ) -> None:
+        super().__init__(level, seed, most_turns, brief=brief)
         generator = random.Random(f"overcooked-{level}-{seed}")
         self.kitchen = Kitchen.of(LAYOUTS[level], generator)
         self._last: deque[str] = deque(maxlen=_REMEMBERED)
+        self.rules = self._in_signs() if brief else self._in_words()
+
+    def _in_signs(self) -> str:
+        tiles = ((name, self.kitchen.cells(tile)) for tile, name in _NAMES.items())
+        places = " ".join(f"{name} {_signs(cells)}" for name, cells in tiles)
+        return (
+            f"Soup: {ONIONS} onions in the pot, wait, dish, hatch. U D L R walk, I use, S stay. "
+            f"{places}"
+        )
+
+    def _in_words(self) -> str:
         places = ", ".join(
             f"{name} at {' and '.join(map(str, self.kitchen.cells(tile)))}"
             for tile, name in _NAMES.items()
         )
         floor = " ".join(f"({x},{y})" for x, y in self.kitchen.cells("."))
-        self.rules = (
+        return (
             f"You cook onion soup. x grows to the right, y grows downwards. Floor: {floor}. "
             f"{places}; all else is counter. Each turn you do one action: U, D, L, R (a step, or "
             "a turn towards what is in the way), I (interact with what you face) or S (stay). "
@@ -57,7 +71,7 @@ class Overcooked(Game):
 
     @property
     def score(self) -> float:
-        return float(_POINTS * self.kitchen.num_served)
+        return float(_POINTS * self.kitchen.num_served + self.kitchen.cooks[0].points)
 
     def act(self, action: str) -> None:
         player, partner = self.kitchen.cooks
@@ -79,6 +93,12 @@ class Overcooked(Game):
     def state(self) -> str:
         kitchen = self.kitchen
         player, partner = kitchen.cooks
+        if self.brief:
+            pots = " ".join(f"{_signs([at])} {pot.onions}" for at, pot in kitchen.pots.items())
+            return (
+                f"you {_signs([player.at])} {player.facing} {player.held or '-'} "
+                f"mate {_signs([partner.at])} {partner.held or '-'} pot {pots}"
+            )
         pots = ", ".join(f"{cell} {pot}" for cell, pot in kitchen.pots.items())
         lying = ", ".join(f"{what} on {cell}" for cell, what in sorted(kitchen.counters.items()))
         return (
@@ -110,3 +130,7 @@ class Overcooked(Game):
         if player.held == "onion":
             return missing, free
         return kitchen.cells("D") if cooking else [], kitchen.cells("O") if missing else []
+
+
+def _signs(cells: Sequence[Cell]) -> str:
+    return " ".join(f"{x},{y}" for x, y in cells)

@@ -11,7 +11,7 @@ Ours: a turn moves, eats, ages the foods, then adds one; the cell that the tail 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Final
 
 from .base import LEVELS, MOST_TURNS, MOVES, Cell, Game, shortest
@@ -32,15 +32,19 @@ class Snake(Game):
         "D": "down",
         "S": "straight",
     }
-    rules = (
+    _RULES: ClassVar = (
         "You steer a snake on a grid. x grows to the right, y grows downwards; x and y from 1 to 6 "
         "are free, the wall is around them. Each turn the head moves one cell: L (x-1), R (x+1), "
         "U (y-1), D (y+1) or S (straight on). Food is a point, and the snake grows. The wall, an "
         "obstacle or your own body ends the game with a point less."
     )
+    _BRIEF: ClassVar = "Snake: L x-1, R x+1, U y-1, D y+1. Stay in 1 to 6. Eat food, hit nothing."
 
-    def __init__(self, level: str, seed: int, most_turns: int = MOST_TURNS) -> None:
-        super().__init__(level, seed, most_turns)
+    def __init__(
+        self, level: str, seed: int, most_turns: int = MOST_TURNS, *, brief: bool = False
+    ) -> None:
+        super().__init__(level, seed, most_turns, brief=brief)
+        self.rules = self._BRIEF if brief else self._RULES
         self._random = random.Random(f"snake-{LEVELS.index(level)}-{seed}")
         self.body = [_START]  # the head first
         self.heading = "L"
@@ -90,6 +94,11 @@ class Snake(Game):
         return on_wall or head in self.obstacles or head in body
 
     def state(self) -> str:
+        if self.brief:
+            return (
+                f"head {_signs(self.body[:1])} {self.heading} body {_signs(self.body[1:])} "
+                f"block {_signs(sorted(self.obstacles))} food {_signs(sorted(self.foods))}"
+            )
         foods = ", ".join(f"{cell} for {left} turns" for cell, left in sorted(self.foods.items()))
         return (
             f"Turn {self.turn}. Head {self.body[0]}, heading {self.actions[self.heading]}. "
@@ -130,6 +139,10 @@ class Snake(Game):
                     seen.add(after)
                     edge.append(after)
         return len(seen)
+
+
+def _signs(cells: Sequence[Cell]) -> str:
+    return " ".join(f"{x},{y}" for x, y in cells) or "-"
 
 
 def _next(cell: Cell, move: str) -> Cell:

@@ -8,11 +8,10 @@ it stopped: figures of another model or way are never mixed in.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any, Final
@@ -22,6 +21,7 @@ from edgereason.runtime.reasoner import Reasoner
 from edgereason.values import extract_answer, normalize
 
 from ..harness.questions import Question, easy_sum, gsm8k, read_questions
+from ..harness.record import Record
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, wilson
 from ..harness.ways import parse
 
@@ -60,7 +60,7 @@ def _asked(options: argparse.Namespace) -> str:
 def measure(options: argparse.Namespace, say: Say) -> Findings:
     questions = _questions(options)
     ways = split_ways(options.ways) if options.ways else list(_WAYS)
-    rows = _recorded(options.record)
+    rows = Record(options.record, lambda line: Row(**line))
     with open_reasoner(options, threads=options.threads) as reasoner:
         blocks = range(0, len(questions), options.batch)
         for number, begin in enumerate(blocks):
@@ -71,7 +71,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     wanted = {question.text for question in questions}
     own = [
         row
-        for row in rows.values()
+        for row in rows
         if row.asked == _asked(options) and row.question in wanted and row.way in ways
     ]
     return findings(own, ways)
@@ -95,7 +95,7 @@ def _ask(
     options: argparse.Namespace,
     way: str,
     block: Sequence[Question],
-    rows: dict[Key, Row],
+    rows: Record[Row],
 ) -> None:
     missing = [one for one in block if (_asked(options), way, one.text) not in rows]
     if not missing:
@@ -124,27 +124,7 @@ def _ask(
             answer.answer[:200],
             answer.note,
         )
-        rows[row.key] = row
-        if options.record:
-            with options.record.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
-
-
-def _recorded(path: Path | None) -> dict[Key, Row]:
-    if path is None or not path.exists():
-        return {}
-    rows = {}
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):  # the run was cut while it was written
-        path.write_text("".join(lines[:-1]), encoding="utf-8")
-        lines.pop()
-    for number, line in enumerate(lines, 1):
-        try:
-            row = Row(**json.loads(line))
-        except (ValueError, TypeError):
-            raise UsageError(f"{path}, line {number}: not a line of this bench") from None
-        rows[row.key] = row
-    return rows
+        rows.add(row)
 
 
 def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:

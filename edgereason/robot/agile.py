@@ -74,6 +74,7 @@ class Planner:
         think_tokens, answer_tokens: of one plan.
         plan_ms: None: what is being thought is read as it appears. Milliseconds: each plan is
             finished within so much, and the last finished one is read.
+        grammar: what a plan, after its thoughts, must look like.
     """
 
     def __init__(
@@ -85,10 +86,12 @@ class Planner:
         think_tokens: int = 512,
         answer_tokens: int = 48,
         plan_ms: float | None = None,
+        grammar: Grammar | None = None,
         sampling: Sampling | None = None,
     ) -> None:
         self._reasoner = reasoner
         self._rules = rules
+        self._grammar = grammar
         self._task = task
         self._think_tokens = think_tokens
         self._answer_tokens = answer_tokens
@@ -112,6 +115,8 @@ class Planner:
             think_budget=self._think_tokens,
             answer_budget=self._answer_tokens,
             deadline_ms=self._plan_ms,
+            grammar=self._grammar,
+            keep=True,  # the reactive pass reads the same rules and state
             sampling=self._sampling,
         )
 

@@ -1,11 +1,12 @@
 """Answer now, with what a slower planner has thought so far: the reactive half of AgileThinker.
 
 AgileThinker: https://arxiv.org/abs/2511.04898
-prompt + the planner's thoughts -> think -> answer
+the planner's thoughts + prompt -> think -> answer
 
 The planner is a request of its own and may still be running; `edgereason.robot.Agile` has both.
 Without thoughts this is strategy `of`, token for token. Not for single questions, which have no
-earlier state to think about.
+earlier state to think about. Thoughts come before the state, so that of a thought that goes on only
+what is new is read.
 
 Cost: that of `of`, and a prompt longer by the thoughts
 Measured: not yet.
@@ -25,9 +26,10 @@ from edgereason.strategies.base import Steps, Turn, choose
 needs = Capability.LOGITS
 
 _QUOTED: Final = (
-    "A slower thinker works on this too. What it has thought so far is below; it is about {when} "
-    "and may break off in the middle. Use what still holds.\n<thoughts>\n{thoughts}\n</thoughts>"
+    "A slower thinker works on this too. What it has thought so far, which may break off in the "
+    "middle:\n<thoughts>\n{thoughts}\n</thoughts>\n\n"
 )
+_AGED: Final = "The thoughts above are about {when}. Use what still holds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class Config:
 def run(turn: Turn, config: Config) -> Steps:
     thoughts = config.thoughts.strip()[-config.quoted_chars :]
     if thoughts:
-        turn = turn.told(_QUOTED.format(when=_when(config.age), thoughts=thoughts))
+        turn = turn.told(
+            _AGED.format(when=_when(config.age)), before=_QUOTED.format(thoughts=thoughts)
+        )
     return choose(config.of if turn.can_think else "no-think", bundle=turn.bundle).run(turn)
 
 

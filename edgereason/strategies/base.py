@@ -293,13 +293,15 @@ class Turn:
         seed = (self.sampling.seed + index) % 2**64
         return replace(self, sampling=replace(self.sampling, seed=seed))
 
-    def told(self, instruction: str) -> Turn:
-        """The same question with something more said to the model, where the user's part ends."""
+    def told(self, instruction: str, before: str = "") -> Turn:
+        """The same question with something more said to the model, where the user's part ends; and
+        `before` it.
+        """
         messages = list(self.messages)
         last = max((i for i, each in enumerate(messages) if each.role == "user"), default=None)
         if last is None:
             raise UsageError("the conversation has no message of the user's to answer")
-        content = f"{messages[last].content}\n\n{instruction}"
+        content = f"{before}{messages[last].content}\n\n{instruction}"
         messages[last] = replace(messages[last], content=content)
         return replace(self, messages=tuple(messages))
 

@@ -1,6 +1,7 @@
 #include "policy/plan.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <vector>
 
@@ -128,7 +129,7 @@ TEST(PromptTakesHalfOfTheTimeLeft) {
   prompt.pending = 300;
   const auto rows = Rows({prompt});
   CHECK(rows[0] >= 25 && rows[0] <= 31);  // 9 + 31 = 40 ms
-  prompt.pending = 16;
+  prompt.pending = 17;
   prompt.deadline_ms = 30;
   CHECK_EQ(Rows({prompt}, {.chunk_ms = 20}), (Ints{6}));  // 9 + 6 = 15 ms
 }
@@ -161,10 +162,23 @@ TEST(PromptIsCutWhileOthersDecode) {
 TEST(SlowStepsHoldNoPromptUp) {
   PlanSeq prompt = Thinking(kNever);
   prompt.pending = 300;
-  CHECK_EQ(Rows({Thinking(kNever), prompt}, {.chunk_ms = 10}), (Ints{1, 10}));  // 9 + 11 = 20 ms
-  CHECK_EQ(Rows({prompt, Thinking(kNever)}, {.chunk_ms = 5}), (Ints{11, 1}));
+  CHECK_EQ(Rows({Thinking(kNever), prompt}, {.chunk_ms = 10}), (Ints{1, 15}));  // 9 + 16 = 25 ms
+  CHECK_EQ(Rows({prompt, Thinking(kNever)}, {.chunk_ms = 5}), (Ints{16, 1}));
   prompt.deadline_ms = 8000;
-  CHECK_EQ(Rows({prompt}, {.chunk_ms = 5}), (Ints{31}));  // 9 + 31 = 40 ms: nobody else waits
+  CHECK_EQ(Rows({prompt}, {.chunk_ms = 5}), (Ints{41}));  // 9 + 41 = 50 ms: nobody else waits
+}
+
+// Steps of a 0.5B on one core: two rows take longer than two steps of one, sixteen a third of that
+// a row. A chunk of 50 ms would be two rows.
+TEST(PromptsAreNotReadInDearRows) {
+  CostModel cost;
+  cost.Restore(std::array{18.0, 49.0, 61.0, 88.0, 106.0, 208.0, 371.0}, 0);
+  PlanSeq prompt = Thinking(kNever);
+  prompt.pending = 300;
+  const std::vector<PlanSeq> seqs{Thinking(kNever), prompt, prompt};
+  Ints rows(seqs.size());
+  GrantRows(seqs, {}, cost, {}, rows);
+  CHECK_EQ(rows, (Ints{1, 15, 0}));
 }
 
 TEST(ShortPromptsAreNotCut) {

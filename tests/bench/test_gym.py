@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("llguidance", reason="actions are held to a game's letters by a grammar")
+
 from edgereason import _core
 from edgereason.bench.gym import Freeway, Snake
 from edgereason.bench.gym.agents import (
@@ -20,9 +22,10 @@ from edgereason.bench.gym.agents import (
     agent,
     messages,
 )
-from edgereason.bench.gym.play import play
+from edgereason.bench.gym.play import Episode, play
+from edgereason.bench.gym.scores import Played, compared, interval
 from edgereason.bench.harness.runner import run
-from edgereason.bench.suites.gym import BENCH, interval
+from edgereason.bench.suites.gym import BENCH
 from edgereason.models.bundle import open_bundle
 from edgereason.robot import Thoughts
 from edgereason.runtime.reasoner import Reasoner
@@ -32,12 +35,13 @@ _END = "<|im_end|>\n<|im_start|>assistant\n<think>\n"
 _PLAN = "first up and up, then stay"  # 26 tokens of a byte
 RULES = [
     (PLAN_TASK + _END, f"{_PLAN}</think>"),
-    (f"{_PLAN}</think>", "\n\nU U S D"),
+    (f"{_PLAN}</think>", "U U S D"),
     (REACT_TASK + _END, "it is clear</think>"),
-    ("</thoughts>" + _END, "as planned</think>"),
-    ("clear</think>", "\n\nU"),
-    ("as planned</think>", "\n\nS"),
-    ("</think>", "\n\nD"),
+    ("Use what still holds." + _END, "as planned</think>"),
+    ("clear</think>", "U"),
+    ("as planned</think>", "S"),
+    ("</think>", "D"),
+    ("</think>\n\n", "D"),  # thoughts that were cut
 ]
 
 
@@ -59,7 +63,7 @@ def choices(reasoner: Reasoner, name: str, pace: Pace, num: int) -> list[Choice]
 
 
 def test_a_planner_in_virtual_time_shows_so_many_tokens_a_turn(reasoner: Reasoner) -> None:
-    planner = TokenPlanner(reasoner, "", Pace(turn_tokens=10, react_tokens=4))
+    planner = TokenPlanner(reasoner, Freeway("easy", 0), Pace(turn_tokens=10, react_tokens=4))
     heard = []
     for turn in range(5):
         planner.look("state", turn)
@@ -178,9 +182,64 @@ def test_a_whole_run(clock: str, capsys: pytest.CaptureFixture[str], tmp_path: P
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     rows: Sequence[dict[str, object]] = report["figures"]["rows"]
     assert [row["agent"] for row in rows[:2]] == ["nobody", "script"]
-    assert len(rows) == 2 + 4 * len(pressures)
+    once = clock == "tokens"  # then the reactive pass does not depend on the pressure
+    assert len(rows) == 2 + 3 * len(pressures) + (1 if once else len(pressures))
     assert all(row["games"] == 2 for row in rows)
+    assert [pair["game"] for pair in report["figures"]["pairs"]] == ["snake"] * len(pressures)
     assert (tmp_path / "gym.md").exists()
+
+
+def test_a_run_that_was_cut_goes_on_where_it_stopped(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    record = tmp_path / "games.jsonl"
+    options = ["--games", "snake", "--turns", "3", "--plan-tokens", "8", "--wait-idle", "0"]
+    arguments = ["--model", SCRIPTED, *options, "--pressures", "16", "--record", str(record)]
+    assert run(BENCH, [*arguments, "--num", "2", "--context", "8192"]) == 0
+    whole = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
+    lines = record.read_text().splitlines(keepends=True)
+    assert len(lines) == 8
+    assert {json.loads(line)["seed"] for line in lines[:4]} == {0}  # a seed, all agents
+    record.write_text("".join(lines[:3]) + lines[3][:20])
+    assert run(BENCH, [*arguments, "--num", "2", "--context", "8192"]) == 0
+    captured = capsys.readouterr()
+    assert "8 games, 5 of them to be played" in captured.err
+    assert json.loads(captured.out.splitlines()[-1])["figures"] == whole
+
+
+def played(agent: str, pressure: float, *scores: float, game: str = "snake") -> list[Played]:
+    return [
+        Played("", game, pressure, agent, seed, Episode(score, 1))
+        for seed, score in enumerate(scores)
+    ]
+
+
+def test_what_agile_gains_is_paired_by_seed_with_the_best_of_the_others() -> None:
+    some = [
+        *played("script", 0, 20, 20, 20),
+        *played("reactive", 0, 1, 5, 9),
+        *played("planning", 16, 0, 0, 0),
+        *played("deadline", 32, 9, 9, 9),
+        *played("agile", 16, 3, 7, 11),
+        *played("agile", 32, 8, 8, 8),
+    ]
+    first, second = compared(some, 0)
+    assert first == ("snake", 32, "deadline", -1, -1, -1, "worse")
+    assert second == ("snake", 16, "reactive", 2, 2, 2, "better")
+
+
+def test_all_games_together_are_shares_of_what_the_script_gets() -> None:
+    some = [
+        *played("script", 0, 10, 10),
+        *played("reactive", 0, 2, 4),
+        *played("agile", 16, 4, 4),
+        *played("script", 0, 100, 100, game="freeway"),
+        *played("reactive", 0, 50, 50, game="freeway"),
+        *played("agile", 16, 50, 40, game="freeway"),
+    ]
+    (every,) = [row for row in compared(some, 0) if row[0] == "all"]
+    assert every[:3] == ("all", 16, "reactive")
+    assert every[3] == pytest.approx((0.1 - 0.05) / 2)
 
 
 def test_a_turn_that_is_too_short_for_the_reactive_pass_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -120,8 +121,11 @@ def test_the_state_of_freeway_is_what_one_sees() -> None:
     game = road(Lane(heads=(5,), length=2, cells=2, wait=1, way=1))
     lines = game.state().splitlines()
     assert lines[0] == "Turn 0. You are in row 9."
-    assert lines[1] == "Row 1: cars [12, 0], +24 a turn"
-    assert len(lines) == 9
+    assert [line[:6] for line in lines[1:]] == ["Row 5:", "Row 6:", "Row 7:", "Row 8:"]
+    game.row = 2
+    lines = game.state().splitlines()
+    assert lines[1] == "Row 1: 12 to 0; +24"
+    assert len(lines) == 3
 
 
 # -- snake -----------------------------------------------------------------------------------------
@@ -211,7 +215,7 @@ def test_a_soup_from_the_first_onion_to_the_hatch() -> None:
     assert (player.held, pot.onions, pot.cooking) == ("soup", 0, 0)
     player.at, player.facing = (3, 3), "D"
     kitchen.act(player, "I")
-    assert (player.held, game.score) == ("", 20)
+    assert (player.held, game.score) == ("", 20 + 3 * 3 + 5)
 
 
 def test_a_step_into_what_is_in_the_way_is_a_turn() -> None:
@@ -252,3 +256,31 @@ def test_actions_are_letters_runs_and_words() -> None:
     assert actions_in("As you see: Up.", actions) == ["U"]
     assert actions_in("us", actions) == []
     assert actions_in("", actions) == []
+
+
+@pytest.mark.parametrize("game", sorted(GAMES))
+def test_brief_states_are_shorter_and_tell_each_turn_apart(game: str) -> None:
+    long, brief = GAMES[game]("easy", 1), GAMES[game]("easy", 1, brief=True)
+    assert len(brief.rules) < len(long.rules) / 2
+    seen = set()
+    for _ in range(9):
+        assert len(brief.state()) < len(long.state())
+        seen.add(brief.state())
+        action = long.script()
+        long.act(action)
+        brief.act(action)
+    assert len(seen) == 9
+
+
+def test_what_brief_states_tell() -> None:
+    game = Freeway("easy", 0, brief=True)
+    game.lanes = (Lane(heads=(5,), length=2, cells=2, wait=1, way=1), ONE, *[EMPTY] * 6)
+    game.row = 2
+    assert game.state().splitlines() == ["row 2", "1: 1*2 >2", "2: -4 >1/2"]
+    assert re.fullmatch(
+        r"head 3,3 L body - block \d,\d food \d,\d \d,\d \d,\d",
+        Snake("easy", 0, brief=True).state(),
+    )
+    assert re.fullmatch(
+        r"you \d,\d U - mate \d,\d - pot 2,0 0", Overcooked("easy", 0, brief=True).state()
+    )

@@ -117,7 +117,8 @@ def grant_rows(
     def add(i: int) -> None:
         total = sum(rows)
         inside = [j for j, num in enumerate(rows) if num > 0]
-        chunk = max(limits.chunk_ms, SLOW_STEPS * cost.step_ms(max(len(inside), 1)))
+        slow = SLOW_STEPS * cost.step_ms(max(len(inside), 1))
+        chunk = max(limits.chunk_ms, slow, cost.step_ms(SHORT_ROWS))
         room = limits.max_rows - total
         if total > 0:
             later = cost.step_ms(len(inside) + 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from edgereason.errors import UsageError
-from edgereason.records import Answer, Message
+from edgereason.records import Answer, Message, Usage
 from edgereason.runtime.reasoner import Handle, Reasoner
 from support.places import SCRIPTED
 
@@ -50,6 +50,25 @@ def test_thoughts_and_their_age_are_read(reasoner: Reasoner) -> None:
     age = num(reasoner, "the state of 1 turn ago") - num(reasoner, "the present state")
     assert later - now == age != 0
     assert prompt_of(reasoner, thoughts="left then on") - now == num(reasoner, " then on")
+
+
+def test_of_thoughts_that_go_on_only_what_is_new_is_read(reasoner: Reasoner) -> None:
+    """The state is another in each tick, so it comes behind the thoughts."""
+
+    def asked_in(state: str, thoughts: str, age: int) -> Usage:
+        return reasoner.ask(
+            f"You are at {state}.",
+            strategy="agile",
+            options={"thoughts": thoughts, "age": age},
+            think_budget=4,
+            keep=True,
+        ).usage
+
+    thoughts = "the door is on the left, so turn left"
+    asked_in("7", thoughts, 0)
+    later = asked_in("8", f"{thoughts} and then go straight on", 1)
+    assert later.cached_tokens > num(reasoner, thoughts)
+    assert later.prompt_tokens - later.cached_tokens > num(reasoner, " and then go straight on")
 
 
 def test_of_long_thoughts_the_end_is_read(reasoner: Reasoner) -> None:

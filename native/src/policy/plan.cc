@@ -14,6 +14,7 @@ namespace {
 constexpr std::int32_t kBatchWidth = 8;
 // A prompt this short, such as an answer cue, is not cut for others' sake in a step of at most
 // kPrefillRows: it saves them little, and batches would depend on how long steps happen to take.
+// Nor is a longer one cut into less: two rows may take longer than two steps of one.
 constexpr std::int32_t kShortRows = 16;
 constexpr double kAloneChunks = 2;  // times a chunk: a step for a prompt that nobody waits behind
 // Where a step takes longer than a chunk if each has one row, prompts may double it: they would
@@ -66,7 +67,8 @@ struct StepBuilder {
 
   // How long a prompt may make a step that others wait for.
   double ChunkMs() const noexcept {
-    return std::max(limits.chunk_ms, kSlowSteps * cost.StepMs(std::max(num_seqs, 1)));
+    const double slow_ms = kSlowSteps * cost.StepMs(std::max(num_seqs, 1));
+    return std::max({limits.chunk_ms, slow_ms, cost.StepMs(kShortRows)});
   }
 
   // How long the prompt of the first in a step may make it. Alone it is not cut for others, but

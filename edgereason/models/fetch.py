@@ -94,7 +94,7 @@ def _wait(pip: subprocess.Popen[str], downloads: Path, size: int, progress: Prog
             return pip.communicate(timeout=0.2)[1]
         except subprocess.TimeoutExpired:
             there = _bytes_in(downloads)
-            if there > size + _SPARE_BYTES:
+            if there > 2 * size + _SPARE_BYTES:  # pip copies the wheel, then removes the first
                 raise DownloadError(
                     f"the index sends more than the {size / 2**20:,.0f} MiB that were promised",
                     _OTHER_FILE,

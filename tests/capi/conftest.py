@@ -1,10 +1,7 @@
-"""Builds and installs the C library once, as a user would."""
+"""The C library as it is installed, its programs, and plans."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,52 +9,24 @@ import pytest
 
 from edgereason.export.plans.chain import Way
 from edgereason.export.plans.plan import write_plan
-from support.c_programs import done
-from support.places import ROOT
-
-BUILD = ROOT / "build" / "c"
-HERE = Path(__file__).parent
+from support.c_programs import CAPI, compiled, install
 
 
 @pytest.fixture(scope="session")
 def installed() -> Path:
-    """Where the library is installed. Skips where it cannot be built."""
-    for tool in ("cmake", "ninja", "c++", "cc"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"the C library is built with {tool}, which is not here")
-    ran = subprocess.run(
-        ["cmake", "--preset", "c", f"-DPython_EXECUTABLE={sys.executable}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "nlohmann" in ran.stderr:
-        pytest.skip("the C library needs the package nlohmann-json3-dev")
-    assert ran.returncode == 0, ran.stderr
-    done("cmake", "--build", BUILD, "--target", "edgereason")
-    prefix = BUILD / "install"
-    done("cmake", "--install", BUILD, "--component", "c", "--prefix", prefix)
-    return prefix
+    """Where the library is installed."""
+    return install("c")
 
 
 @pytest.fixture(scope="session")
 def program(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A program of this folder, compiled against what is installed."""
+    """A program of this folder."""
 
-    def compiled(name: str) -> Path:
+    def made(name: str) -> Path:
         out = tmp_path_factory.getbasetemp() / name
-        if not out.exists():
-            library = installed / "lib"
-            done(
-                "cc", "-std=c99", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Wpedantic",
-                "-Werror", "-g", "-O1", HERE / f"{name}.c", "-o", out, f"-I{installed / 'include'}",
-                f"-L{library}", "-ledgereason", f"-Wl,-rpath,{library}",
-                f"-Wl,-rpath-link,{library / 'edgereason'}", "-lm", "-lpthread", "-ldl",
-            )  # fmt: skip
-        return out
+        return out if out.exists() else compiled(CAPI / f"{name}.c", out, installed)
 
-    return compiled
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from typing import Any, Final
@@ -19,18 +20,10 @@ from typing import Any, Final
 from edgereason.errors import EdgereasonError
 from edgereason.records import Budget, Request, StopReason, messages_of
 from edgereason.robot import Outcome, Station
+from edgereason.runtime.reasoner import Reasoner
 
 from ..harness.questions import open_questions
-from ..harness.runner import (
-    Bench,
-    BusyCores,
-    Findings,
-    Say,
-    Table,
-    open_reasoner,
-    quantile,
-    turns,
-)
+from ..harness.runner import Bench, BusyCores, Findings, Say, Table, quantile, turns
 
 _PATIENCE_S: Final = 30.0  # for what is still on its way at the end
 _ASKED_COLUMNS: Final = (
@@ -148,7 +141,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
         return Turn((), loop.off_ms, loop.skipped)
 
     def with_model() -> Turn:
-        with Station(partial(open_reasoner, options)) as station:
+        with Station(partial(_open, options)) as station:
             ask_all(station, _shorter(options))  # what steps cost, and how long answers are
             with BusyCores(options.busy), Loop(options.loop_hz) as loop:
                 asked = ask_all(station, options)
@@ -157,8 +150,9 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     played = turns({"alone": alone, "with the model": with_model}, options.turns, say)
     rows = [asked_row(index + 1, turn.asked) for index, turn in enumerate(played["with the model"])]
     loops = [loop_row(name, some) for name, some in played.items()]
+    asked = [turn.asked for turn in played["with the model"]]
     figures = {
-        "turns": {name: [asdict(turn) for turn in some] for name, some in played.items()},
+        "ended": [Counter(str(one.ended) for one in some) for some in asked],
         "asked": [dict(zip(_ASKED_COLUMNS, row, strict=True)) for row in rows],
         "loops": [dict(zip(_LOOP_COLUMNS, row, strict=True)) for row in loops],
     }
@@ -171,6 +165,10 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
         f"{options.seconds:g} s a turn, while {options.busy} processes spin."
     )
     return Findings(figures, tables, (remark,))
+
+
+def _open(options: argparse.Namespace) -> Reasoner:
+    return Reasoner.open(options.model, context=options.context, nice=options.nice)
 
 
 def _shorter(options: argparse.Namespace) -> argparse.Namespace:
@@ -217,6 +215,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--busy", type=int, default=2, help="processes that spin")
     parser.add_argument("--loop-hz", type=float, default=100.0)
     parser.add_argument("--answer-budget", type=int, default=12)
+    parser.add_argument("--nice", type=int, default=0, help="of the threads that decode")
 
 
 BENCH = Bench("robot", __doc__.splitlines()[0], _add_options, measure)

@@ -170,10 +170,21 @@ class Station:
         return self._reasoner
 
     def start(self) -> None:
-        """Opens the model. Raises what `open_model` raises."""
-        reasoner = self._open_model()
+        """Opens the model, and asks it something: the first question would wait, seconds on a busy
+        machine, for the process that renders templates. Raises what `open_model` raises.
+        """
+        reasoner = self._opened()
         with self._lock:
             self._reasoner, self._health = reasoner, Health(State.READY)
+
+    def _opened(self) -> Reasoner:
+        reasoner = self._open_model()
+        try:
+            reasoner.ask("Hello.", strategy="no-think", answer_budget=1)
+        except BaseException:
+            reasoner.close()
+            raise
+        return reasoner
 
     def stop(self) -> None:
         """Ends what runs and closes the model. Started anew, it counts from zero."""
@@ -259,7 +270,7 @@ class Station:
         if broken is not None:
             broken.close()
         try:
-            reasoner = self._open_model()
+            reasoner = self._opened()
         except EdgereasonError as error:
             with self._lock:
                 if self._health.state is State.OPENING:

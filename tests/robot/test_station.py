@@ -11,6 +11,8 @@ import pytest
 
 from edgereason.errors import EdgereasonError, EngineError, ModelNotFoundError
 from edgereason.keywords import request_of
+from edgereason.prompt import template
+from edgereason.prompt.child import Children
 from edgereason.records import Request, StopReason
 from edgereason.robot import Outcome, State, Station
 from edgereason.runtime.reasoner import Reasoner
@@ -45,6 +47,19 @@ def test_an_answer_and_its_figures(station: Station) -> None:
     assert (outcome.answer.answer, outcome.error, outcome.late_ms) == ("51", None, 0)
     health = station.health
     assert (health.num_asked, health.num_answered, health.num_running) == (1, 1, 0)
+
+
+def test_what_renders_templates_runs_before_the_first_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Started by the first question it made that one seconds late on a busy machine."""
+    children = Children()
+    monkeypatch.setattr(template, "_children", children)
+    template._rendered.cache_clear()
+    with Station(partial(Reasoner.open, SCRIPTED)) as station:
+        assert [child.pid > 0 for child in children._all] == [True]
+        assert station.health.num_asked == 0
+    children.close()
 
 
 def test_a_deadline_counts_from_when_it_was_asked(station: Station) -> None:

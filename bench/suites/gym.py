@@ -61,7 +61,11 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     tables = [Table(f"Games, pressure in {options.clock} a turn, {options.level}", _ROWS, rows)]
     if pairs:
         tables.append(Table("What agile gains, game by game", _PAIRS, pairs))
-    return Findings(figures, tuple(tables), (_remark(options),))
+    remarks = [_remark(options)]
+    if len(missing) < len(wanted):
+        num = len(wanted) - len(missing)
+        remarks.append(f"{num} of {len(wanted)} games were played by earlier runs (`--record`).")
+    return Findings(figures, tuple(tables), tuple(remarks))
 
 
 def _play_all(

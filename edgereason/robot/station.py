@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from types import TracebackType
+from typing import Final
 
-from edgereason.errors import EdgereasonError, EngineError
-from edgereason.records import Answer, Channel, Request, StopReason
+from edgereason.errors import EdgereasonError, EngineError, UsageError
+from edgereason.records import Answer, Channel, Energy, Request, StopReason
 from edgereason.runtime.reasoner import Handle, Reasoner
 from edgereason.runtime.report import best_so_far
 
@@ -32,7 +33,11 @@ class State(Enum):
     CLOSED = "closed"
     READY = "ready"
     FAILED = "failed"  # the engine is broken; questions are turned down at once
+    STALLED = "stalled"  # it makes no step, though there is work; the same
     OPENING = "opening"  # after a failure
+
+
+_OPEN: Final = (State.READY, State.STALLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Health:
     """What a station has seen since it was started. Every request is in one of the last five."""
 
     state: State = State.CLOSED
-    reason: str = ""  # of a failure
+    reason: str = ""  # of a failure, or a stall
     num_restarts: int = 0
     num_asked: int = 0
     num_running: int = 0
@@ -81,6 +86,7 @@ class Health:
     num_failed: int = 0
     num_late: int = 0  # of the answered
     most_late_ms: float = 0.0
+    energy: Energy | None = None  # of the last answer; None: there is no meter
 
     @property
     def late_share(self) -> float:
@@ -149,10 +155,20 @@ class Running:
 
 
 class Station:
-    """One model, opened by `open_model`, that is opened again when its engine has failed."""
+    """One model, opened by `open_model`, that is opened again when its engine has failed.
 
-    def __init__(self, open_model: Callable[[], Reasoner]) -> None:
+    Args:
+        stall_s: a model that has made no step for so long, though something was asked, is stalled.
+            More than its longest step takes: that of a prompt nobody waits behind is not cut.
+    """
+
+    def __init__(self, open_model: Callable[[], Reasoner], stall_s: float = 30.0) -> None:
+        if stall_s <= 0:
+            raise UsageError(f"stall_s must be more than 0, got {stall_s:g}")
         self._open_model = open_model
+        self._stall_s = stall_s
+        self._num_steps = 0
+        self._moved_at = 0.0  # time.monotonic(): its last step, or with nothing to do
         self._lock = threading.Lock()  # of the next two
         self._reasoner: Reasoner | None = None
         self._health = Health()
@@ -244,7 +260,7 @@ class Station:
             health.num_running -= 1
             if outcome.answer is None:
                 health.num_failed += 1
-                if isinstance(outcome.error, EngineError) and health.state is State.READY:
+                if isinstance(outcome.error, EngineError) and health.state in _OPEN:
                     health.state, health.reason = State.FAILED, str(outcome.error)
             elif outcome.answer.finish is StopReason.CANCELLED:
                 health.num_cancelled += 1
@@ -252,17 +268,36 @@ class Station:
                 health.num_refused += 1
             else:
                 health.num_answered += 1
+                health.energy = outcome.answer.energy
                 health.num_late += outcome.late_ms > 0
                 health.most_late_ms = max(health.most_late_ms, outcome.late_ms)
 
     def watch(self) -> State:
-        """To be called now and then: opens a model that has failed anew, on a thread of its own."""
+        """To be called now and then. A model that has failed is opened anew, on a thread of its
+        own; one that is stalled turns questions down until it makes a step.
+        """
+        self._look()
         with self._lock:
             if self._health.state is State.FAILED:
                 self._health.state = State.OPENING
                 self._opener = threading.Thread(target=self._reopen, name="edgereason-reopen")
                 self._opener.start()
             return self._health.state
+
+    def _look(self) -> None:
+        reasoner = self._reasoner
+        if reasoner is None or reasoner.closed:
+            return
+        num_steps, now = reasoner.stats()["num_steps"], time.monotonic()
+        with self._lock:
+            health = self._health
+            if num_steps != self._num_steps or health.num_running == 0:
+                self._num_steps, self._moved_at = num_steps, now
+                if health.state is State.STALLED:
+                    health.state, health.reason = State.READY, ""
+            elif now - self._moved_at > self._stall_s and health.state in _OPEN:
+                health.state = State.STALLED
+                health.reason = f"no step for {now - self._moved_at:.0f} s"
 
     def _reopen(self) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ import pytest
 
 from edgereason.errors import EngineError, UsageError
 from edgereason.grammars import Grammar
-from edgereason.records import Answer, StopReason
+from edgereason.records import Answer, Energy, StopReason
 from edgereason.robot import Health, Outcome, Progress, State, Station
 from edgereason.runtime.reasoner import Reasoner
 from support.places import ROOT, SCRIPTED
@@ -166,6 +166,12 @@ def test_diagnostics_tell_late_answers_and_a_broken_model() -> None:
     late = Health(State.READY, num_asked=4, num_answered=4, num_late=1)
     assert convert.diagnosis(late, {}, 0)[:2] == (convert.WARN, "1 late, 0 failed of 4")
     assert convert.diagnosis(late, {}, 0)[2]["late share"] == "0.2500"
+    assert values["energy meter"] == "none"
+    energy = Energy(joules=2.5, joules_per_token=0.25, meter="ina3221", scope="module")
+    measured = convert.diagnosis(Health(State.READY, energy=energy), {}, 0)[2]
+    assert measured["energy meter"] == "ina3221: module"
+    assert measured["joules of the last answer"] == "2.500"
+    assert "watts at rest" not in measured
     broken = Health(State.FAILED, reason="it broke")
     assert convert.diagnosis(broken, {}, 0)[:2] == (convert.ERROR, "failed: it broke")
 

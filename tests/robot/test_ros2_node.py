@@ -218,6 +218,38 @@ def test_states_of_the_node(world: World) -> None:
     assert world.of(world.send().get_result_async()).result.answer == "51"
 
 
+def test_parameters_that_would_do_nothing_are_refused(world: World) -> None:
+    told = [Parameter("think_tokens", value=5)]
+    (found,) = world.node.set_parameters(told)
+    assert not found.successful
+    assert found.reason == "think_tokens: read when the node is configured, clean it up first"
+    world.node.trigger_deactivate()
+    world.node.trigger_cleanup()
+    assert world.node.set_parameters(told)[0].successful
+    world.node.trigger_configure()
+    world.node.trigger_activate()
+    assert world.until(world.think.server_is_ready)
+    ended = world.of(world.send(think_tokens=-2).get_result_async())
+    assert ended.result.figures.reasoning_tokens == 5
+
+
+def test_a_stalled_model_is_told_and_turns_goals_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    paced(monkeypatch, 400)
+    world = World(SCRIPTED, watchdog_s=0.1, diagnostics_hz=20.0)
+    told: list[str] = []
+    world.client.create_subscription(
+        DiagnosticArray, "/diagnostics", lambda array: told.append(array.status[0].message), 10
+    )
+    goal = world.send()
+    assert world.until(lambda: any(one.startswith("stalled: no step for") for one in told))
+    ended = world.of(world.send().get_result_async())
+    assert ended.status == ABORTED
+    assert "the model is stalled" in ended.result.message
+    goal.cancel_goal_async()
+    assert world.until(lambda: told[-1] == "ready, 0 running" or "failed" in told[-1])
+    world.close()
+
+
 def test_a_model_that_is_not_there_leaves_the_node_unconfigured() -> None:
     context = Context()
     rclpy.init(context=context, domain_id=next(_DOMAINS))

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from edgereason.errors import EdgereasonError, EngineError, ModelNotFoundError
+from edgereason.errors import EdgereasonError, EngineError, ModelNotFoundError, UsageError
 from edgereason.keywords import request_of
 from edgereason.prompt import template
 from edgereason.prompt.child import Children
@@ -60,6 +60,26 @@ def test_what_renders_templates_runs_before_the_first_question(
         assert [child.pid > 0 for child in children._all] == [True]
         assert station.health.num_asked == 0
     children.close()
+
+
+def test_a_model_that_makes_no_step_turns_questions_down_until_it_does() -> None:
+    with Station(partial(Reasoner.open, SCRIPTED, sleep_ms=400), stall_s=0.1) as station:
+        assert station.watch() is State.READY  # there is nothing to do
+        running = station.submit(asked())
+        assert until(lambda: station.watch() is State.STALLED)
+        with pytest.raises(EngineError, match="the model is stalled: no step for 0 s"):
+            station.submit(asked())
+        assert until(lambda: station.watch() is State.READY)
+        running.cancel()
+        running.outcome(10)
+        time.sleep(0.2)
+        assert station.watch() is State.READY
+        assert (station.health.num_refused, station.health.num_cancelled) == (1, 1)
+
+
+def test_bad_values() -> None:
+    with pytest.raises(UsageError, match="stall_s must be more than 0, got 0"):
+        Station(partial(Reasoner.open, SCRIPTED), stall_s=0)
 
 
 def test_a_deadline_counts_from_when_it_was_asked(station: Station) -> None:

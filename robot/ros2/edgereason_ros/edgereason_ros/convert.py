@@ -12,7 +12,7 @@ from typing import Any
 from edgereason.config import assignments
 from edgereason.errors import EdgereasonError, UsageError
 from edgereason.grammars import Grammar
-from edgereason.records import Answer, Budget, Message, Request, StopReason, messages_of
+from edgereason.records import Answer, Budget, Energy, Message, Request, StopReason, messages_of
 from edgereason.robot import Health, Outcome, Progress, State
 
 _NODES_OWN = -2  # of think_tokens
@@ -91,6 +91,7 @@ def _fill_figures(figures: Any, answer: Answer, late_ms: float) -> None:
     for name in ("queue_ms", "prefill_ms", "think_ms", "answer_ms", "total_ms"):
         setattr(figures, name, float(getattr(answer.timings, name)))
     figures.late_ms = float(late_ms)
+    figures.joules = math.nan if answer.energy is None else float(answer.energy.joules)
     figures.confidence = math.nan if answer.confidence is None else float(answer.confidence)
 
 
@@ -133,6 +134,20 @@ def diagnosis(
         "most ms late": f"{health.most_late_ms:.1f}",
         "restarts": health.num_restarts,
         "machine load per core": f"{load:.2f}",
+        **_energy(health.energy),
         **{f"core {name}": value for name, value in sorted(stats.items())},
     }
     return level, message, {name: str(value) for name, value in values.items()}
+
+
+def _energy(energy: Energy | None) -> dict[str, str]:
+    """Of the last answer."""
+    if energy is None:
+        return {"energy meter": "none"}
+    rest = {} if energy.idle_watts is None else {"watts at rest": f"{energy.idle_watts:.2f}"}
+    return {
+        "energy meter": f"{energy.meter}: {energy.scope}",
+        "joules of the last answer": f"{energy.joules:.3f}",
+        "joules per token of it": f"{energy.joules_per_token:.4f}",
+        **rest,
+    }

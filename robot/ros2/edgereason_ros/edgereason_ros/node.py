@@ -18,11 +18,13 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from edgereason_interfaces.action import Think
 from edgereason_interfaces.srv import Ask
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_services_default
 from rclpy.task import Future
 from std_msgs.msg import String
@@ -51,6 +53,7 @@ PARAMETERS = {
     "planner_tokens": 0,
     "feedback_hz": 10.0,
     "diagnostics_hz": 1.0,
+    "watchdog_s": 30.0,
 }
 
 
@@ -77,6 +80,7 @@ class ThinkNode(LifecycleNode):
         super().__init__("edgereason", **options)
         for name, value in PARAMETERS.items():
             self.declare_parameter(name, value)
+        self.add_on_set_parameters_callback(self._may_set)
         self._station: Station | None = None
         self._planner: NodePlanner | None = None
         self._running: dict[bytes, tuple[ServerGoalHandle, Running]] = {}
@@ -87,11 +91,19 @@ class ThinkNode(LifecycleNode):
     def _told(self, name: str) -> Any:
         return self.get_parameter(name).value
 
+    def _may_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        """They are read when the node is configured; a later change would do nothing."""
+        names = [each.name for each in parameters if each.name in PARAMETERS]
+        if self._station is None or not names:
+            return SetParametersResult(successful=True)
+        why = f"{', '.join(names)}: read when the node is configured, clean it up first"
+        return SetParametersResult(successful=False, reason=why)
+
     # -- the states of the node --------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        station = Station(self._open)
         try:
+            station = Station(self._open, stall_s=self._told("watchdog_s"))
             station.start()
         except EdgereasonError as error:
             self.get_logger().error(f"the model cannot be opened: {error}")
@@ -268,11 +280,12 @@ class ThinkNode(LifecycleNode):
         return convert.fill(response, outcome)
 
     def _diagnose(self) -> None:
-        """Also the watchdog: a model that has failed is opened anew."""
+        """Also the watchdog: a failed model is opened anew, a stalled one is told."""
         if self._station is None:
             return
-        if self._station.watch() is State.OPENING:
-            self.get_logger().warning("the model has failed and is opened anew")
+        state = self._station.watch()
+        if state in (State.OPENING, State.STALLED):
+            self.get_logger().warning(f"the model is {state.value}: {self._station.health.reason}")
         reasoner = self._station.reasoner
         stats = reasoner.stats() if reasoner is not None and not reasoner.closed else {}
         load = os.getloadavg()[0] / (os.cpu_count() or 1)

@@ -96,6 +96,7 @@ def _since(begun: Spent) -> Spent:
 def _rates(num_prompt: int, first: Spent, whole: Spent, new: list[int]) -> dict[str, object]:
     return {
         "prompt_tokens_per_s": num_prompt / first[0],
+        "cpu_prompt_tokens_per_s": num_prompt / first[1],
         "decode_tokens_per_s": (len(new) - 1) / (whole[0] - first[0]),
         "cpu_tokens_per_s": (len(new) - 1) / (whole[1] - first[1]),
         "tokens": new,

@@ -32,7 +32,12 @@ from ..harness.speed import FILLER, stay_on
 from ..rivals import onnx_runner
 
 _GENAI_CONFIG: Final = "genai_config.json"
-_KEYS: Final = ("decode_tokens_per_s", "cpu_tokens_per_s", "prompt_tokens_per_s")
+_KEYS: Final = (
+    "decode_tokens_per_s",
+    "cpu_tokens_per_s",
+    "prompt_tokens_per_s",
+    "cpu_prompt_tokens_per_s",
+)
 
 Turn = dict[str, Any]
 
@@ -55,7 +60,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
         figures[folder.name] = runs
     columns = (
         *("folder", "its runner", "decode: ours to it", "lowest", "highest"),
-        *("of CPU time", "prompt", "same"),
+        *("of CPU time", "prompt", "prompt of CPU time", "same"),
     )
     table = Table("Ours to each tool's own runner", columns, rows)
     named = [dict(zip(columns, row, strict=True)) for row in rows]
@@ -107,6 +112,7 @@ def _ours(options: argparse.Namespace, folder: Path, text: str, num_prompt: int)
             raise EngineError(f"a prompt of {num_prompt} tokens became {result.num_prompt}")
         return {
             "prompt_tokens_per_s": 1000 * result.num_prompt / result.prefill_ms,
+            "cpu_prompt_tokens_per_s": num_prompt / (cpu[1] - cpu[0]),
             "decode_tokens_per_s": 1000 * (options.decode - 1) / result.decode_ms,
             "cpu_tokens_per_s": (options.decode - 1) / (cpu[2] - 2 * cpu[1] + cpu[0]),
             "tokens": list(result.tokens),
@@ -142,13 +148,13 @@ def _row(name: str, rival: str, runs: dict[str, list[Turn]]) -> tuple[Any, ...]:
         key: ratios(*([turn[key] for turn in runs[system]] for system in ("edgereason", rival)))
         for key in _KEYS
     }
-    decode, cpu, prompt = (pairs[key] for key in _KEYS)
+    decode, cpu, prompt, cpu_prompt = (pairs[key] for key in _KEYS)
     told = [
         same_tokens(ours["tokens"], theirs["tokens"], ours["ends"])
         for ours, theirs in zip(runs["edgereason"], runs[rival], strict=True)
     ]
     same = f"{min(same for same, _ in told)} of {min(num for _, num in told)}"
-    middle = [median(found) for found in (decode, cpu, prompt)]
+    middle = [median(found) for found in (decode, cpu, prompt, cpu_prompt)]
     return (name, rival, middle[0], min(decode), max(decode), *middle[1:], same)
 
 

@@ -21,7 +21,7 @@ tokens = json.load(sys.stdin)
 assert sys.argv[1] == "optimum" and int(sys.argv[3]) == 1
 print("a line of its own")
 print(json.dumps({"prompt_tokens_per_s": 1.0, "decode_tokens_per_s": 2.0,
-                  "cpu_tokens_per_s": 4.0,
+                  "cpu_tokens_per_s": 4.0, "cpu_prompt_tokens_per_s": 8.0,
                   "tokens": NEW[: int(sys.argv[4])]}))
 """
 

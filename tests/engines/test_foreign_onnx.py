@@ -29,6 +29,8 @@ from support.model_stores import hugging_face_repo, snapshot
 
 pytest.importorskip("onnxruntime", reason="it runs them")
 pytest.importorskip("gguf", reason="it writes vocabularies")
+from onnxruntime import InferenceSession
+
 engine_module = load(engines, "onnxruntime")
 
 FOREIGN = Path(__file__).parents[1] / "foreign"
@@ -423,6 +425,32 @@ def test_many_at_once_say_what_each_says_alone() -> None:
         alone = [reasoner.ask(prompt, **options).answer for prompt in prompts]
         handles = [reasoner.submit(prompt, **options) for prompt in prompts]
         assert [handle.result().answer for handle in handles] == alone
+
+
+def test_a_new_text_is_read_without_the_kv_of_the_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held until the new is there, the two take twice the memory, and each page is a new one."""
+    now: list[tuple[foreign.Alone, int, int]] = []
+    piece, run = foreign.Alone._piece, InferenceSession.run_with_iobinding
+
+    def begin(self: foreign.Alone, seat: int, past: int, tokens: Any) -> Any:
+        now[:] = [(self, seat, past)]
+        return piece(self, seat, past, tokens)
+
+    held = []
+
+    def watched(session: InferenceSession, binding: Any) -> None:
+        alone, seat, past = now[0]
+        if past == 0:
+            held.append(sum(value.numpy().size for value in alone._kv[seat]))
+        run(session, binding)
+
+    monkeypatch.setattr(foreign.Alone, "_piece", begin)
+    monkeypatch.setattr(InferenceSession, "run_with_iobinding", watched)
+    with Reasoner.open(FOREIGN / "llama-optimum-plain", context=128, sequences=1) as reasoner:
+        held.clear()
+        for text in ("one two three", "three two one"):
+            reasoner.ask(text, strategy="raw", answer_budget=4)
+    assert held == [0, 0]
 
 
 def test_the_command_line(cli: Cli) -> None:

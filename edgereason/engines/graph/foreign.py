@@ -175,6 +175,8 @@ class Alone:
         """One run; the logits of its last row."""
         # What lies behind was taken back, or belonged to another sequence.
         kv = self._first(seat, past)
+        if not past:  # else its old KV is held until the new is there
+            self._kv[seat], self._length[seat] = kv, 0
         graph, binding = self._graph, self._session.io_binding()
         num = len(tokens)
         values = {

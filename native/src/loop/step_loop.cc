@@ -183,7 +183,7 @@ void StepLoop::SortByUrgency() {
   const auto urgency = [this](const Sequence* sequence) { return Urgency(*sequence); };
   order_.assign(sequences_.active().begin(), sequences_.active().end());
   // Of one priority they are in order, so that there is something to sort only where one has aged.
-  if (std::ranges::is_sorted(order_, std::greater{}, urgency)) return;
+  if (order_.size() < 2 || std::ranges::is_sorted(order_, std::greater{}, urgency)) return;
   std::ranges::stable_sort(order_, std::greater{}, urgency);
 }
 

@@ -113,11 +113,12 @@ void PlanStep(StepView* view, const CostModel& cost, const PlanLimits& limits, S
   plan->close.clear();
   plan->num_evict = 0;
   plan->grants.resize(view->seqs.size());
-  Expire(view, 1, cost, limits, plan);
-  Close(view, cost, limits, plan);
+  const bool any_due = !view->by_deadline.empty();
+  if (any_due) Expire(view, 1, cost, limits, plan);
+  if (any_due) Close(view, cost, limits, plan);
   Grant(view, cost, limits, plan);
   // Who cannot wait for the end of this step is answered before it.
-  if (plan->num_rows > 0 && Expire(view, plan->num_rows, cost, limits, plan)) {
+  if (any_due && plan->num_rows > 0 && Expire(view, plan->num_rows, cost, limits, plan)) {
     Grant(view, cost, limits, plan);
   }
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import signal
 import socket
 import threading
@@ -14,103 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from edgereason.bench.harness.strangers import KEY, PATH, Stranger
 from support.places import SCRIPTED
 from support.replies import asked
 from support.served import Served, served
 
-PATH = "/v1/chat/completions"
-KEY = {"x-api-key": "sesame"}
+HEADERS = {"x-api-key": KEY}
 NUM_REQUESTS = 300
-
-
-class Stranger:
-    """One client with one kind of manners, drawn by its number."""
-
-    def __init__(self, server: Served, number: int) -> None:
-        self.server = server
-        self.draw = random.Random(number)
-        self.kind = self.draw.choice(
-            ["good", "good", "stream", "leaves", "leaves", "slow", "wrong key", "hostile", "raw"]
-        )
-
-    def body(self, **more: Any) -> dict[str, Any]:
-        model = self.draw.choice(["scripted", "nano"])
-        return asked(model=model, thinking_budget=self.draw.randrange(30), **more)
-
-    def run(self) -> str:
-        """What became of it: a word for the count below."""
-        act = getattr(self, "_" + self.kind.replace(" ", "_"))
-        return f"{self.kind}: {act()}"
-
-    def _good(self) -> int:
-        path = self.draw.choice([PATH, "/v1/messages", "/api/chat"])
-        body = {**self.body(max_tokens=90), "stream": False}
-        if path == "/api/chat":
-            del body["max_tokens"]
-        answer = self.server.post(path, body, **KEY)
-        assert answer.status_code in (200, 429), answer.text
-        if answer.status_code == 200:
-            assert answer.json()["edgereason"]["answer"]["used"] >= 1
-        return answer.status_code
-
-    def _stream(self) -> int:
-        answer = self.server.post(PATH, self.body(stream=True), **KEY)
-        assert answer.status_code in (200, 429), answer.text
-        assert answer.status_code == 429 or answer.text.endswith("data: [DONE]\n\n")
-        return answer.status_code
-
-    def _leaves(self) -> str:
-        body = self.body(stream=self.draw.random() < 0.5)
-        line = self._connected(body)
-        time.sleep(self.draw.random() * 0.02)
-        if self.draw.random() < 0.5:
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # resets
-        line.close()
-        return "gone"
-
-    def _slow(self) -> str:
-        with self._connected(self.body(stream=True)) as line:
-            while part := line.recv(64):
-                time.sleep(0.001)
-                if b"0\r\n\r\n" in part:
-                    break
-        return "read"
-
-    def _wrong_key(self) -> int:
-        return self.server.post(PATH, self.body(), **{"x-api-key": "open"}).status_code
-
-    def _hostile(self) -> int:
-        content = self.draw.choice(
-            [
-                b"[" * 50_000,
-                self.draw.randbytes(500),
-                json.dumps(self.body(n=99)).encode(),
-                json.dumps(self.body(messages=[{"role": "user", "content": {}}])).encode(),
-                json.dumps(self.body(strategy="../" * 50)).encode(),
-                json.dumps(self.body(top_p=1e999)).encode(),
-            ]
-        )
-        answer = httpx.post(f"{self.server.url}{PATH}", content=content, headers=KEY, timeout=30)
-        return answer.status_code
-
-    def _raw(self) -> str:
-        """No HTTP, or half of it."""
-        said = self.draw.choice([b"\0" * 100, b"GET /\r\n\r\n", b"POST / HTTP/1.1\r\nHost: localh"])
-        with socket.create_connection(("127.0.0.1", self.server.server.port), timeout=10) as line:
-            line.sendall(said)
-        return "said"
-
-    def _connected(self, body: dict[str, Any]) -> socket.socket:
-        content = json.dumps(body).encode()
-        line = socket.create_connection(("127.0.0.1", self.server.server.port), timeout=20)
-        line.sendall(
-            b"POST %s HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: sesame\r\nConnection: close\r\n"
-            b"Content-Length: %d\r\n\r\n%s" % (PATH.encode(), len(content), content)
-        )
-        return line
 
 
 def num_sockets() -> int:
@@ -123,10 +34,12 @@ def num_sockets() -> int:
 
 
 def test_three_hundred_strangers() -> None:
-    with served(SCRIPTED, "nano", api_keys=("sesame",), max_requests=12) as server:
-        server.post(PATH, asked(model="nano"), **KEY)
+    with served(SCRIPTED, "nano", api_keys=(KEY,), max_requests=12) as server:
+        server.post(PATH, asked(model="nano"), **HEADERS)
         before = num_sockets()
-        strangers = [Stranger(server, number) for number in range(NUM_REQUESTS)]
+        port = server.server.port
+        models = ("scripted", "nano")
+        strangers = [Stranger(port, number, models) for number in range(NUM_REQUESTS)]
         with ThreadPoolExecutor(16) as pool:
             ends = Counter(pool.map(Stranger.run, strangers))
         assert sum(ends.values()) == NUM_REQUESTS
@@ -146,8 +59,10 @@ def test_three_hundred_strangers() -> None:
             assert model.reasoner is not None
             stats = model.reasoner.stats()
             assert (stats["num_active"], stats["num_waiting"]) == (0, 0)
-        assert server.post(PATH, asked(), **KEY).json()["choices"][0]["message"]["content"] == "51"
-        refused = server.get("/metrics", **KEY).text
+        assert (
+            server.post(PATH, asked(), **HEADERS).json()["choices"][0]["message"]["content"] == "51"
+        )
+        refused = server.get("/metrics", **HEADERS).text
         assert 'outcome="disconnect"' in refused
 
 

@@ -37,6 +37,8 @@ log = logging.getLogger("edgereason.server")
 Asked = tuple[Message, ...] | Raw
 """What is asked: a conversation, or a text to go on with."""
 
+_STRATEGY: Final = "think"  # of requests that name none
+_WITHOUT: Final = "no-think"  # and may not think
 _SAMPLING: Final = (
     "temperature",
     "top_p",
@@ -153,7 +155,7 @@ class Service:
             return self._raw_request(given, asked, model, arrived), len(asked.tokens)
         messages, begun = apart(asked)
         tools = tools_of(given)
-        strategy, options = given.get("strategy", "think"), given.get("options", {})
+        strategy, options = given.get("strategy", _STRATEGY), given.get("options", {})
         named = {name.replace("-", "_") for name in options}
         for name in file_options(strategy):
             if name in named:
@@ -180,6 +182,8 @@ class Service:
             config=self.config,
             passed_ms=1000 * (time.monotonic() - arrived),
         )
+        if budget.think_tokens == 0 and "strategy" not in given.values:
+            strategy = _WITHOUT  # as the template has it, not a thought that is cut before it begins
         request = Request(
             messages=messages,
             strategy=strategy,

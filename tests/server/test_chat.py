@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.replies import QUESTION, THOUGHT, TURNS, asked, events
-from support.served import Served
+from support.served import Served, served
 
 openai = pytest.importorskip("openai")
 
@@ -306,3 +306,17 @@ def test_clients_cannot_name_files(server: Served, way: str, option: str) -> Non
     assert refused.status_code == 400
     assert f"{option} names a file of this machine" in refused.json()["error"]["message"]
     assert server.post(PATH, asked(strategy=way)).status_code == 200
+
+
+def test_who_wants_no_thoughts_gets_the_templates_own_way_without_them() -> None:
+    """A thought of no tokens is something else: the answer's cue follows, and the answer is bare."""
+    with served("nano") as server:
+        ways = [
+            server.post(PATH, {**asked(model="nano"), **more}).json()["edgereason"]["strategy"]
+            for more in (
+                {"reasoning_effort": "none"},
+                {"reasoning_effort": "none", "strategy": "think"},
+                {"reasoning_effort": "low"},
+            )
+        ]
+    assert ways == ["no-think", "think", "think"]

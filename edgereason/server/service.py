@@ -183,7 +183,7 @@ class Service:
             passed_ms=1000 * (time.monotonic() - arrived),
         )
         if budget.think_tokens == 0 and "strategy" not in given.values:
-            strategy = _WITHOUT  # as the template has it, not a thought that is cut before it begins
+            strategy = _WITHOUT  # the template's way, not a thought cut before it begins
         request = Request(
             messages=messages,
             strategy=strategy,

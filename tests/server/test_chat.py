@@ -309,7 +309,7 @@ def test_clients_cannot_name_files(server: Served, way: str, option: str) -> Non
 
 
 def test_who_wants_no_thoughts_gets_the_templates_own_way_without_them() -> None:
-    """A thought of no tokens is something else: the answer's cue follows, and the answer is bare."""
+    """Behind a thought of no tokens the answer's cue follows, and the answer is bare."""
     with served("nano") as server:
         ways = [
             server.post(PATH, {**asked(model="nano"), **more}).json()["edgereason"]["strategy"]

@@ -30,7 +30,10 @@ def program() -> Path:
     script = PLACE / "node_modules" / "llmprobe" / "bin" / "dist" / "llmprobe.mjs"
     if not script.is_file():
         fetch = [npm, "install", "--silent", "--prefix", str(PLACE), f"llmprobe@{VERSION}"]
-        done = subprocess.run(fetch, capture_output=True, timeout=100, check=False)
+        try:
+            done = subprocess.run(fetch, capture_output=True, timeout=100, check=False)
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"npm did not fetch llmprobe {VERSION} in 100 s")
         if done.returncode:
             pytest.skip(f"npm cannot fetch llmprobe {VERSION}: {done.stderr.decode()[-200:]}")
     return script

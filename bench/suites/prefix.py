@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from edgereason.errors import UsageError
+from edgereason.errors import ContextFullError, UsageError
 from edgereason.keywords import request_of
 from edgereason.models.prefix_file import read_prefix
 from edgereason.records import Message, Request, Sampling
@@ -173,14 +173,18 @@ def fitting(
     room = sees - options.answer_budget - max(options.think_budget, 0)
     longest = max(problems, key=lambda problem: len(problem.question))
 
-    def num_tokens(num: int) -> int:
+    def fits(num: int) -> bool:
         asked = build(num).asks(longest)
-        return len(reasoner.prompt_tokens(asked, thinking=options.strategy != "no-think"))
+        try:
+            tokens = reasoner.prompt_tokens(asked, thinking=options.strategy != "no-think")
+        except ContextFullError:  # nobody counts what is far too long
+            return False
+        return len(tokens) <= room
 
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if num_tokens(middle) <= room else (low, middle - 1)
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
 
 

@@ -56,6 +56,18 @@ def test_every_way_is_asked(
     assert memory["peak_cells_if_copied"] - memory["peak_cells"] == 16 * 3 - 12
 
 
+def test_demonstrations_that_nobody_counts_are_too_many(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More bytes than the context can hold, whatever their tokens are."""
+    monkeypatch.setattr(runner, "wait_idle", lambda timeout: runner.Quiet(0.0, 0.0, False))
+    demos = files / "demos.jsonl"
+    demos.write_text("\n".join([demos.read_text("utf-8")] * 2000), "utf-8")
+    assert runner.run(module.BENCH, arguments(files)) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
+    assert 0 < figures["demos"] < 20
+
+
 def test_answers_are_compared_as_values() -> None:
     problem = module.Problem("1 + 1", "2")
     assert module.is_right(problem, "The answer is 2.0")

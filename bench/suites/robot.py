@@ -137,7 +137,7 @@ def _asked(outcome: Outcome, used_ms: float) -> Asked:
 def measure(options: argparse.Namespace, say: Say) -> Findings:
     def alone() -> Turn:
         with BusyCores(options.busy), Loop(options.loop_hz) as loop:
-            time.sleep(options.seconds)
+            time.sleep(options.alone_seconds or options.seconds)
         return Turn((), loop.off_ms, loop.skipped)
 
     def with_model() -> Turn:
@@ -211,6 +211,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=10.0, help="questions a second")
     parser.add_argument("--deadline-ms", type=float, default=300.0)
     parser.add_argument("--seconds", type=float, default=120.0, help="of a turn")
+    parser.add_argument(
+        "--alone-seconds", type=float, help="of a turn without the model; left out: as long"
+    )
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--busy", type=int, default=2, help="processes that spin")
     parser.add_argument("--loop-hz", type=float, default=100.0)

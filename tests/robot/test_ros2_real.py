@@ -109,9 +109,9 @@ def test_a_timer_of_100_hz_keeps_its_period_while_the_model_thinks(real: World) 
     told besides is how the timer does without the model.
     """
     spinning = threading.Thread(target=real.executor.spin)
-    goals = [  # one alone might be done too soon
-        real.send(think_tokens=-1, prompt=f"Explain why ships float on a {place}.")
-        for place in ("sea", "lake", "river", "bath")
+    goals = [  # a few would be done too soon
+        real.send(think_tokens=-1, prompt=f"Explain in {number} words why ships float.")
+        for number in range(20, 60)
     ]
     spinning.start()
     thinking = ticking(real, 10)

@@ -183,7 +183,8 @@ def _findings(
     rows = [(name, *(median(found[name]) for found in rates.values())) for name in names]
     against = {
         busy: {
-            name: median(ratios(found[_AUTOMATIC], rates_of))
+            # Two busy cores may leave a bare loop of two threads nothing at all.
+            name: median(pairs) if (pairs := ratios(found[_AUTOMATIC], rates_of)) else None
             for name, rates_of in found.items()
             if name != _AUTOMATIC
         }

@@ -170,7 +170,7 @@ def fitting(
     """How many demonstrations leave room for the longest question, its thought and its answer in
     what the model can see."""
     sees = min(options.context, reasoner.bundle.context or options.context)
-    room = sees - options.answer_budget - max(options.think_budget, 0)
+    room: int = sees - options.answer_budget - max(options.think_budget, 0)
     longest = max(problems, key=lambda problem: len(problem.question))
 
     def fits(num: int) -> bool:

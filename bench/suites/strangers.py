@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
+from itertools import pairwise
 from multiprocessing import get_context
 from typing import Any, Final
 
@@ -87,11 +88,7 @@ def gaps_ms(port: int, seconds: float) -> list[float]:
     until = time.monotonic() + seconds
     found: list[float] = []
     while time.monotonic() < until:
-        before = None
-        for at in _pieces(port):
-            if before is not None:
-                found.append(1000 * (at - before))
-            before = at
+        found += (1000 * (after - before) for before, after in pairwise(_pieces(port)))
     return found
 
 

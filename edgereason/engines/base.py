@@ -68,6 +68,10 @@ class HostModel(Protocol):
 
     An exception breaks the engine: the step fails, and the requests with it, with its text. Only a
     `ContextFullError` out of `decode` says that there was no room and nothing was changed.
+
+    A model without embeddings and hidden states may also have `step(seq, token)`: a `decode` of one
+    row that returns its logits [1, num_vocab]. It spares a lone sequence the arrays of a `decode`:
+    after each run of a model all code and data are cold, and a call of Python costs microseconds.
     """
 
     def decode(

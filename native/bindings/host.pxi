@@ -10,6 +10,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 cdef class _Host:
     """What the native side holds: the model, and its last results, which are read in place."""
     cdef object model
+    cdef object step  # of one row, or None
     cdef int32_t num_vocab
     cdef int32_t num_embd
     cdef int32_t max_rows
@@ -48,6 +49,19 @@ cdef tuple _columns(_Host host, const HostRows* rows):
     return host.columns
 
 
+cdef tuple _decode(_Host host, const HostRows* rows):
+    cdef int32_t num = rows.num_rows
+    embeddings = None
+    if rows.embeddings != NULL:
+        import numpy
+
+        embeddings = numpy.asarray(<const float[:num, :host.num_embd]>rows.embeddings)
+    seqs, positions, tokens, outputs = _columns(host, rows)
+    return host.model.decode(
+        seqs[:num], positions[:num], tokens[:num], outputs[:num], embeddings
+    )
+
+
 cdef const float* _results(const float[:, ::1] array, str what, int32_t rows, int32_t width) except NULL:
     if array.shape[0] < rows or array.shape[1] != width:
         raise ValueError(
@@ -69,15 +83,10 @@ cdef Status _host_decode_held(
     cdef _Host host = <_Host>pointer
     cdef int32_t num = rows.num_rows
     try:
-        embeddings = None
-        if rows.embeddings != NULL:
-            import numpy
-
-            embeddings = numpy.asarray(<const float[:num, :host.num_embd]>rows.embeddings)
-        seqs, positions, tokens, outputs = _columns(host, rows)
-        logits, hidden = host.model.decode(
-            seqs[:num], positions[:num], tokens[:num], outputs[:num], embeddings
-        )
+        if num == 1 and rows.embeddings == NULL and host.step is not None:
+            logits, hidden = host.step(rows.seqs[0], rows.tokens[0]), None
+        else:
+            logits, hidden = _decode(host, rows)
         results.logits = results.hidden = NULL
         if rows.num_outputs > 0:
             if logits is None or logits is not host.logits_of:
@@ -184,6 +193,7 @@ cdef class HostEngine(Engine):
         cdef _Host host = _Host()
         host.model, host.num_vocab, host.num_embd = model, num_vocab, num_embd
         host.max_rows = max_rows
+        host.step = getattr(model, "step", None)
         if min(num_vocab, num_embd, context, max_rows, max_seqs, max_threads) < 1:
             raise UsageError("the sizes of an engine must be 1 or more")
         options.info.caps = caps

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from edgereason import Reasoner, engines
 from edgereason.engines.graph import foreign, foreign_in_place
+from edgereason.engines.graph.kv import Run
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError, UsageError
 from edgereason.models.bundle import open_bundle
 from edgereason.models.hub import resolve
@@ -172,14 +174,30 @@ class TestInPlace:
             assert np.abs(engine.logits(row) - logits[at]).max() < 1e-3
         assert np.abs(feed(engine, 1, tokens[12:14], start=12) - logits[13]).max() < 1e-3
 
+    def test_a_lone_sequence_that_is_taken_back(self) -> None:
+        """Between steps beside another, and a fork: each reads its own tokens and no others."""
+        tokens, logits = truth("llama-builder-int4")
+        engine = opened(FOREIGN / "llama-builder-int4", sequences=3)
+        feed(engine, 0, tokens[:5])
+        for at in (5, 6, 7):
+            feed(engine, 0, tokens[at : at + 1], start=at)
+        engine.trim(0, 5)
+        assert np.abs(feed(engine, 0, tokens[5:6], start=5) - logits[5]).max() < 1e-3
+        assert engine.fork(0, 1, 4)
+        assert np.abs(feed(engine, 1, tokens[4:5], start=4) - logits[4]).max() < 1e-3
+        engine.decode([(0, 6, tokens[6], True), (1, 5, tokens[5], True)])
+        for seq, at in ((0, 7), (1, 6), (1, 7), (0, 8)):
+            found = feed(engine, seq, tokens[at : at + 1], start=at)
+            assert np.abs(found - logits[at]).max() < 1e-3
+
     def test_a_graph_that_means_it_otherwise(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Rows of unequal length come out wrong: it is run as others are, and says so."""
-        real = foreign_in_place._Window.bind_mask
+        real = foreign_in_place.InPlace._side_by_side
 
-        def wrong(self: Any, total: int, past: Any = None) -> None:
-            real(self, total, None if past is None else np.full_like(past, past.max()))
+        def wrong(self: Any, run: Run) -> None:
+            real(self, replace(run, past=np.full_like(run.past, run.past.max())))
 
-        monkeypatch.setattr(foreign_in_place._Window, "bind_mask", wrong)
+        monkeypatch.setattr(foreign_in_place.InPlace, "_side_by_side", wrong)
         engine = opened(FOREIGN / "llama-builder-int4")
         assert engine.meta("kv") == "copied"
         wanted = truth("llama-builder-int4")[1][9]
@@ -379,7 +397,7 @@ class TestGraphs:
         assert np.abs(feed(engine, 0, tokens[:10]) - alone(10)).max() < 1e-4
         for at in range(10, len(plain)):
             found = feed(engine, 0, tokens[at : at + 1], start=at)
-            assert np.abs(found - alone(at + 1)).max() < 0.35
+            assert np.abs(found - alone(at + 1)).max() < 0.6  # kernels differ between CPUs
             assert np.corrcoef(found, plain[at])[0, 1] > 0.99
 
     @staticmethod

@@ -8,6 +8,8 @@ out by `agrees`, against `Alone`, which asks nothing of a graph. CPU only.
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgereason.engines.graph.exported import Sizes
 from edgereason.engines.graph.foreign import Alone, ForeignGraph, cuts, most_rows
-from edgereason.engines.graph.kv import Floats, Run
+from edgereason.engines.graph.kv import Run
 from edgereason.engines.graph.ort_executors import HostMemory, address_of
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class InPlace:
         self._memory = HostMemory(graph, (sizes.sequences, *self._seat_shape))
         self._most_rows = most_rows(graph)
         self._windows: dict[tuple[int, int], _Window] = {}
+        self._places = np.arange(sizes.context)
+        self._plain = graph.logits_dtype == np.float32
         self.copy, self.read = self._memory.copy, self._memory.read
         self.write = self._memory.write
 
@@ -61,8 +65,7 @@ class InPlace:
             return
         past = int(run.past[0])
         if num == 1:
-            logits = run.logits if len(run.rows) else None
-            self.step(run.first, past, int(run.tokens[0, 0]), logits)
+            run.logits[:] = self.step(run.first, past, int(run.tokens[0, 0]))[: len(run.rows)]
             return
         place_of = {row: place for place, row in enumerate(run.rows.tolist())}
         start = 0
@@ -72,31 +75,39 @@ class InPlace:
                 run.logits[place_of[end - 1]] = logits
             start = end
 
-    def step(self, seat: int, past: int, token: int, logits: Floats | None) -> None:
+    def step(self, seat: int, past: int, token: int) -> NDArray[Any]:
         """One token of one seat; see `StepOfOne`."""
-        window = self._window(seat, 1)
-        window.ids[0, 0], window.positions[0, 0] = token, past
-        window.bind_mask(past + 1)
-        direct = logits is not None and window.logits.dtype == logits.dtype
-        window.bind_logits(logits if logits is not None and direct else window.logits)
-        self._session.run_with_iobinding(window.binding)
-        if logits is not None and not direct:
-            logits[:] = window.logits
+        window = self._windows.get((seat, 1)) or self._window(seat, 1)
+        ids, positions, mask = window.flat
+        if window.total != past:
+            window.mask[0] = self._places < past
+        ids[0], positions[0], mask[past] = token, past, 1
+        window.total = past + 1
+        window.run()
+        return window.logits if self._plain else window.logits.astype(np.float32)
 
     def _side_by_side(self, run: Run) -> None:
         """A token of each seat."""
         window = self._window(run.first, len(run.past))
-        window.ids[:], window.positions[:, 0] = run.tokens, run.past
-        window.bind_mask(int(run.past.max()) + 1, run.past)
-        window.bind_logits(window.logits)
-        self._session.run_with_iobinding(window.binding)
+        window.ids[:, 0], window.positions[:, 0] = run.tokens[:, 0], run.past
+        np.less_equal(self._places, run.past[:, None], out=window.mask, casting="unsafe")
+        window.run()
         run.logits[:] = window.logits[run.rows]
 
     def _window(self, first: int, batch: int) -> _Window:
         window = self._windows.get((first, batch))
         if window is None:
-            binding, capacity = self._bind(first, batch), self._seat_shape[1]
-            window = self._windows[first, batch] = _Window(binding, self._graph, batch, capacity)
+            window = _Window(self._graph, batch, self._seat_shape[1])
+            binding = self._bind(first, batch)
+            for name, array in window.inputs.items():
+                if name in self._graph.inputs:
+                    place = address_of(array)
+                    binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, place)
+            logits = window.logits
+            shape, place = (batch, 1, logits.shape[1]), address_of(logits)
+            binding.bind_output("logits", "cpu", 0, logits.dtype.type, shape, place)
+            window.run = partial(self._session.run_with_iobinding, binding)
+            self._windows[first, batch] = window
         return window
 
     def _piece(self, seat: int, past: int, tokens: NDArray[np.int64]) -> NDArray[Any]:
@@ -127,42 +138,29 @@ class InPlace:
 
 
 class _Window:
-    """Neighbouring seats that get a token each: what is bound once, and what changes.
+    """Neighbouring seats that get a token each. All is bound once: before a run numbers are written
+    to where it reads them.
 
     Attributes:
-        ids, positions: [batch, 1], to be filled before a run.
-        logits: [batch, num_vocab], where they may go.
+        ids, positions: [batch, 1].
+        mask: [batch, capacity], 1 for the tokens that a seat has then.
+        flat: these three as plain memory, which takes a number sooner than an array does.
+        logits: [batch, num_vocab], where they come.
+        total: tokens that the mask of the only seat shows.
     """
 
-    def __init__(self, binding: Any, graph: ForeignGraph, batch: int, capacity: int) -> None:
-        inputs = {name: np.dtype(kind) for name, kind in graph.inputs.items()}
-        self.binding = binding
-        self.ids = np.zeros((batch, 1), inputs["input_ids"])
-        self.positions = np.zeros((batch, 1), inputs.get("position_ids", np.int64))
+    run: Callable[[], None]
+
+    def __init__(self, graph: ForeignGraph, batch: int, capacity: int) -> None:
+        shapes = {"input_ids": 1, "position_ids": 1, "attention_mask": capacity}
+        self.inputs = {
+            name: np.zeros((batch, width), graph.inputs.get(name, "int64"))
+            for name, width in shapes.items()
+        }
+        self.ids, self.positions, self.mask = self.inputs.values()
+        self.flat = tuple(array.reshape(-1).data for array in self.inputs.values())
         self.logits = np.empty((batch, graph.num_vocab), graph.logits_dtype)
-        self._batch = batch
-        self._bound_logits: NDArray[Any] | None = None
-        self._places = np.arange(capacity)
-        self._mask = np.ones(batch * capacity, inputs["attention_mask"])
-        self._mask_at = (self._mask.dtype.type, address_of(self._mask))
-        for name, array in (("input_ids", self.ids), ("position_ids", self.positions)):
-            if name in inputs:
-                place = address_of(array)
-                binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, place)
-
-    def bind_mask(self, total: int, past: NDArray[np.int32] | None = None) -> None:
-        """`total` tokens of the longest seat; `past` where there are several."""
-        if past is not None:
-            mask = self._mask[: self._batch * total].reshape(self._batch, total)
-            np.less_equal(self._places[:total], past[:, None], out=mask, casting="unsafe")
-        kind, place = self._mask_at
-        self.binding.bind_input("attention_mask", "cpu", 0, kind, (self._batch, total), place)
-
-    def bind_logits(self, logits: NDArray[Any]) -> None:
-        if logits is not self._bound_logits:
-            shape, place = (len(logits), 1, logits.shape[1]), address_of(logits)
-            self.binding.bind_output("logits", "cpu", 0, logits.dtype.type, shape, place)
-            self._bound_logits = logits
+        self.total = 0
 
 
 def agrees(in_place: InPlace, alone: Alone, graph: ForeignGraph, num_seats: int) -> bool:

@@ -62,8 +62,8 @@ class StepOfOne(Protocol):
     """What an executor without embeddings and hidden states may have as `step`: the run of one
     token, without arrays, since after each run of the graph all code and data are cold again."""
 
-    def __call__(self, seat: int, past: int, token: int, logits: Floats | None) -> None:
-        """`logits` [1, num_vocab] is filled, and is the same object each time."""
+    def __call__(self, seat: int, past: int, token: int) -> Floats:
+        """The logits [1, num_vocab], which are read before the next run."""
 
 
 class PooledModel:
@@ -90,10 +90,20 @@ class PooledModel:
         self._logits = np.zeros((num_seats, num_vocab), np.float32)
         self._hidden = np.zeros((num_seats, num_embd), np.float32)
         self._apart = (np.zeros_like(self._logits), np.zeros_like(self._hidden))
-        self._step_of_one: StepOfOne | None = getattr(executor, "step", None)
-        self._first_logits = self._logits[:1]
+        self._past = self._length.data
+        if step := getattr(executor, "step", None):
+            self._step_of_one: StepOfOne = step
+            self.step = self._one
 
     # -- the calls of a HostModel ------------------------------------------------------------------
+
+    def _one(self, seq: int, token: int) -> Floats:
+        """See `HostModel.step`."""
+        seat = self._seat(seq)
+        past = self._past[seat]
+        logits = self._step_of_one(seat, past, token)
+        self._past[seat] = past + 1
+        return logits
 
     def decode(
         self,
@@ -103,14 +113,6 @@ class PooledModel:
         outputs: NDArray[np.bool_],
         embeddings: Floats | None,
     ) -> tuple[Floats, Floats]:
-        if len(seqs) == 1 and self._step_of_one and embeddings is None:
-            seat = self._seat(int(seqs[0]))
-            past = int(self._length[seat])
-            self._step_of_one(
-                seat, past, int(tokens[0]), self._first_logits if outputs[0] else None
-            )
-            self._length[seat] = past + 1
-            return self._logits, self._hidden
         step = _Step(tokens.astype(np.int64), embeddings, outputs, np.cumsum(outputs) - 1)
         rows_of: dict[int, list[int]] = {}
         for row, seq in enumerate(seqs.tolist()):

@@ -60,6 +60,7 @@ struct TopTwo {
   bool usable() const noexcept { return all_below_inf && best > -kInf; }
 };
 
+EDGEREASON_CLONES
 TopTwo FindTopTwo(std::span<const float> x) noexcept {
   Lanes best;
   Lanes second;

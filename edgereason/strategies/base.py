@@ -288,6 +288,19 @@ class Turn:
         """Only put the prompt into the KV, for children to share."""
         return Phase("prompt", Role.PREFILL, fresh=self.prompt(thinking=thinking), budget=0)
 
+    def carry(self, name: str, tokens: int, temperature: float) -> Phase:
+        """A short text without thinking, for a later thought to be told; it spends that budget."""
+        budget = self.budget.think_tokens
+        return Phase(
+            name,
+            Role.CARRY,
+            fresh=self.prompt(thinking=False),
+            budget=tokens if budget == UNLIMITED else min(budget, tokens),
+            sampling=replace(self.sampling, temperature=temperature),
+            loop=self.loop,
+            owed=self.budget.answer_tokens,
+        )
+
     def reseeded(self, index: int) -> Turn:
         """The same question with another stream of random numbers. Index 0 is this one."""
         seed = (self.sampling.seed + index) % 2**64

@@ -13,23 +13,20 @@ Measured: nano, 60 sums, three samples: 59 right, as the vote of three; thinking
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edgereason import strategies
 from edgereason.errors import UsageError
-from edgereason.records import Answer, Capability, Message, Phase, Role, StopReason
+from edgereason.records import Answer, Capability, Message, StopReason
 from edgereason.registry import load
+from edgereason.strategies._judge import MOST_SHOWN, UNKNOWN, belief, verdict
 from edgereason.strategies.base import Fork, Steps, Turn, choose
 from edgereason.strategies.vote import MOST_SAMPLES, elected
 
 needs = Capability.LOGITS | Capability.FORK
 
 _ASKED: Final = "Is this solution right? Answer Yes or No and nothing else."
-_VERDICTS: Final = ("Yes", "No")
-_MOST_SHOWN: Final = 4000  # characters of a thought, from its end
-_UNKNOWN: Final = 0.5  # what an answer weighs that could not be checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +61,13 @@ def _checked(turn: Turn, way: str) -> Steps:
     answer: Answer
     (answer,) = yield Fork((choose(way, bundle=turn.bundle).run(turn),))
     if answer.finish is StopReason.DEADLINE or not answer.answer:
-        return replace(answer, confidence=_UNKNOWN)
+        return replace(answer, confidence=UNKNOWN)
     check: Answer
     (check,) = yield Fork((_check(turn, answer),))  # a line of its own: it may find no time
-    return replace(answer, confidence=check.confidence or _UNKNOWN)
+    return replace(answer, confidence=check.confidence or UNKNOWN)
 
 
 def _check(turn: Turn, answer: Answer) -> Steps:
-    said = f"{answer.reasoning[-_MOST_SHOWN:]}\n\n{answer.answer}".strip()
-    shown = (*turn.messages, Message("assistant", said), Message("user", _ASKED))
-    prompt = replace(turn, messages=shown).prompt(thinking=False)
-    done = yield Phase("check", Role.PREFILL, fresh=prompt, budget=0, score=_VERDICTS)
-    return Answer("", confidence=_belief(done.scores))
-
-
-def _belief(scores: tuple[float, ...]) -> float:
-    """The probability of Yes against No."""
-    if not scores:
-        return _UNKNOWN
-    yes, no = scores
-    return 1 / (1 + math.exp(min(no - yes, 700.0)))
+    said = f"{answer.reasoning[-MOST_SHOWN:]}\n\n{answer.answer}".strip()
+    done = yield verdict(turn, Message("assistant", said), Message("user", _ASKED))
+    return Answer("", confidence=belief(done.scores))

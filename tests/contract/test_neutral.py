@@ -12,8 +12,11 @@ from edgereason.runtime.reasoner import Reasoner
 from support.places import SCRIPTED
 
 NEUTRAL: dict[str, dict[str, Any]] = {
+    "abstractions": {"hints": 0},
     "agile": {},
+    "critique": {"rounds": 0},
     "debate": {"samples": 1},
+    "demos": {},  # without a file
     "explore": {"samples": 0},
     "gate": {"entropy": float("inf")},
     "joint": {"ways": ["think"]},
@@ -23,6 +26,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "soft": {"top": 1},
     "swi": {"top": 1},
     "tools": {"calls": 0},
+    "tree": {"branches": 1},
     "verify": {"samples": 1},
 }
 
@@ -57,7 +61,7 @@ def test_the_neutral_setting_is_plain_thinking(
 
 
 # The reply of the script to `agile` is the same whatever is quoted to it: see its own tests.
-@pytest.mark.parametrize("strategy", set(NEUTRAL) - {"agile", "medprompt", "memory"})
+@pytest.mark.parametrize("strategy", set(NEUTRAL) - {"agile", "demos", "medprompt", "memory"})
 def test_another_setting_is_not(reasoner: Reasoner, strategy: str) -> None:
     """Or the test above would hold for a way that does nothing. Their scripted thought is noise."""
     asked = {"gate": {"entropy": 0.0}}.get(strategy, {})

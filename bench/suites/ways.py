@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from edgereason.errors import UsageError
 from edgereason.runtime.reasoner import Reasoner
@@ -160,7 +160,14 @@ def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
     return Findings(figures, tuple(tables), ())
 
 
-def difference(first: Mapping[str, Row], own: Mapping[str, Row]) -> dict[str, float]:
+class Judged(Protocol):
+    """A row of any suite that says whether its answer is right."""
+
+    @property
+    def right(self) -> bool: ...
+
+
+def difference(first: Mapping[str, Judged], own: Mapping[str, Judged]) -> dict[str, float]:
     """In points of accuracy, with the 95 % interval of paired shares (Wald, Agresti-Min: +0.5)."""
     both = first.keys() & own.keys()
     gained = sum(own[q].right and not first[q].right for q in both)

@@ -10,10 +10,11 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -29,20 +30,24 @@ from ..harness.items import items, label
 from ..harness.runner import Say, commit, machine
 from ..harness.trials import Store, Trial, read
 from ..tasks.base import Item
+from . import cluster
 from .dropping import RULES, Dropper
 from .plan import Plan, Setting, expand, plan
 from .points import Findings, points
 from .report import write
 from .statistics import Draws, interval
-from .sweep import Meter, Terms, sweep
+from .sweep import Count, Meter, Terms, sweep, works
 
 NONE: Final = "none"
 _KEPT: Final = "sweep-{device}.json"
 
+Tasks: TypeAlias = Mapping[str, Sequence[Item]]
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All options of a sweep. `device`: "" is the name of this machine."""
+    """All options of a sweep. `device`: "" is the name of this machine. `hosts`: devices of a Ray
+    cluster, each of which gets all of it; none: this machine does."""
 
     out: Path
     models: tuple[str, ...]
@@ -62,6 +67,7 @@ class Job:
     seed: int = 0
     device: str = ""
     data: Path | None = None
+    hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -73,6 +79,10 @@ class Job:
         for name in ("models", "ways", "tasks"):
             if not getattr(self, name):
                 raise UsageError(f"--{name} must name something")
+        if self.hosts and self.device:
+            raise UsageError("--device names this machine, --hosts others", "give one of them")
+        if len(set(self.hosts)) < len(self.hosts):
+            raise UsageError(f"--hosts names a device twice: {','.join(self.hosts)}")
         if self.drop not in (NONE, *RULES):
             raise unknown("no rule of dropping called", self.drop, [NONE, *RULES])
         if any(limit <= 0 for limit in self.deadlines_ms):
@@ -120,31 +130,80 @@ def run(job: Job, say: Say, meter: Meter | None = None) -> Done:
         raise UsageError("two tasks have the same name", "rename one of the files")
     models = [_model(name, job) for name in expand(job.models, job.quants)]
     planned = plan(models, job.ways)
-    with Store.open(job.out, job.device_name) as store:
-        if store.torn:
-            say(f"the last run was cut in the middle of a line: {store.torn} bytes are cut off")
-        num = sum(map(len, tasks.values()))
-        say(
-            f"{len(planned.settings)} settings, {len(planned.families)} of them run, on {num} "
-            f"questions; {len(store)} trials are there"
-        )
-        kept = _Kept(job)
-        drop = _drop(job, planned, tasks, kept)
-        terms = Terms(job.device_name, job.seed, job.time_limit_s, job.check, meter)
-        count = sweep(planned, tasks, store, terms, say, drop=drop)
-        kept.close()
-        torn = store.torn
+    num = sum(map(len, tasks.values()))
+    say(f"{len(planned.settings)} settings, {len(planned.families)} of them run, on {num} questions")
+    if job.hosts:
+        counts, torn = _far(job, planned, tasks, say)
+    else:
+        counts, torn = _near(job, planned, tasks, say, meter)
+    there = any(job.out.glob("trials*.jsonl"))
     ways = {setting.config: f"{setting.model} {setting.way}" for setting in planned.settings}
-    done = report_of(job.out) if count.run or list(job.out.glob("trials*.jsonl")) else None
     return Done(
         job.out,
-        done.findings if done else None,
-        count.run,
-        count.read_off,
+        report_of(job.out).findings if there else None,
+        sum(count.run for count in counts.values()),
+        sum(count.read_off for count in counts.values()),
         torn,
-        count.out_of_time,
-        {ways[config]: why for config, why in count.failed.items()},
+        any(count.out_of_time for count in counts.values()),
+        {
+            " ".join(filter(None, [device if job.hosts else "", ways.get(config, "")])): why
+            for device, count in counts.items()
+            for config, why in count.failed.items()
+        },
     )
+
+
+def _near(
+    job: Job, planned: Plan, tasks: Tasks, say: Say, meter: Meter | None
+) -> tuple[dict[str, Count], int]:
+    """On this machine. What was done, by device, and how many torn bytes were cut off."""
+    with Store.open(job.out, job.device_name) as store:
+        _told(store, say)
+        kept = _Kept(job, machine())
+        drop = _drop(job, planned, tasks, kept)
+        count = sweep(planned, tasks, store, _terms(job, meter), say, drop=drop)
+        kept.close()
+        return {job.device_name: count}, store.torn
+
+
+def _far(job: Job, planned: Plan, tasks: Tasks, say: Say) -> tuple[dict[str, Count], int]:
+    """On each of the hosts; as `_near`."""
+    models = {setting.model: setting.weights for setting in planned.settings}
+    with cluster.joined() as joined, ExitStack() as stack:
+        joined.check(job.hosts)
+        owns = {name: replace(job, device=name, hosts=()) for name in job.hosts}
+        actors = {name: joined.start(_terms(own)) for name, own in owns.items()}
+        devices, torn = [], 0
+        for name, own in owns.items():
+            terms, count = _terms(own), Count()
+            store = stack.enter_context(Store.open(job.out, name))
+            told = _named(name, say)
+            kept = _Kept(own, joined.about(name, actors[name], models, told))
+            stack.callback(kept.close)
+            torn += store.torn
+            _told(store, told)
+            found = works(
+                planned, tasks, store, terms, count=count, say=told,
+                drop=_drop(own, planned, tasks, kept),
+            )  # fmt: skip
+            until = time.monotonic() + job.time_limit_s
+            devices.append(cluster.Device(terms, store, count, found, until, actors[name]))
+        joined.sweep(devices, say)
+        return {device.name: device.count for device in devices}, torn
+
+
+def _named(name: str, say: Say) -> Say:
+    return lambda text: say(f"{name}: {text}")
+
+
+def _told(store: Store, say: Say) -> None:
+    if store.torn:
+        say(f"the last run was cut in the middle of a line: {store.torn} bytes are cut off")
+    say(f"{len(store)} trials are there")
+
+
+def _terms(job: Job, meter: Meter | None = None) -> Terms:
+    return Terms(job.device_name, job.seed, job.time_limit_s, job.check, meter)
 
 
 def report_of(folder: Path, deadlines_ms: Sequence[float] | None = None) -> Done:
@@ -155,7 +214,9 @@ def report_of(folder: Path, deadlines_ms: Sequence[float] | None = None) -> Done
         limits = {limit for each in sweeps for limit in each["deadlines_ms"]}
     else:
         limits = set(deadlines_ms)
-    dropped = {config: why for each in sweeps for config, why in each["dropped"].items()}
+    dropped = {
+        (config, each["device"]): why for each in sweeps for config, why in each["dropped"].items()
+    }
     found = points(read_frame(folder), sorted(limits), dropped)
     write(folder, found, sweeps)
     return Done(folder, found)
@@ -178,9 +239,9 @@ def _model(name: str, job: Job) -> Setting:
 
 
 class _Kept:
-    """What was asked of which machine, beside the trials; times of all runs add up."""
+    """What was asked of which machine, `of`, beside the trials; times of all runs add up."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, of: Mapping[str, Any]) -> None:
         self._path = job.out / _KEPT.format(device=job.device_name)
         self._begin = time.monotonic()
         try:
@@ -192,7 +253,7 @@ class _Kept:
             "device": job.device_name,
             "options": options,
             "deadlines_ms": list(job.deadlines_ms),
-            "machine": machine(),
+            "machine": of,
             "commit": commit(),
             "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "runs": before["runs"] + 1,
@@ -210,9 +271,7 @@ class _Kept:
     close = write
 
 
-def _drop(
-    job: Job, planned: Plan, tasks: Mapping[str, Sequence[Item]], kept: _Kept
-) -> Callable[[int], frozenset[str]]:
+def _drop(job: Job, planned: Plan, tasks: Tasks, kept: _Kept) -> Callable[[int], frozenset[str]]:
     """Says after each turn who is dropped: who is beaten in every task.
 
     Looks only at the turns that are done, so that a run that goes on comes to the same.

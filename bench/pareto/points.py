@@ -117,11 +117,11 @@ class Findings:
 def points(
     frame: polars.DataFrame,
     deadlines_ms: Sequence[float] = (),
-    dropped: Mapping[str, str] | None = None,
+    dropped: Mapping[tuple[str, str], str] | None = None,
     *,
     seed: int = 0,
 ) -> Findings:
-    """`dropped`: config -> why it was asked no further."""
+    """`dropped`: config and device -> why it was asked no further there."""
     trials = [row for row in frame.to_dicts() if not row["config"].endswith(CHECK)]
     checked = [row for row in frame.to_dicts() if row["config"].endswith(CHECK)]
     time_votes(trials, checked)

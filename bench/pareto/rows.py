@@ -88,7 +88,7 @@ def _place(row: Mapping[str, Any], way: str) -> tuple[Any, ...]:
 
 
 def rows_of(
-    trials: Sequence[dict[str, Any]], dropped: Mapping[str, str], num_tasks: int
+    trials: Sequence[dict[str, Any]], dropped: Mapping[tuple[str, str], str], num_tasks: int
 ) -> tuple[list[Row], list[tuple[Grouped, str]]]:
     """Settings that can be compared, and those that cannot, with the reason."""
     groups: dict[tuple[str, str], Grouped] = {}
@@ -98,8 +98,8 @@ def rows_of(
     others = []
     for (config, device), own in list(groups.items()):
         few = len(own) < _ENOUGH * most or len({row["task"] for row in own}) < num_tasks
-        if config in dropped or few:
-            why = dropped.get(config, "too few of the questions")
+        if (config, device) in dropped or few:
+            why = dropped.get((config, device), "too few of the questions")
             others.append((groups.pop((config, device)), why))
     asked = [{_question(row) for row in own} for own in groups.values()]
     common = sorted(set.intersection(*asked)) if asked else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from edgereason.runtime.reasoner import Handle, Reasoner
 
 from ..harness.items import asked, is_right
 from ..harness.runner import OthersMeter, Say, commit
-from ..harness.trials import Store, Trial
+from ..harness.trials import Key, Store, Trial
 from ..tasks.base import Item
 from .plan import Family, Plan, Setting
 from .traces import Cut, Same, at_budget, at_samples
@@ -54,21 +55,40 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """One family on one question of turn `turn`: asked in one go, since what is read off needs the
+    tokens of the run, which no trial keeps."""
+
+    turn: int
+    task: str
+    item: Item
+    family: Family
+
+    def keys(self, terms: Terms) -> list[Key]:
+        """Of the trials that it gives."""
+        keys = [self.key(setting, terms) for setting in self.family.settings]
+        if self.turn < terms.check:
+            keys += [self.key(setting, terms, check=True) for setting in self.family.read_off]
+        return keys
+
+    def key(self, setting: Setting, terms: Terms, *, check: bool = False) -> Key:
+        return _config(setting, check), self.task, self.item.id, terms.seed, terms.device
+
+
+@dataclass(frozen=True, slots=True)
 class _Traced:
     """A run whose tokens others are read off."""
 
-    family: Family
-    item: Item
+    work: Work
     handle: Handle
     trial: Trial
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Turn `number`: one question, or none any more, of each task."""
+class Keeper(Protocol):
+    """Where trials go: a `Store`, or what carries them there."""
 
-    number: int
-    items: Mapping[str, Item] = field(default_factory=dict)
+    def __contains__(self, key: Key) -> bool: ...
+    def append(self, trial: Trial) -> None: ...
 
 
 @dataclass(slots=True)
@@ -90,107 +110,117 @@ def sweep(
     *,
     drop: Callable[[int], frozenset[str]] = lambda done: frozenset(),
 ) -> Count:
-    """Asks all that is missing in `store`.
+    """Asks all that is missing in `store`, in this process."""
+    count = Count()
+    with closing(Asker(terms)) as asker:
+        for work in works(plan, tasks, store, terms, count=count, say=say, drop=drop):
+            asker.ask(work, store, count)
+    return count
+
+
+def works(
+    plan: Plan,
+    tasks: Mapping[str, Sequence[Item]],
+    store: Store,
+    terms: Terms,
+    *,
+    count: Count,
+    say: Say,
+    drop: Callable[[int], frozenset[str]] = lambda done: frozenset(),
+) -> Iterator[Work]:
+    """What is missing in `store`, in the order in which it is asked; whoever takes one asks it, and
+    counts it, before taking the next.
 
     `drop` is told after each turn how many are done and says which `config`s need not go on.
     """
     until = time.monotonic() + terms.seconds
-    count, made_by = Count(), commit()
-    turns = list(_turns(tasks))
-    for turn in turns:
-        models = plan.models if turn.number % 2 == 0 else tuple(reversed(plan.models))
-        for model in models:
-            asker = _Asker(model, store, terms, count, made_by)
-            asker.families(plan.of_model(model), turn, until)
-        say(f"turn {turn.number + 1} of {len(turns)}: {count.run} asked, {count.read_off} read off")
+    num_turns = max(map(len, tasks.values()), default=0)
+    for turn in range(num_turns):
+        for work in _turn(plan, tasks, turn):
+            if any(key not in store for key in work.keys(terms)):
+                if time.monotonic() > until:
+                    count.out_of_time = True
+                    break
+                yield work
+        say(f"turn {turn + 1} of {num_turns}: {count.run} asked, {count.read_off} read off")
         if count.out_of_time:
             break
-        plan = plan.without(drop(turn.number + 1))
-    return count
+        plan = plan.without(drop(turn + 1))
 
 
-def _turns(tasks: Mapping[str, Sequence[Item]]) -> Iterator[Turn]:
-    for number in range(max(map(len, tasks.values()), default=0)):
-        yield Turn(
-            number, {name: all_[number] for name, all_ in tasks.items() if number < len(all_)}
-        )
+def _turn(plan: Plan, tasks: Mapping[str, Sequence[Item]], turn: int) -> Iterator[Work]:
+    """One question, or none any more, of each task; forwards and backwards in turn."""
+    for model in plan.models if turn % 2 == 0 else reversed(plan.models):
+        families = plan.of_model(model)
+        for task, items in tasks.items():
+            if turn < len(items):
+                for family in families if turn % 2 == 0 else reversed(families):
+                    yield Work(turn, task, items[turn], family)
 
 
-class _Asker:
-    """Asks one model in one turn; opens it when something is missing."""
+class Asker:
+    """Asks; opens each model anew in each turn."""
 
-    def __init__(self, model: str, store: Store, terms: Terms, count: Count, made_by: str) -> None:
-        self._model = model
-        self._store = store
+    def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._count = count
-        self._commit = made_by
+        self._commit = commit()
+        self._reasoner: Reasoner | None = None
+        self._open = (-1, "")  # turn and model
 
-    def families(self, families: Sequence[Family], turn: Turn, until: float) -> None:
-        missing = [
-            (task, item, family)
-            for task, item in turn.items.items()
-            for family in (families if turn.number % 2 == 0 else reversed(families))
-            if self._missing(family, task, item, turn)
-        ]
-        if not missing or time.monotonic() > until:
-            self._count.out_of_time |= bool(missing)
-            return
-        setting = missing[0][2].run
-        with Reasoner.open(
-            self._model, threads=setting.threads, context=setting.context
-        ) as reasoner:
-            reasoner.ask("Hello", strategy="no-think", answer_budget=1)  # the first is slow
-            for task, item, family in missing:
-                if time.monotonic() > until:
-                    self._count.out_of_time = True
-                    return
-                self._family(reasoner, family, task, item, turn)
+    def close(self) -> None:
+        if self._reasoner is not None:
+            self._reasoner.close()
+            self._reasoner = None
 
-    def _missing(self, family: Family, task: str, item: Item, turn: Turn) -> bool:
-        wanted = [self._key(setting, task, item) for setting in family.settings]
-        if turn.number < self._terms.check:
-            wanted += [self._key(s, task, item, check=True) for s in family.read_off]
-        return any(key not in self._store for key in wanted)
-
-    def _key(
-        self, setting: Setting, task: str, item: Item, *, check: bool = False
-    ) -> tuple[str, str, str, int, str]:
-        return _config(setting, check), task, item.id, self._terms.seed, self._terms.device
-
-    def _family(
-        self, reasoner: Reasoner, family: Family, task: str, item: Item, turn: Turn
-    ) -> None:
-        """The run first: what is read off it needs its tokens, which no trial keeps."""
+    def ask(self, work: Work, store: Keeper, count: Count) -> None:
+        """Each trial is kept before the next begins. The run first: others are read off it."""
+        reasoner = self._opened(work)
         try:
-            handle, trial = self._run(reasoner, family.run, task, item)
-            self._store.append(trial)
-            traced = _Traced(family, item, handle, trial)
-            for setting in family.read_off:
-                if self._key(setting, task, item) not in self._store:
-                    self._store.append(self._read(reasoner, traced, setting))
-                if turn.number < self._terms.check and (
-                    self._key(setting, task, item, check=True) not in self._store
+            handle, trial = self._run(reasoner, work, work.family.run, count)
+            store.append(trial)
+            traced = _Traced(work, handle, trial)
+            for setting in work.family.read_off:
+                if work.key(setting, self._terms) not in store:
+                    store.append(self._read(reasoner, traced, setting, count))
+                if work.turn < self._terms.check and (
+                    work.key(setting, self._terms, check=True) not in store
                 ):
-                    self._store.append(self._run(reasoner, setting, task, item, check=True)[1])
+                    store.append(self._run(reasoner, work, setting, count, check=True)[1])
         except EdgereasonError as error:  # such as a prompt too long: others go on
-            self._count.failed.setdefault(family.run.config, f"{error}")
+            count.failed.setdefault(work.family.run.config, f"{error}")
+
+    def _opened(self, work: Work) -> Reasoner:
+        setting = work.family.run
+        if self._reasoner is None or self._open != (work.turn, setting.model):
+            self.close()
+            self._reasoner = Reasoner.open(
+                setting.model, threads=setting.threads, context=setting.context
+            )
+            self._open = (work.turn, setting.model)
+            self._reasoner.ask("Hello", strategy="no-think", answer_budget=1)  # the first is slow
+        return self._reasoner
 
     # -- running -----------------------------------------------------------------------------------
 
     def _run(
-        self, reasoner: Reasoner, setting: Setting, task: str, item: Item, *, check: bool = False
+        self,
+        reasoner: Reasoner,
+        work: Work,
+        setting: Setting,
+        count: Count,
+        *,
+        check: bool = False,
     ) -> tuple[Handle, Trial]:
         meter, others = self._terms.meter, OthersMeter()
         if meter is not None:
             meter.start()
         keywords = {**setting.parsed.keywords, "think_budget": setting.budget}
         handle, answer, first_ms = _ask(
-            reasoner, asked(item), setting, self._terms.seed, **keywords
+            reasoner, asked(work.item), setting, self._terms.seed, **keywords
         )
         joules = None if meter is None else meter.stop()
-        self._count.run += 1
-        made = self._trial(reasoner, setting, task, item, answer, check=check)
+        count.run += 1
+        made = self._trial(reasoner, work, setting, answer, check=check)
         return handle, replace(
             made,
             queue_ms=answer.timings.queue_ms,
@@ -206,9 +236,8 @@ class _Asker:
     def _trial(
         self,
         reasoner: Reasoner,
+        work: Work,
         setting: Setting,
-        task: str,
-        item: Item,
         answer: Answer,
         *,
         check: bool = False,
@@ -228,11 +257,11 @@ class _Asker:
             threads=setting.threads,
             context=setting.context,
             think_limit=setting.think_tokens,
-            task=task,
-            question=item.id,
+            task=work.task,
+            question=work.item.id,
             seed=self._terms.seed,
             answer=answer.answer,
-            right=is_right(item, answer.answer),
+            right=is_right(work.item, answer.answer),
             finish=answer.finish.value,
             prompt_tokens=usage.prompt_tokens,
             reasoning_tokens=usage.reasoning_tokens,
@@ -246,21 +275,22 @@ class _Asker:
 
     # -- reading off -------------------------------------------------------------------------------
 
-    def _read(self, reasoner: Reasoner, traced: _Traced, setting: Setting) -> Trial:
+    def _read(self, reasoner: Reasoner, traced: _Traced, setting: Setting, count: Count) -> Trial:
         """The trial of `setting`, off that of the family's run where that is certain."""
-        read = self._ballot if traced.family.kind == "vote" else self._budget
+        family = traced.work.family
+        read = self._ballot if family.kind == "vote" else self._budget
         made = read(reasoner, traced, setting)
         if made is None:
-            return self._run(reasoner, setting, traced.trial.task, traced.item)[1]
-        self._count.read_off += 1
-        return replace(made, source="read off", of=traced.family.run.way)
+            return self._run(reasoner, traced.work, setting, count)[1]
+        count.read_off += 1
+        return replace(made, source="read off", of=family.run.way)
 
     def _ballot(self, reasoner: Reasoner, traced: _Traced, setting: Setting) -> Trial | None:
-        trial, item = traced.trial, traced.item
+        trial = traced.trial
         ballot = at_samples(traced.handle.chains, setting.parsed)
         if ballot is None:
             return None
-        made = self._trial(reasoner, setting, trial.task, item, ballot.answer)
+        made = self._trial(reasoner, traced.work, setting, ballot.answer)
         return replace(  # its time is not known: fewer samples side by side are faster
             made,
             prompt_tokens=trial.prompt_tokens,
@@ -271,7 +301,7 @@ class _Asker:
         )
 
     def _budget(self, reasoner: Reasoner, traced: _Traced, setting: Setting) -> Trial | None:
-        trial, item, bundle = traced.trial, traced.item, reasoner.bundle
+        trial, bundle = traced.trial, reasoner.bundle
         if bundle.reasoning.dials or _is_penalized(bundle.sampling):
             return None  # the prompt tells the budget, or a given thought is no written one
         chain, close = traced.handle.chains[0], bundle.reasoning.close
@@ -282,9 +312,9 @@ class _Asker:
             return None
         thought = {"strategy": "given-thought", "options": {"thought": found.thought}}
         _, answer, _ = _ask(
-            reasoner, asked(item), setting, self._terms.seed, **thought, think_budget=0
+            reasoner, asked(traced.work.item), setting, self._terms.seed, **thought, think_budget=0
         )
-        made = self._trial(reasoner, setting, trial.task, item, answer)
+        made = self._trial(reasoner, traced.work, setting, answer)
         return replace(made, **_times(trial, answer, found))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgereason.bench.harness.runner import machine
 from edgereason.bench.harness.trials import Store, Trial
 from edgereason.bench.pareto import job
 from edgereason.bench.pareto.plan import Plan, Setting, plan
@@ -44,7 +45,7 @@ def dropped_after(folder: Path, rights: dict[str, tuple[str, ...]]) -> dict[str,
     planned = plan([Setting("m", "")], list(rights))
     swept(folder, planned, rights)
     asked = jobs(folder)
-    kept = job._Kept(asked)
+    kept = job._Kept(asked, {})
     drop = job._drop(asked, planned, TASKS, kept)
     ways = {setting.config: setting.way for setting in planned.settings}
     found: dict[str, int] = {}
@@ -67,7 +68,7 @@ def test_who_is_beaten_in_every_task_is_dropped_after_two_looks(tmp_path: Path) 
 
 def test_times_of_all_runs_add_up(tmp_path: Path) -> None:
     for run in (1, 2):
-        kept = job._Kept(jobs(tmp_path))
+        kept = job._Kept(jobs(tmp_path), machine())
         kept.data["seconds"] = 0
         kept.close()
         told = json.loads((tmp_path / "sweep-here.json").read_text())
@@ -83,6 +84,8 @@ def test_times_of_all_runs_add_up(tmp_path: Path) -> None:
         ({"ways": ()}, "--ways must name something"),
         ({"threads": -1}, "threads must be 0 or more, got -1"),
         ({"drop": "some"}, "no rule of dropping called 'some'"),
+        ({"hosts": ("a",)}, "--device names this machine, --hosts others"),
+        ({"hosts": ("a", "b", "a"), "device": ""}, "--hosts names a device twice: a,b,a"),
         ({"deadlines_ms": (-1.0,)}, "a deadline must be more than 0"),
     ],
 )

@@ -153,8 +153,10 @@ def test_settings_with_few_questions_are_left_out_and_said(tmp_path: Path) -> No
     assert (found["bare"].num, found["bare"].note) == (4, "too few of the questions")
     assert found["bare"].median_ms is None
     assert (found["think"].num, found["no-think"].num) == (9, 9)
-    gone = {found["no-think"].config: "beaten after 9 questions"}
-    again = {p.way: p for p in points(read_frame(tmp_path), dropped=gone).points}
+    why, config = "beaten after 9 questions", found["no-think"].config
+    elsewhere = points(read_frame(tmp_path), dropped={(config, "there"): why}).points
+    assert [(p.num, p.note) for p in elsewhere if p.way == "no-think"] == [(9, "")]
+    again = {p.way: p for p in points(read_frame(tmp_path), dropped={(config, "here"): why}).points}
     assert again["no-think"].note == "beaten after 9 questions"
     assert again["think"].num == 10
 

@@ -33,7 +33,7 @@ def test_a_sweep_asks_writes_its_report_and_is_done(cli: Cli, task: str, tmp_pat
     out = tmp_path / "out"
     ran = sweep(cli, task, out)
     assert ran.code == 0, ran.err
-    assert "3 settings, 2 of them run, on 2 questions; 0 trials are there" in ran.err
+    assert "3 settings, 2 of them run, on 2 questions\n0 trials are there\n" in ran.err
     assert "6 asked, 2 read off; report: " in ran.out
     names = {path.name for path in out.iterdir()}
     assert {"report.html", "report.md", "points.csv", "mine.svg", "mine-within.svg",

@@ -61,6 +61,10 @@ def command(
     context: Annotated[int, flag("--context", "Tokens of KV cache.")] = 4096,
     seed: Annotated[int, flag("--seed", "Of questions and samples.")] = 0,
     device: Annotated[str, flag("--device", "What this machine is called in reports.")] = "",
+    hosts: Annotated[
+        str,
+        flag("--hosts", "Devices of a Ray cluster, with commas: each gets all trials."),
+    ] = "",
     data: Annotated[
         Path | None, flag("--data", "Folder whose NAME.jsonl stand for data of tasks.")
     ] = None,
@@ -94,6 +98,7 @@ def command(
         seed=seed,
         device=device,
         data=data,
+        hosts=_listed(hosts),
     )
     done = pareto.run(
         asked, lambda text: None if as_json else say(text, error=True), energy.meter()

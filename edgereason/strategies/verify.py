@@ -3,7 +3,8 @@
 Source: the cheap form of Semantic Probabilistic Control, samples weighed by a verifier
 prompt -> (think -> answer -> score of "Yes" against "No") * samples -> heaviest value
 
-The check reads the thought and the answer and samples nothing: its cost is its prompt.
+The check reads the thought and the answer and samples nothing: its cost is its prompt. A program
+(`check`) may take its place: this is then the best of several by a verifier.
 Published gains are of trained verifiers. Not for models below some 7B without one: what they think
 of an answer says little, and then this is a vote at a higher price.
 
@@ -14,13 +15,14 @@ Measured: nano, 60 sums, three samples: 59 right, as the vote of three; thinking
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
 from edgereason import strategies
 from edgereason.errors import UsageError
-from edgereason.records import Answer, Capability, Message, StopReason
+from edgereason.records import Answer, Capability, StopReason
 from edgereason.registry import load
-from edgereason.strategies._judge import MOST_SHOWN, UNKNOWN, belief, verdict
+from edgereason.strategies._judge import MOST_SHOWN, UNKNOWN, check_program, judged
 from edgereason.strategies.base import Fork, Steps, Turn, choose
 from edgereason.strategies.vote import MOST_SAMPLES, elected
 
@@ -36,6 +38,9 @@ class Config:
     temperature: float = field(
         default=0.6, metadata={"help": "used where the request's own is 0, and samples are several"}
     )
+    check: Path | None = field(
+        default=None, metadata={"help": "Python file whose check(question, text) weighs an answer"}
+    )
 
     def __post_init__(self) -> None:
         if not 1 <= self.samples <= MOST_SAMPLES:
@@ -44,6 +49,7 @@ class Config:
             raise UsageError("verify cannot be its own sample", "say of=think, for one")
         if self.temperature <= 0:
             raise UsageError(f"temperature must be more than 0, got {self.temperature}")
+        check_program(self.check)
 
 
 def run(turn: Turn, config: Config) -> Steps:
@@ -52,16 +58,23 @@ def run(turn: Turn, config: Config) -> Steps:
         answer = yield from choose(way, bundle=turn.bundle).run(turn)
         return answer
     warm = turn.warmed(config.temperature)
-    children = tuple(_checked(warm.reseeded(i), way) for i in range(config.samples))
-    answers = yield Fork(children)
-    return elected(answers, weigh=True)
+    errors: list[str] = []
+    children = [_checked(warm.reseeded(i), way, config, errors) for i in range(config.samples)]
+    answers = yield Fork(tuple(children))
+    best = elected(answers, weigh=True)
+    return replace(best, note=f"the check failed: {errors[0]}") if errors else best
 
 
-def _checked(turn: Turn, way: str) -> Steps:
+def _checked(turn: Turn, way: str, config: Config, errors: list[str]) -> Steps:
+    """`errors` of the check, which is not asked again once it has failed."""
     answer: Answer
     (answer,) = yield Fork((choose(way, bundle=turn.bundle).run(turn),))
-    if answer.finish is StopReason.DEADLINE or not answer.answer:
+    if answer.finish is StopReason.DEADLINE or not answer.answer or errors:
         return replace(answer, confidence=UNKNOWN)
+    if config.check:
+        found = yield from judged(turn, answer.answer, _ASKED, config.check)
+        errors += filter(None, [found.error])
+        return replace(answer, confidence=found.share)
     check: Answer
     (check,) = yield Fork((_check(turn, answer),))  # a line of its own: it may find no time
     return replace(answer, confidence=check.confidence or UNKNOWN)
@@ -69,5 +82,5 @@ def _checked(turn: Turn, way: str) -> Steps:
 
 def _check(turn: Turn, answer: Answer) -> Steps:
     said = f"{answer.reasoning[-MOST_SHOWN:]}\n\n{answer.answer}".strip()
-    done = yield verdict(turn, Message("assistant", said), Message("user", _ASKED))
-    return Answer("", confidence=belief(done.scores))
+    found = yield from judged(turn, said, _ASKED)
+    return Answer("", confidence=found.share)

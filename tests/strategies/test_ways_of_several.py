@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgereason.errors import UsageError
+from edgereason.records import Sampling
 from support.scripted_models import DIRECT, model
 
 ASSISTANT = "<|im_end|>\n<|im_start|>assistant\n"
@@ -44,6 +46,43 @@ def test_verify_weighs_votes_by_the_check() -> None:
         check = next(line[-1] for line in handle.chains if line and line[-1].name == "check")
         assert check.num_tokens == 0
         assert len(check.scores) == 2
+
+
+@pytest.mark.parametrize("late", ["n", "~"])
+def test_a_program_may_weigh_the_answers(tmp_path: Path, late: str) -> None:
+    """By the share of their letters that come late: of eight answers that differ it decides."""
+    path = tmp_path / "check.py"
+    path.write_text(
+        "def check(question, text):\n"
+        f"    return sum(each >= {late!r} for each in text) / len(text)\n",
+        encoding="utf-8",
+    )
+    letters = {token: 100.0 for token in range(ord("a"), ord("z") + 1)}
+    with model(noise=True) as reasoner:
+        handle = reasoner.submit(
+            "Why?",
+            strategy="verify",
+            options={"samples": 8, "check": path},
+            think_budget=2,
+            answer_budget=6,
+            sampling=Sampling(temperature=1.0, seed=1, logit_bias=letters),
+        )
+        answer = handle.result()
+    said = [phase.text for line in handle.chains for phase in line if phase.name == "answer"]
+    assert len(set(said)) == 8
+    best = max(said, key=lambda text: sum(each >= late for each in text))
+    assert answer.answer == best
+    assert (best == said[0]) is (late == "~")  # nothing speaks for any: the first
+
+
+def test_a_program_that_fails_weighs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "check.py"
+    path.write_text("def check(question, text):\n    return 1 / 0\n", encoding="utf-8")
+    with model() as reasoner:
+        options = {"samples": 3, "check": path}
+        answer = reasoner.ask("Why?", strategy="verify", options=options)
+    assert answer.answer == "7"
+    assert answer.note.startswith("the check failed: ZeroDivisionError")
 
 
 def test_debaters_who_agree_do_not_go_on() -> None:

@@ -130,8 +130,8 @@ def run(job: Job, say: Say, meter: Meter | None = None) -> Done:
         raise UsageError("two tasks have the same name", "rename one of the files")
     models = [_model(name, job) for name in expand(job.models, job.quants)]
     planned = plan(models, job.ways)
-    num = sum(map(len, tasks.values()))
-    say(f"{len(planned.settings)} settings, {len(planned.families)} of them run, on {num} questions")
+    num, run = sum(map(len, tasks.values())), len(planned.families)
+    say(f"{len(planned.settings)} settings, {run} of them run, on {num} questions")
     if job.hosts:
         counts, torn = _far(job, planned, tasks, say)
     else:

@@ -38,7 +38,6 @@ Asked = tuple[Message, ...] | Raw
 """What is asked: a conversation, or a text to go on with."""
 
 _STRATEGY: Final = "think"  # of requests that name none
-_WITHOUT: Final = "no-think"  # and may not think
 _SAMPLING: Final = (
     "temperature",
     "top_p",
@@ -182,8 +181,6 @@ class Service:
             config=self.config,
             passed_ms=1000 * (time.monotonic() - arrived),
         )
-        if budget.think_tokens == 0 and "strategy" not in given.values:
-            strategy = _WITHOUT  # the template's way, not a thought cut before it begins
         request = Request(
             messages=messages,
             strategy=strategy,

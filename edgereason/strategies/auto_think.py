@@ -23,7 +23,7 @@ class Config:
 
 
 def run(turn: Turn, config: Config) -> Steps:
-    if turn.is_silenced:
+    if not turn.can_think:
         done = yield turn.direct()
         return Answer(done.text, confidence=done.confidence)
     done = yield replace(turn.think(then=turn.answer()), force="...\n")

@@ -193,14 +193,16 @@ class Turn:
 
     def think(self, *, then: Phase | None = None) -> Phase:
         """Think from the start of the conversation. Without `then`, the answer is owed by a later
-        phase. Where the conversation `is_silenced`, it is `then` alone that begins there.
+        phase. Where there is nothing to think (not `can_think`), it is `then` alone that begins
+        there, the model's own way without thoughts: a thought of no tokens would be cut, and say
+        nothing to the answer that is cued behind it.
         """
-        if self.is_silenced:
-            if then is None:
-                raise UsageError(
-                    "this conversation switches the model's thinking off",
-                    "ask `turn.is_silenced` before `turn.think()`",
-                )
+        if self.is_silenced and then is None:
+            raise UsageError(
+                "this conversation switches the model's thinking off",
+                "ask `turn.is_silenced` before `turn.think()`",
+            )
+        if then is not None and not self.can_think:
             return replace(then, fresh=self.prompt(thinking=False), force=self._forced(""))
         reasoning = self.bundle.reasoning
         return Phase(

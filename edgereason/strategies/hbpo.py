@@ -23,12 +23,12 @@ class Config:
 
 
 def run(turn: Turn, config: Config) -> Steps:
-    if turn.is_silenced:
+    if not turn.can_think:
         done = yield turn.direct()
         return Answer(done.text, confidence=done.confidence)
     phase = turn.think(then=turn.answer())
     budget = turn.budget.think_tokens
-    if budget not in (UNLIMITED, 0):
+    if budget != UNLIMITED:
         said = f"I will answer the question within {budget} tokens.\n"
         phase = replace(phase, force=said)
     done = yield phase

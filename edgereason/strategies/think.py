@@ -54,9 +54,11 @@ class Config:
 
 def run(turn: Turn, config: Config) -> Steps:
     phase = turn.think(then=turn.answer())
-    if config.brake and phase.role is Role.THINK:  # a silenced conversation begins with the answer
+    if phase.role is Role.THINK:  # else the answer is all there is
         phase = replace(phase, brake=config.brake)
-    done = yield phase if config.doubts else _without_doubts(turn, phase)
+        if not config.doubts:
+            phase = _without_doubts(turn, phase)
+    done = yield phase
     return Answer(done.text, confidence=done.confidence)
 
 

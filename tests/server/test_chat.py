@@ -309,14 +309,15 @@ def test_clients_cannot_name_files(server: Served, way: str, option: str) -> Non
 
 
 def test_who_wants_no_thoughts_gets_the_templates_own_way_without_them() -> None:
-    """Behind a thought of no tokens the answer's cue follows, and the answer is bare."""
+    """Behind a thought of no tokens the answer's cue would follow, and the answer would be bare."""
     with served("nano") as server:
-        ways = [
-            server.post(PATH, {**asked(model="nano"), **more}).json()["edgereason"]["strategy"]
+        none, plain, low = (
+            server.post(PATH, {**asked(model="nano"), "temperature": 0, **more}).json()
             for more in (
                 {"reasoning_effort": "none"},
-                {"reasoning_effort": "none", "strategy": "think"},
+                {"strategy": "no-think"},
                 {"reasoning_effort": "low"},
             )
-        ]
-    assert ways == ["no-think", "think", "think"]
+        )
+    assert none["choices"] == plain["choices"] != low["choices"]
+    assert none["usage"]["prompt_tokens"] == plain["usage"]["prompt_tokens"]

@@ -38,6 +38,28 @@ def test_its_prompt_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [True]
 
 
+@pytest.mark.parametrize("way", ["think", "hbpo", "auto-think"])
+def test_a_budget_of_0_is_the_models_way_without_thoughts(way: str) -> None:
+    """Not a thought that is cut before it begins, behind which the answer would be cued."""
+    with model(" Wait", " waits") as reasoner:
+        handles = [
+            reasoner.submit("Why?", strategy=name, think_budget=0) for name in (way, "no-think")
+        ]
+        for handle in handles:
+            handle.result()
+        found, wanted = (handle.chains[0] for handle in handles)
+    assert [phase.name for phase in found] == ["answer"]
+    assert [phase.tokens for phase in found] == [phase.tokens for phase in wanted]
+    assert found[0].num_prompt == wanted[0].num_prompt
+
+
+def test_words_of_doubt_are_free_where_nothing_is_thought() -> None:
+    with model(" Wait", " waits") as reasoner:
+        options = {"doubts": False}
+        answer = reasoner.ask("Why?", strategy="think", options=options, think_budget=0)
+        assert "Wait" in answer.answer
+
+
 def test_words_of_doubt_are_kept_out_of_thoughts_and_allowed_in_the_answer() -> None:
     with model(" Wait", " waits") as reasoner:
         plain = reasoner.ask("Why?", strategy="think", think_budget=20)

@@ -88,9 +88,9 @@ class Driver:
             tokenizer,
             lengths.kind,
             self._lines,
-            self._settle,
+            _weak(self._settle),
             grammars=grammars,
-            fetch=None if store is None else self._fetch,
+            fetch=None if store is None else _weak(self._fetch),
         )
         self._unsaved_since = math.inf  # when KV was parked that is on no disk; monotonic seconds
         self._lock = threading.Lock()
@@ -117,8 +117,9 @@ class Driver:
         if on_chunk is None:
             outbox = Outbox(streams=streams)
         else:
+            fail = _weak(self._fail_soon)
             outbox = CallbackOutbox(
-                on_chunk, Lane(self._workers), lambda error: self._fail_soon(ticket, error)
+                on_chunk, Lane(self._workers), lambda error: fail(ticket, error)
             )
         deadline_ms = request.budget.deadline_ms
         ticket = Ticket(
@@ -334,6 +335,18 @@ class Driver:
         if ticket.lines:
             request, name = ticket.lines[0].id, type(error).__name__
             contained(lambda: ticket.tracer.tell("request_end", request, error=name))
+
+
+def _weak(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A call of it for what the driver holds, or a request does: a strong one would hold the model
+    after its last user is gone, until the garbage collector comes by. None once that is so."""
+    weak = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> Any:
+        found = weak()
+        return None if found is None else found(*arguments)
+
+    return call
 
 
 def _failure(kind: str, message: str) -> EdgereasonError:

@@ -45,12 +45,17 @@ class Event:
 Sink = Callable[[Event], None]
 
 
+def _no_time() -> float:
+    return 0.0
+
+
 class Tracer:
     """Tells a sink of one request, up to its end or the first error of the sink."""
 
     def __init__(self, sink: Sink | None, now_ms: Callable[[], float]) -> None:
         self._sink = sink
-        self._now_ms = now_ms
+        # A request that nobody hears of keeps no clock, which holds the model.
+        self._now_ms = now_ms if sink is not None else _no_time
 
     @property
     def is_on(self) -> bool:
@@ -60,13 +65,17 @@ class Tracer:
         sink = self._sink
         if sink is None:
             return
+        event = Event(kind, request, self._now_ms(), data)
         if kind == "request_end":
-            self._sink = None
+            self._end()
         try:
-            sink(Event(kind, request, self._now_ms(), data))
+            sink(event)
         except BaseException:
-            self._sink = None
+            self._end()
             raise
+
+    def _end(self) -> None:
+        self._sink, self._now_ms = None, _no_time
 
     def tell_phase(self, request: int, line: int, result: PhaseResult) -> None:
         """All figures of a phase, no texts. `line` is called `chain` in the event."""

@@ -105,7 +105,7 @@ typedef struct er_message {
 typedef struct er_ask {
   size_t size;
   int32_t plan;          /* which of the plans given to er_open */
-  int32_t think_budget;  /* tokens; 0: the plan's; ER_UNLIMITED; ER_NO_THINKING */
+  int32_t think_budget;  /* tokens; 0: the plan's; ER_UNLIMITED; ER_NO_THINKING (docs/c.md) */
   int32_t answer_budget; /* tokens; 0: the plan's */
   int32_t priority;      /* higher is more urgent */
   double deadline_ms;    /* from this call to the end of the answer; 0: none */

@@ -120,8 +120,9 @@ def assert_equal(program: Compile, model: str, made: Path, way: Way, budget: Bud
 
 
 def replace_unless_fixed(strategy: str, budget: Budget) -> Budget:
-    """hbpo tells the model its budget, so that a plan holds for that one; others follow it."""
-    return budget if strategy == "hbpo" else Budget()
+    """hbpo tells the model its budget, and without thinking there are other phases: such a plan
+    holds for that budget. Others follow it."""
+    return budget if strategy == "hbpo" or budget.think_tokens == 0 else Budget()
 
 
 def test_tokens_behind_a_prefix_are_those_of_python(program: Compile, plan: Plans) -> None:

@@ -63,7 +63,7 @@ def test_thinking_is_two_phases_whose_budgets_are_the_requests() -> None:
     made = chain("think")
     assert [phase.role for phase in made.phases] == [Role.THINK, Role.ANSWER]
     assert made.rules == (BudgetRule("think"), BudgetRule("answer"))
-    assert (made.mark, made.fixed_think, made.needs_think) == ("", False, False)
+    assert (made.mark, made.fixed_think, made.needs_think) == ("", False, True)
 
 
 def test_no_think_has_one_phase() -> None:

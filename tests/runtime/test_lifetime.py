@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from edgereason import Reasoner
+from edgereason._core import Engine, Scheduler
 from edgereason.errors import EngineError
 from edgereason.records import Chunk
 from support.places import SCRIPTED
@@ -147,3 +148,27 @@ def test_the_child_of_a_fork_opens_its_own() -> None:
                 assert own.ask(QUESTION).answer
 
         assert in_child(act) == 0
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("strategy", ["think", "vote", "auto"])
+def test_what_is_closed_and_let_go_is_freed_at_once(strategy: str, traced: bool) -> None:
+    """The collector may come by after the next models have been opened, and memory is full."""
+
+    def use() -> None:
+        with Reasoner.open(SCRIPTED, trace=(lambda event: None) if traced else None) as reasoner:
+            reasoner.ask(QUESTION, strategy=strategy)
+            reasoner.submit(QUESTION, strategy=strategy, on_chunk=lambda chunk: None).result()
+
+    use()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        use()
+        gc.collect()
+        assert not [each for each in gc.garbage if isinstance(each, Engine | Scheduler)]
+    finally:
+        gc.set_debug(0)
+        gc.enable()
+        gc.garbage.clear()

@@ -73,6 +73,7 @@ class Node:
 
     Attributes:
         place: numbers the nodes of a tree, and so the random numbers of each.
+        steps: pieces of text that are tokenized one by one, as they were written.
         score: of its last step; until that is judged, that of the thought before.
         over: it is not gone on from; `mark` is the text that ended it, "" where it was cut.
         late: the search ends here, for want of time or of a judge.
@@ -81,7 +82,7 @@ class Node:
     """
 
     place: int = 0
-    text: str = ""
+    steps: tuple[str, ...] = ()
     num_tokens: int = 0
     score: float = UNKNOWN
     over: bool = False
@@ -91,6 +92,10 @@ class Node:
     children: list[Node] = field(default_factory=list)
     num_visits: int = 0
     best: float = 0.0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.steps)
 
 
 Search = Generator[Any, Any, Node]
@@ -163,7 +168,7 @@ def _grown(
     for node in nodes:
         places = range(config.branches * node.place + 1, config.branches * (node.place + 1) + 1)
         node.children = [
-            Node(each, node.text, node.num_tokens, node.score, errors=node.errors)
+            Node(each, node.steps, node.num_tokens, node.score, errors=node.errors)
             for each in places
         ]
         for child in node.children:
@@ -186,7 +191,7 @@ def _step(turn: Turn, node: Node, config: Config, *, first: bool) -> Steps:
     think = turn.think()
     sampling = think.sampling if first else replace(think.sampling, temperature=config.temperature)
     left = turn.spent(node.num_tokens).budget.think_tokens
-    done: PhaseResult = yield replace(
+    phase = replace(
         think,
         name="step",
         fresh=_context(turn, node),
@@ -197,14 +202,19 @@ def _step(turn: Turn, node: Node, config: Config, *, first: bool) -> Steps:
         sampling=sampling,
         probe=None,
     )
-    node.num_tokens += done.num_tokens
+    while True:
+        done: PhaseResult = yield phase
+        node.num_tokens += done.num_tokens
+        node.over = done.reason is StopReason.STOP and done.mark != _STEP
+        node.steps += (done.text if node.over else _whole(turn, done.tokens),)
+        if done.mark != _STEP or done.text.strip():
+            break
+        phase = replace(phase, fresh=None, budget=phase.budget - done.num_tokens)  # a blank line
+    node.mark = done.mark if node.over else ""
     node.late = done.reason in (StopReason.DEADLINE, StopReason.CANCELLED, StopReason.REFUSED)
-    if done.reason is StopReason.STOP and done.mark != _STEP:
-        node.text, node.over, node.mark = node.text + done.text, True, done.mark
-    else:
-        node.text += _whole(turn, done.tokens)
-        goes_on = done.reason in (StopReason.STOP, StopReason.BUDGET)
-        node.over = not goes_on or done.num_tokens == left
+    goes_on = done.reason in (StopReason.STOP, StopReason.BUDGET)
+    spent = turn.spent(node.num_tokens).budget.think_tokens == 0
+    node.over = node.over or not goes_on or spent
     return Answer("")
 
 
@@ -220,7 +230,10 @@ def _judgement(turn: Turn, node: Node, config: Config) -> Steps:
 
 
 def _context(turn: Turn, node: Node) -> tuple[Segment, ...]:
-    return (*turn.prompt(thinking=True), Segment(node.text, control=False))
+    return (
+        *turn.prompt(thinking=True),
+        *(Segment(step, control=False) for step in node.steps),
+    )
 
 
 def _whole(turn: Turn, tokens: Sequence[int]) -> str:

@@ -135,6 +135,15 @@ def test_equal_steps_are_judged_once() -> None:
         assert (names.count("step"), names.count("check")) == (4, 1)
 
 
+def test_a_blank_line_is_no_step() -> None:
+    with model(("<think>\n", "\n\nOne.\n\nTwo.\n</think>"), ("Two.\n</think>", "2")) as reasoner:
+        plain = reasoner.ask("Why?", strategy="think")
+        handle = reasoner.submit("Why?", strategy="tree", options={"branches": 2, **COLD})
+        answer = handle.result()
+        assert (answer.answer, answer.reasoning) == (plain.answer, plain.reasoning)
+        assert answer.note == "3 steps were judged"  # both lines, and the end
+
+
 @pytest.mark.parametrize("search", ["beam", "mcts"])
 def test_every_cell_comes_back(search: str, check: Path) -> None:
     with Reasoner.open(SCRIPTED) as reasoner:

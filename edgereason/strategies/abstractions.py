@@ -9,7 +9,7 @@ are better than more solutions of each.
 Not for models that were not trained for it: a hint of their own that is wrong misleads.
 
 Cost: `hints` short texts, and `hints` * `samples` thoughts
-Measured: not yet.
+Measured: nano, 60 sums: 0 right, thinking 58: loses on what was measured.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ Not for small models, which write new mistakes into examples: `noisy=drop` is th
 not for the same examples each time: what was mended once can go into the file.
 
 Cost: `rephrase` texts for each noisy example, and `samples` thoughts behind a longer prompt
-Measured: not yet.
+Measured: nano, 60 sums: 1 right, thinking 58: loses on what was measured.
 """
 
 from __future__ import annotations

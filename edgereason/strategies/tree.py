@@ -11,7 +11,8 @@ Published: GPT-4 on Game of 24, 74 % of 100 where chains have 4 %; RAP with LLaM
 their steps says little, and a vote of as many tokens is the better buy.
 
 Cost: width * branches lines of thought, and a prompt more for each step that is judged
-Measured: not yet.
+Measured: nano, 60 sums: 56 right, a vote of as many tokens 59, thinking 58: not told apart. 37 sums
+unlike those it learned: 4 right, with a check 11, thinking 3.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ of an answer says little, and then this is a vote at a higher price.
 
 Cost: as many thoughts as `samples`, and a prompt more for each
 Measured: nano, 60 sums, three samples: 59 right, as the vote of three; thinking 58: not told apart.
+37 sums unlike those it learned, ten samples with a check: 10 right, the vote of ten 3.
 """
 
 from __future__ import annotations

@@ -32,12 +32,12 @@ def test_a_small_run_of_ours() -> None:
     found = measure(options, lambda text: None)
     (figures,) = found.figures["runs"]["edgereason"]
     assert set(found.figures["runs"]) == {"edgereason", "edgereason, automatic threads"}
-    assert set(figures) == {*_COLUMNS, "winner"}
+    assert set(figures) == {*_COLUMNS, "winner", "sure_winner"}
     assert all(figures[name] > 0 for name in _COLUMNS)
 
 
 def test_ratios_are_of_the_same_turn() -> None:
-    slow = {**dict.fromkeys(_COLUMNS, 10.0), "winner": 42.0}
+    slow = {**dict.fromkeys(_COLUMNS, 10.0), "winner": 42.0, "sure_winner": 42.0}
     runs = {"edgereason": [slow, {**slow, "alone": 30.0}], "llama-server": [slow, slow]}
     (table,) = findings(runs).tables
     ratio = dict(zip(table.columns, table.rows[-1], strict=True))

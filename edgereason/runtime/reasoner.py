@@ -7,6 +7,7 @@ with Reasoner.open("smollm2-135m") as reasoner:
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -42,10 +43,11 @@ if TYPE_CHECKING:
 
 
 class Handle:
-    """A request that is on its way. It goes on when this is let go."""
+    """A request that is on its way. It goes on when this is let go. One whose answer is there keeps
+    no model in memory."""
 
     def __init__(self, driver: Driver, ticket: Ticket) -> None:
-        self._driver = driver
+        self._driver = weakref.ref(driver)  # its own thread keeps it while a request runs
         self._ticket = ticket
 
     def result(self, timeout: float | None = None) -> Answer:
@@ -55,7 +57,7 @@ class Handle:
     @property
     def future(self) -> Future[Answer]:
         """For whoever waits in another way: callbacks, asyncio, `concurrent.futures.wait`."""
-        self._driver.check_here()
+        self._check_here()
         return self._ticket.outbox.future
 
     @property
@@ -65,11 +67,13 @@ class Handle:
 
     def cancel(self) -> None:
         """Ends the request within one step; `result()` gives what was there."""
-        self._driver.cancel(self._ticket)
+        if driver := self._driver():
+            driver.cancel(self._ticket)
 
     def stop_thinking(self) -> None:
         """Ends thinking now; the answer follows."""
-        self._driver.stop_thinking(self._ticket)
+        if driver := self._driver():
+            driver.stop_thinking(self._ticket)
 
     def __iter__(self) -> Iterator[Chunk]:
         """The text as it appears, of a request with `stream=True`. Raises what went wrong."""
@@ -81,13 +85,17 @@ class Handle:
     @property
     def readable(self) -> Outbox:
         """The outbox of a request whose text is to be read from here."""
-        self._driver.check_here()
+        self._check_here()
         outbox = self._ticket.outbox
         if not outbox.streams:
             raise UsageError("this request does not stream", "submit it with stream=True")
         if isinstance(outbox, CallbackOutbox):
             raise UsageError("the text of this request goes to its on_chunk", "read it there")
         return outbox
+
+    def _check_here(self) -> None:
+        if driver := self._driver():
+            driver.check_here()
 
 
 class Reasoner:

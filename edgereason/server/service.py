@@ -85,10 +85,11 @@ class Service:
         running.verbatim = isinstance(asked, Raw) or bool(request.begun)
         running.piece = reasoner.engine.piece
         self.running[running.id] = running
-        loop = asyncio.get_running_loop()
+        loop, id = asyncio.get_running_loop(), running.id
 
         def ended(future: Future[Answer]) -> None:
-            loop.call_soon_threadsafe(self._ended, running, future)
+            # By its id: a future keeps its callbacks, and would keep the model with them.
+            loop.call_soon_threadsafe(self._ended, id, future)
 
         handle.future.add_done_callback(ended)
         return running
@@ -219,8 +220,8 @@ class Service:
             grammar=given.get("grammar"),
         )
 
-    def _ended(self, running: Running, future: Future[Answer]) -> None:
-        self.running.pop(running.id, None)
+    def _ended(self, id: str, future: Future[Answer]) -> None:
+        running = self.running.pop(id)
         self._leave(running.model)
         error = future.exception()
         if error is None:

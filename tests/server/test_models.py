@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgereason._core import Engine
 from edgereason.errors import MemoryLimitError, ModelNotFoundError, UsageError
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.server import find
@@ -51,6 +53,25 @@ def test_the_one_that_was_used_longest_ago_gives_way() -> None:
             assert ask(server, name).status_code == 200
             assert server.wait_idle()
             assert loaded(server) == list(expected)
+
+
+def test_what_gives_way_is_freed_before_the_next_is_opened() -> None:
+    """Whoever waits for memory gets it at once, and not when the collector comes by."""
+    with served(*THREE, max_loaded=1) as server:
+        assert ask(server, "a").status_code == 200
+        assert server.wait_idle()
+        gc.collect()
+        gc.disable()
+        try:
+            before = models_in_memory()
+            assert ask(server, "b").status_code == 200
+            assert models_in_memory() == before
+        finally:
+            gc.enable()
+
+
+def models_in_memory() -> int:
+    return sum(isinstance(each, Engine) for each in gc.get_objects())
 
 
 def test_one_that_is_in_use_is_not_closed() -> None:

@@ -65,7 +65,8 @@ def test_a_hint_spends_the_budget_of_what_follows(budget: int) -> None:
         handle.result()
         for hint, line in zip(handle.chains[1:3], handle.chains[3:], strict=True):
             assert hint[0].budget == min(budget, 4)
-            assert hint[0].num_tokens + line[0].num_tokens <= budget + 1  # a cut character is 3
+            thought = sum(phase.num_reasoning for phase in line)
+            assert hint[0].num_reasoning + thought <= budget + 1  # a cut character is 3 bytes
 
 
 @pytest.mark.parametrize(

@@ -194,8 +194,7 @@ class Turn:
     def think(self, *, then: Phase | None = None) -> Phase:
         """Think from the start of the conversation. Without `then`, the answer is owed by a later
         phase. Where there is nothing to think (not `can_think`), it is `then` alone that begins
-        there, the model's own way without thoughts: a thought of no tokens would be cut, and say
-        nothing to the answer that is cued behind it.
+        there: a thought of no tokens would be cut, and say nothing to the answer behind it.
         """
         if self.is_silenced and then is None:
             raise UsageError(

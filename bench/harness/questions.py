@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgereason.errors import UsageError
-from edgereason.values import extract_answer
+from edgereason.values import extract_answer, normalize
 
 from .runner import checkout
 
@@ -78,6 +78,10 @@ _OPEN: Final = (
 class Question:
     text: str
     gold: str = ""  # the right answer where it is known
+
+    def is_right(self, answer: str) -> bool:
+        """Whether a text comes to it, as a number where it has one."""
+        return normalize(extract_answer(answer, numeric=True)) == normalize(self.gold)
 
 
 def short_question(random_: random.Random) -> Question:

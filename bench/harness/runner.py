@@ -330,3 +330,12 @@ def open_reasoner(options: argparse.Namespace, threads: int = 0) -> Reasoner:
     from edgereason.runtime.reasoner import Reasoner
 
     return Reasoner.open(options.model, threads=threads, context=options.context)
+
+
+def open_warm(model: str, threads: int, context: int) -> Reasoner:
+    """For times of single questions: the first that a model is asked is slow."""
+    from edgereason.runtime.reasoner import Reasoner
+
+    reasoner = Reasoner.open(model, threads=threads, context=context)
+    reasoner.ask("Hello", strategy="no-think", answer_budget=1)
+    return reasoner

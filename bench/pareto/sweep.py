@@ -21,7 +21,7 @@ from edgereason.records import Answer, Sampling
 from edgereason.runtime.reasoner import Handle, Reasoner
 
 from ..harness.items import asked, is_right
-from ..harness.runner import OthersMeter, Say, commit
+from ..harness.runner import OthersMeter, Say, commit, open_warm
 from ..harness.trials import Key, Store, Trial
 from ..tasks.base import Item
 from .plan import Family, Plan, Setting
@@ -193,11 +193,8 @@ class Asker:
         setting = work.family.run
         if self._reasoner is None or self._open != (work.turn, setting.model):
             self.close()
-            self._reasoner = Reasoner.open(
-                setting.model, threads=setting.threads, context=setting.context
-            )
+            self._reasoner = open_warm(setting.model, setting.threads, setting.context)
             self._open = (work.turn, setting.model)
-            self._reasoner.ask("Hello", strategy="no-think", answer_budget=1)  # the first is slow
         return self._reasoner
 
     # -- running -----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 Spent = tuple[float, float]
 """Seconds that passed, and those that all threads computed."""
@@ -77,7 +78,7 @@ def _measured(generate: Generate, num_prompt: int, num_new: int) -> dict[str, ob
     longer than the next."""
     generate(2)
     prompts = [generate(1)[0] for _ in range(NUM_PROMPTS)]
-    first = tuple(sorted(each)[NUM_PROMPTS // 2] for each in zip(*prompts, strict=True))
+    first = tuple(median(each) for each in zip(*prompts, strict=True))
     whole, new = generate(num_new)
     return {
         "prompt_tokens_per_s": num_prompt / first[0],

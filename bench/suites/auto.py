@@ -16,7 +16,6 @@ from edgereason.records import Answer
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.strategies.auto import THRESHOLD
 from edgereason.strategies.base import choose
-from edgereason.values import extract_answer, normalize
 
 from ..harness.questions import Question, easy_sum, short_question
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner
@@ -71,14 +70,11 @@ def _ask(reasoner: Reasoner, options: argparse.Namespace, question: Question) ->
             stop=["\n\n"],  # SmolLM2 goes on after its answer
         )
 
-    def is_right(answer: Answer) -> bool:
-        return normalize(extract_answer(answer.answer, numeric=True)) == normalize(question.gold)
-
     draft, thought = ask("no-think"), ask("think")
     return Sum(
         draft.confidence or 0.0,
-        is_right(draft),
-        is_right(thought),
+        question.is_right(draft.answer),
+        question.is_right(thought.answer),
         draft.usage.answer_tokens,
         thought.usage.answer_tokens + thought.usage.reasoning_tokens,
     )

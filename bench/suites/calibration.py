@@ -22,7 +22,6 @@ from edgereason.export.windows import read_text, windows_of
 from edgereason.models.bundle import open_bundle
 from edgereason.records import Answer, Sampling
 from edgereason.runtime.reasoner import Handle, Reasoner
-from edgereason.values import extract_answer, normalize
 
 from ..harness.exports import Kept, edgereason, size_mib, told
 from ..harness.questions import Question, gsm8k, read_questions
@@ -172,7 +171,7 @@ def _right(folder: Path, questions: Sequence[Question], **how: Any) -> list[bool
         ]
         answers: list[Answer] = [handle.result() for handle in handles]
     return [
-        normalize(extract_answer(answer.answer, numeric=True)) == normalize(question.gold)
+        question.is_right(answer.answer)
         for answer, question in zip(answers, questions, strict=True)
     ]
 

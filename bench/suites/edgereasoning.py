@@ -19,11 +19,10 @@ from typing import Any, Final, TypeAlias
 from edgereason.errors import UsageError
 from edgereason.records import Sampling
 from edgereason.runtime.reasoner import Reasoner
-from edgereason.values import extract_answer, normalize
 
 from ..harness.questions import Question, gsm8k, read_questions
 from ..harness.record import Record
-from ..harness.runner import Bench, Findings, Say, Table, wilson
+from ..harness.runner import Bench, Findings, Say, Table, open_warm, wilson
 from ..harness.speed import STORY, stay_on
 from ..harness.ways import Way, parse
 from ..pareto.traces import at_samples
@@ -228,9 +227,9 @@ class _Asker:
     def _keep(
         self, name: str, question: Question, answer: str, tokens: int, seconds: float | None
     ) -> None:
-        is_right = normalize(extract_answer(answer, numeric=True)) == normalize(question.gold)
+        right = question.is_right(answer)
         self._record.add(
-            Row(self._asked, name, question.text, is_right, tokens, seconds, answer[:200])
+            Row(self._asked, name, question.text, right, tokens, seconds, answer[:200])
         )
 
 
@@ -251,9 +250,7 @@ def _sampling(seed: int) -> Sampling:
 
 
 def _opened(options: argparse.Namespace, file: str) -> Reasoner:
-    reasoner = Reasoner.open(file, threads=options.threads, context=options.context)
-    reasoner.ask("Hello", strategy="no-think", answer_budget=1)  # the first is slow
-    return reasoner
+    return open_warm(file, options.threads, options.context)
 
 
 def _time_samples(options: argparse.Namespace, record: Record[Row], say: Say) -> None:

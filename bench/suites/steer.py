@@ -24,7 +24,6 @@ from edgereason.models.hub import resolve
 from edgereason.models.steering_file import Steering, write_steering
 from edgereason.records import Answer, Sampling
 from edgereason.runtime.reasoner import Reasoner
-from edgereason.values import extract_answer, normalize
 
 from ..harness.questions import Question, gsm8k, read_questions
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, wilson
@@ -78,10 +77,6 @@ def _answers(
     return answers
 
 
-def _is_right(answer: Answer, question: Question) -> bool:
-    return normalize(extract_answer(answer.answer, numeric=True)) == normalize(question.gold)
-
-
 def _pairs(
     reasoner: Reasoner,
     train: Sequence[Question],
@@ -97,7 +92,7 @@ def _pairs(
             train, _answers(reasoner, train, options, sampling=sampling), strict=True
         ):
             ended = answer.budget.think_tokens.ended_by == "stop"
-            if ended and _is_right(answer, one):
+            if ended and one.is_right(answer.answer):
                 right[one.text].append(answer)
         say(f"{sample + 1} of {options.samples} thoughts about {len(train)} questions")
     toward, away = [], []
@@ -139,7 +134,7 @@ def _row(
     adapters: tuple[str, ...],
 ) -> tuple[Any, ...]:
     answers = _answers(reasoner, test, options, adapters=adapters)
-    right = sum(_is_right(answer, one) for answer, one in zip(answers, test, strict=True))
+    right = sum(one.is_right(answer.answer) for answer, one in zip(answers, test, strict=True))
     low, high = wilson(right, len(test))
     interval = f"{100 * low:.1f} to {100 * high:.1f} %"
     tokens = mean(answer.usage.reasoning_tokens for answer in answers)

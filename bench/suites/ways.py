@@ -18,7 +18,6 @@ from typing import Any, Final, Protocol
 
 from edgereason.errors import UsageError
 from edgereason.runtime.reasoner import Reasoner
-from edgereason.values import extract_answer, normalize
 
 from ..harness.questions import Question, easy_sum, gsm8k, read_questions
 from ..harness.record import Record
@@ -118,7 +117,7 @@ def _ask(
             _asked(options),
             way,
             one.text,
-            normalize(extract_answer(answer.answer, numeric=True)) == normalize(one.gold),
+            one.is_right(answer.answer),
             answer.usage.reasoning_tokens + answer.usage.answer_tokens,
             seconds,
             answer.answer[:200],

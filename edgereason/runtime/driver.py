@@ -130,7 +130,7 @@ class Driver:
             due_ms=None if deadline_ms is None else arrival_ms + deadline_ms,
             outbox=outbox,
             lane=lane,
-            tracer=Tracer(self._sink, self._core.now_ms),
+            tracer=Tracer(self._sink, _weak(self._now_ms)),
             meter=energy.meter(),
             watch=Watch(self._monitor) if self._monitor else None,
         )
@@ -298,6 +298,9 @@ class Driver:
         ticket.tracer.tell_phase(ticket.lines[0].id, ticket.lines.index(line), result)
         if last:
             self._tree.chain_ended(line)
+
+    def _now_ms(self) -> float:
+        return self._core.now_ms()
 
     def _fail_soon(self, ticket: Ticket, error: BaseException) -> None:
         """For threads that must not wait for the lane."""

@@ -45,17 +45,12 @@ class Event:
 Sink = Callable[[Event], None]
 
 
-def _no_time() -> float:
-    return 0.0
-
-
 class Tracer:
     """Tells a sink of one request, up to its end or the first error of the sink."""
 
     def __init__(self, sink: Sink | None, now_ms: Callable[[], float]) -> None:
         self._sink = sink
-        # A request that nobody hears of keeps no clock, which holds the model.
-        self._now_ms = now_ms if sink is not None else _no_time
+        self._now_ms = now_ms
 
     @property
     def is_on(self) -> bool:
@@ -65,17 +60,13 @@ class Tracer:
         sink = self._sink
         if sink is None:
             return
-        event = Event(kind, request, self._now_ms(), data)
         if kind == "request_end":
-            self._end()
+            self._sink = None
         try:
-            sink(event)
+            sink(Event(kind, request, self._now_ms(), data))
         except BaseException:
-            self._end()
+            self._sink = None
             raise
-
-    def _end(self) -> None:
-        self._sink, self._now_ms = None, _no_time
 
     def tell_phase(self, request: int, line: int, result: PhaseResult) -> None:
         """All figures of a phase, no texts. `line` is called `chain` in the event."""

@@ -59,7 +59,7 @@ class Config:
 
 
 def run(turn: Turn, config: Config) -> Steps:
-    think = choose("think" if turn.can_think else "no-think", bundle=turn.bundle)
+    think = choose("think", bundle=turn.bundle)
     if not turn.can_think or not config.hints:
         answer: Answer = yield from think.run(turn)
         return answer

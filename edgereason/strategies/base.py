@@ -196,13 +196,13 @@ class Turn:
         phase. Where there is nothing to think (not `can_think`), it is `then` alone that begins
         there: a thought of no tokens would be cut, and say nothing to the answer behind it.
         """
-        if self.is_silenced and then is None:
+        if then is not None and not self.can_think:
+            return self.direct(then)
+        if then is None and self.is_silenced:
             raise UsageError(
                 "this conversation switches the model's thinking off",
                 "ask `turn.is_silenced` before `turn.think()`",
             )
-        if then is not None and not self.can_think:
-            return replace(then, fresh=self.prompt(thinking=False), force=self._forced(""))
         reasoning = self.bundle.reasoning
         return Phase(
             "think",
@@ -241,9 +241,10 @@ class Turn:
             grammar=self.grammar or self._call_grammar,
         )
 
-    def direct(self) -> Phase:
+    def direct(self, answer: Phase | None = None) -> Phase:
         """Answer without thinking, from the start of the conversation."""
-        return replace(self.answer(), fresh=self.prompt(thinking=False), force=self._forced(""))
+        fresh, force = self.prompt(thinking=False), self._forced("")
+        return replace(answer or self.answer(), fresh=fresh, force=force)
 
     @property
     def call_format(self) -> ToolFormat | None:
@@ -291,16 +292,20 @@ class Turn:
 
     def carry(self, name: str, tokens: int, temperature: float) -> Phase:
         """A short text without thinking, for a later thought to be told; it spends that budget."""
-        budget = self.budget.think_tokens
         return Phase(
             name,
             Role.CARRY,
             fresh=self.prompt(thinking=False),
-            budget=tokens if budget == UNLIMITED else min(budget, tokens),
+            budget=self.at_most(tokens),
             sampling=replace(self.sampling, temperature=temperature),
             loop=self.loop,
             owed=self.budget.answer_tokens,
         )
+
+    def at_most(self, tokens: int) -> int:
+        """So many tokens, or as many as the thinking budget has."""
+        budget = self.budget.think_tokens
+        return tokens if budget == UNLIMITED else min(budget, tokens)
 
     def reseeded(self, index: int) -> Turn:
         """The same question with another stream of random numbers. Index 0 is this one."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgereason.errors import UsageError
-from edgereason.records import UNLIMITED, Answer, Capability
+from edgereason.records import Answer, Capability
 from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS
@@ -38,9 +38,7 @@ def run(turn: Turn, config: Config) -> Steps:
     if not turn.can_think:
         done = yield turn.direct()
         return Answer(done.text, confidence=done.confidence)
-    budget = turn.budget.think_tokens
-    tokens = config.tokens if budget == UNLIMITED else min(budget, config.tokens)
-    turn = replace(turn, budget=replace(turn.budget, think_tokens=tokens))
+    turn = replace(turn, budget=replace(turn.budget, think_tokens=turn.at_most(config.tokens)))
     asked = turn.told(f"Think in short notes: a step a line, at most {config.words} words each.")
     # The first number is forced: told to be short, an instruct model answers without any step.
     thought = yield replace(asked.think(), force="1. ")

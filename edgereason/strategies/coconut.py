@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from edgereason.errors import UsageError
 from edgereason.models.variants.coconut import Variant
-from edgereason.records import UNLIMITED, Answer, Phase, Probe, Role, Segment
+from edgereason.records import Answer, Phase, Probe, Role, Segment
 from edgereason.strategies.base import Steps, Turn
 
 needs = Variant.needs
@@ -82,7 +82,7 @@ def _chain(turn: Turn, variant: Variant) -> Phase:
         Role.THINK,
         fresh=(*turn.prompt(thinking=None), Segment(variant.start)),
         latent=variant.latents,
-        budget=variant.latents if budget == UNLIMITED else min(variant.latents, budget),
+        budget=turn.at_most(variant.latents),
         close=variant.end,
         probe=probe,
         then=steps if variant.mark else answer,

@@ -46,7 +46,7 @@ class Config:
 
 
 def run(turn: Turn, config: Config) -> Steps:
-    think = choose("think" if turn.can_think else "no-think", bundle=turn.bundle)
+    think = choose("think", bundle=turn.bundle)
     if config.samples == 1:
         answer = yield from think.run(turn)
         return answer

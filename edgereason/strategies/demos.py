@@ -90,7 +90,7 @@ class Demo:
 
 
 def run(turn: Turn, config: Config) -> Steps:
-    think = choose("think" if turn.can_think else "no-think", bundle=turn.bundle)
+    think = choose("think", bundle=turn.bundle)
     demos = read(config.file) if config.file else ()
     if not demos:
         answer: Answer = yield from think.run(turn)

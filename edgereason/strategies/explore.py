@@ -46,8 +46,7 @@ class Config:
 
 def run(turn: Turn, config: Config) -> Steps:
     if not turn.can_think or not config.samples:
-        way = "think" if turn.can_think else "no-think"
-        answer = yield from choose(way, bundle=turn.bundle).run(turn)
+        answer = yield from choose("think", bundle=turn.bundle).run(turn)
         return answer
     children = tuple(_followed(turn.reseeded(i), config) for i in range(config.samples))
     answers = yield Fork(children, settled)

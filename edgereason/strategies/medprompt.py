@@ -51,8 +51,7 @@ def run(turn: Turn, config: Config) -> Steps:
     listed = () if config.choices else _listed(turn.messages[-1].content)
     choices = config.choices or listed
     if not choices:
-        way = "think" if turn.can_think else "no-think"
-        answer = yield from choose(way, bundle=turn.bundle).run(turn)
+        answer = yield from choose("think", bundle=turn.bundle).run(turn)
         return replace(answer, note="there are no choices to score")
     sums = [0.0] * len(choices)
     for order in _orders(len(choices), config.orders):

@@ -46,9 +46,7 @@ def run(turn: Turn, config: Config) -> Steps:
     lessons = _found(turn.messages[-1].content, config)
     told = "\n".join(f"{_TOLD} {lesson}" for lesson in lessons)
     asked = turn.told(told) if told else turn
-    answer: Answer = yield from choose(
-        "think" if turn.can_think else "no-think", bundle=turn.bundle
-    ).run(asked)
+    answer: Answer = yield from choose("think", bundle=turn.bundle).run(asked)
     return replace(answer, note=f"{len(lessons)} lessons told") if lessons else answer
 
 

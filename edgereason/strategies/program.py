@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from edgereason.errors import UsageError
-from edgereason.records import UNLIMITED, Answer, Capability, Message, Phase, Role, StopReason
+from edgereason.records import Answer, Capability, Message, Phase, Role, StopReason
 from edgereason.strategies.base import Call, Returned, Steps, Turn, choose
 
 needs = Capability.LOGITS
@@ -81,13 +81,12 @@ def run(turn: Turn, config: Config) -> Steps:
 
 def _program(turn: Turn, config: Config) -> Phase:
     """A program is a thought: it spends the thinking budget."""
-    budget = turn.budget.think_tokens
     return Phase(
         "program",
         Role.THINK,
         fresh=_with_examples(turn).prompt(thinking=False),
         force=_OPENING,
-        budget=config.tokens if budget == UNLIMITED else min(budget, config.tokens),
+        budget=turn.at_most(config.tokens),
         shut=("```", "\ndef "),
         sampling=turn.sampling,
         loop=turn.loop,

@@ -22,7 +22,6 @@ from typing import Final
 
 from edgereason.errors import UsageError
 from edgereason.records import (
-    UNLIMITED,
     Answer,
     Candidate,
     Capability,
@@ -120,13 +119,12 @@ def _line(turn: Turn, config: Config) -> Steps:
 
 def _query(turn: Turn, config: Config) -> Phase:
     """A query is a thought: it spends the thinking budget."""
-    budget = turn.budget.think_tokens
     return Phase(
         "query",
         Role.THINK,
         fresh=turn.prompt(thinking=False),
         force=_OPENS,
-        budget=config.tokens if budget == UNLIMITED else min(budget, config.tokens),
+        budget=turn.at_most(config.tokens),
         shut=(_SHUTS,),
         sampling=turn.sampling,
         loop=turn.loop,

@@ -53,8 +53,7 @@ class Config:
 
 def run(turn: Turn, config: Config) -> Steps:
     if not turn.can_think or not config.calls:
-        way = "think" if turn.can_think else "no-think"
-        plain = yield from choose(way, bundle=turn.bundle).run(turn)
+        plain = yield from choose("think", bundle=turn.bundle).run(turn)
         return plain
     reasoning = turn.bundle.reasoning
     first = turn.told(_TOLD).think()

@@ -25,7 +25,7 @@ from statistics import mean
 from typing import Any, Final, Literal
 
 from edgereason.errors import UsageError
-from edgereason.records import UNLIMITED, Answer, Capability, PhaseResult, Segment, StopReason
+from edgereason.records import Answer, Capability, PhaseResult, Segment, StopReason
 from edgereason.strategies._judge import UNKNOWN, check_program, judged
 from edgereason.strategies.base import Fork, Steps, Turn, choose
 
@@ -104,8 +104,7 @@ Search = Generator[Any, Any, Node]
 
 def run(turn: Turn, config: Config) -> Steps:
     if not turn.can_think or config.branches == 1:
-        way = "think" if turn.can_think else "no-think"
-        answer = yield from choose(way, bundle=turn.bundle).run(turn)
+        answer = yield from choose("think", bundle=turn.bundle).run(turn)
         return answer
     yield turn.prefill(thinking=True)
     root = Node()
@@ -191,12 +190,11 @@ def _step(turn: Turn, node: Node, config: Config, *, first: bool) -> Steps:
     """
     think = turn.think()
     sampling = think.sampling if first else replace(think.sampling, temperature=config.temperature)
-    left = turn.spent(node.num_tokens).budget.think_tokens
     phase = replace(
         think,
         name="step",
         fresh=_context(turn, node),
-        budget=config.tokens if left == UNLIMITED else min(left, config.tokens),
+        budget=turn.spent(node.num_tokens).at_most(config.tokens),
         soft=1.0,
         shut=(*think.shut, _STEP),
         close="",

@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from edgereason import Reasoner
-from edgereason._core import Engine, Scheduler
 from edgereason.errors import EngineError
 from edgereason.records import Chunk
+from support.models_open import models_in_memory
 from support.places import SCRIPTED
 
 QUESTION = "What is 17 * 3?"
@@ -170,7 +170,3 @@ def test_what_is_closed_and_let_go_is_freed_at_once(strategy: str, traced: bool)
         assert models_in_memory() == before
     finally:
         gc.enable()
-
-
-def models_in_memory() -> int:
-    return sum(isinstance(each, Engine | Scheduler) for each in gc.get_objects())

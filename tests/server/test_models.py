@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from edgereason._core import Engine
 from edgereason.errors import MemoryLimitError, ModelNotFoundError, UsageError
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.server import find
+from support.models_open import models_in_memory
 from support.places import SCRIPTED
 from support.replies import asked
 from support.served import Served, served
@@ -68,10 +68,6 @@ def test_what_gives_way_is_freed_before_the_next_is_opened() -> None:
             assert models_in_memory() == before
         finally:
             gc.enable()
-
-
-def models_in_memory() -> int:
-    return sum(isinstance(each, Engine) for each in gc.get_objects())
 
 
 def test_one_that_is_in_use_is_not_closed() -> None:

@@ -8,7 +8,6 @@ out by `agrees`, against `Alone`, which asks nothing of a graph. CPU only.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -97,16 +96,8 @@ class InPlace:
     def _window(self, first: int, batch: int) -> _Window:
         window = self._windows.get((first, batch))
         if window is None:
-            window = _Window(self._graph, batch, self._seat_shape[1])
-            binding = self._bind(first, batch)
-            for name, array in window.inputs.items():
-                if name in self._graph.inputs:
-                    place = address_of(array)
-                    binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, place)
-            logits = window.logits
-            shape, place = (batch, 1, logits.shape[1]), address_of(logits)
-            binding.bind_output("logits", "cpu", 0, logits.dtype.type, shape, place)
-            window.run = partial(self._session.run_with_iobinding, binding)
+            binding, capacity = self._bind(first, batch), self._seat_shape[1]
+            window = _Window(self._session, binding, self._graph, batch, capacity)
             self._windows[first, batch] = window
         return window
 
@@ -147,20 +138,34 @@ class _Window:
         flat: these three as plain memory, which takes a number sooner than an array does.
         logits: [batch, num_vocab], where they come.
         total: tokens that the mask of the only seat shows.
+        run: runs the graph.
     """
 
-    run: Callable[[], None]
-
-    def __init__(self, graph: ForeignGraph, batch: int, capacity: int) -> None:
-        shapes = {"input_ids": 1, "position_ids": 1, "attention_mask": capacity}
-        self.inputs = {
+    def __init__(
+        self,
+        session: InferenceSession,
+        binding: Any,
+        graph: ForeignGraph,
+        batch: int,
+        capacity: int,
+    ) -> None:
+        """`binding` has the KV already."""
+        widths = {"input_ids": 1, "position_ids": 1, "attention_mask": capacity}
+        inputs = {
             name: np.zeros((batch, width), graph.inputs.get(name, "int64"))
-            for name, width in shapes.items()
+            for name, width in widths.items()
         }
-        self.ids, self.positions, self.mask = self.inputs.values()
-        self.flat = tuple(array.reshape(-1).data for array in self.inputs.values())
+        self.ids, self.positions, self.mask = inputs.values()
+        self.flat = tuple(array.reshape(-1).data for array in inputs.values())
         self.logits = np.empty((batch, graph.num_vocab), graph.logits_dtype)
         self.total = 0
+        for name, array in inputs.items():
+            if name in graph.inputs:
+                place = address_of(array)
+                binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, place)
+        shape, place = (batch, 1, graph.num_vocab), address_of(self.logits)
+        binding.bind_output("logits", "cpu", 0, self.logits.dtype.type, shape, place)
+        self.run = partial(session.run_with_iobinding, binding)
 
 
 def agrees(in_place: InPlace, alone: Alone, graph: ForeignGraph, num_seats: int) -> bool:

@@ -29,6 +29,7 @@ class Scheduler:
         answer_share: float = 0.9,
         most_slack: float = 3,
         delivery_ms: float = 2,
+        lookahead: int = 0,
         cores: Iterable[int] = (),
         nice: int = 0,
         lock_memory: bool = False,
@@ -194,6 +195,12 @@ class LlamaEngine(Engine):
     def activations(
         self,
     ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64], float]]: ...
+
+# Logits of `base` plus `strength` times those of `guide`, which has the same vocabulary.
+@disjoint_base
+class SumEngine(Engine):
+    base: Engine
+    def __init__(self, base: Engine, guide: Engine, strength: float) -> None: ...
 
 @disjoint_base
 class HostEngine(Engine):

@@ -396,6 +396,7 @@ class PhaseResult:
         prompt_scores: with `score_prompt` the same, from the second token of the prompt on.
         probe: text of the last probe that finished, or None.
         num_steps: decode calls that carried a row of this phase.
+        num_drafted: tokens that `lookahead` guessed; num_accepted: those that were sampled then.
         num_probe_tokens: tokens sampled by probes, which belong to no budget but cost time.
     """
 
@@ -420,6 +421,8 @@ class PhaseResult:
     probe: str | None = None
     num_probe_tokens: int = 0
     num_steps: int = 0
+    num_drafted: int = 0
+    num_accepted: int = 0
     num_prompt: int = 0  # tokens that `fresh` and `force` put into the context
     num_cached: int = 0  # those of them whose KV was already there
     num_cells: int = 0  # KV cells that its line of thought held when the phase ended

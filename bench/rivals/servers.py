@@ -69,6 +69,7 @@ class Reply:
     first_ms: float  # to the first text
     total_ms: float
     num_tokens: int
+    text: str = ""
 
     @property
     def tokens_per_s(self) -> float:
@@ -115,14 +116,15 @@ class Server:
             "stream_options": {"include_usage": True},
         }
         begin = time.monotonic()
-        first_ms, num = 0.0, 0
+        first_ms, num, text = 0.0, 0, ""
         for event in self._events("/v1/completions", body):
             if not first_ms and any(choice.get("text") for choice in event.get("choices", ())):
                 first_ms = 1000 * (time.monotonic() - begin)
+            text += "".join(choice.get("text", "") for choice in event.get("choices", ()))
             num = (event.get("usage") or {}).get("completion_tokens", num)
         if num < 1:
             raise EngineError(f"a server on port {self.port} answered without tokens")
-        return Reply(first_ms, 1000 * (time.monotonic() - begin), num)
+        return Reply(first_ms, 1000 * (time.monotonic() - begin), num, text)
 
     def chat(self, messages: Sequence[Any], **more: Any) -> dict[str, Any]:
         body = {"model": "model", "messages": list(messages), **more}

@@ -78,15 +78,15 @@ def _timed(options: argparse.Namespace, model: str, cost: Cost, say: Say) -> lis
         for turn in range(options.questions):
             text = easy_sum(rng).text if turn % 2 else chain.generate(rng).question
             for way in ways if turn % 2 else ways[::-1]:
-                answer = _ask(reasoner, way, text, turn)
-                found.append(_compared(model, way, answer, cost))
+                found.append(_compared(model, way, _ask(reasoner, way, text, turn), cost))
             say(f"{model}: {turn + 1} of {options.questions} questions")
     return found
 
 
-def _ask(reasoner: Reasoner, way: Way, text: str, seed: int) -> Answer:
+def _ask(reasoner: Reasoner, way: Way, text: str, seed: int) -> tuple[Answer, list[int]]:
+    """The answer, and the tokens of each line of thought."""
     is_vote = way.name == "vote"
-    return reasoner.ask(
+    handle = reasoner.submit(
         text,
         strategy=way.name,
         options={"samples": way.samples, "early_stop": False} if is_vote else {},
@@ -94,14 +94,17 @@ def _ask(reasoner: Reasoner, way: Way, text: str, seed: int) -> Answer:
         answer_budget=24,
         sampling=Sampling(temperature=0.7, seed=seed),
     )
+    answer = handle.result()
+    lines = [sum(result.num_tokens for result in chain) for chain in handle.chains]
+    return answer, [num for num in lines if num]
 
 
-def _compared(model: str, way: Way, answer: Answer, cost: Cost) -> Timed:
+def _compared(model: str, way: Way, asked: tuple[Answer, list[int]], cost: Cost) -> Timed:
+    answer, lines = asked
     usage = answer.usage
-    tokens = (usage.reasoning_tokens + usage.answer_tokens) / way.samples
     prompt = np.array([float(max(usage.prompt_tokens - usage.cached_tokens, 1))])
-    predicted = float(request_ms(cost, prompt, np.array([tokens]), way.samples)[0])
-    return Timed(model, str(way), round(tokens), answer.timings.total_ms, predicted)
+    predicted = float(request_ms(cost, prompt, np.array([lines], dtype=float))[0])
+    return Timed(model, str(way), round(mean(lines)), answer.timings.total_ms, predicted)
 
 
 def _stream(options: argparse.Namespace, model: str, cost: Cost, say: Say) -> Stream:

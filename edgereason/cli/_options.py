@@ -67,11 +67,17 @@ class Opening:
         None, "Cores that the decode threads may run on, such as 2,3 or 4-7 [any]"
     )
     nice: int = _declared(0, "Nice value of the decode threads, -20 to 19; 0 is as it is.")
+    lookahead: int = _declared(
+        0, "Tokens guessed from the text so far and checked in one step, at most; 0 is off."
+    )
     context: int | None = _declared(None, "Tokens of KV cache, shared by all that run.")
     kv: str | None = _declared(None, "Type of the KV cache: f16 or q8_0.")
     gpu_layers: int | None = _declared(None, "Layers on the GPU; -1 is all.")
     lora: tuple[str, ...] = _declared(
         (), "LoRA adapter for the model, FILE or FILE:scale; may be repeated."
+    )
+    guide: str | None = _declared(
+        None, "A small model whose logits are added to this one's, MODEL or MODEL:strength."
     )
     engine_options: tuple[str, ...] = _declared(
         (), "Any other option of the engine as name=value; may be repeated.", "--engine-set"

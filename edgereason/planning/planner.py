@@ -237,26 +237,39 @@ def _times(known: Known, lengths: Sequence[Length], answers: Array, way: Way, ta
     def time_ms(thoughts: Array) -> Array:
         prompts = rng.choice(np.array(task.prompt_tokens, dtype=float), size=thoughts.size)
         answer = rng.choice(answers, size=thoughts.size)
-        return request_ms(cost, prompts, thoughts + answer, way.samples)
+        # The other lines of a vote think as long as other requests do.
+        others = rng.choice(thoughts, size=(thoughts.size, way.samples - 1))
+        lines = np.column_stack((thoughts, others))
+        return request_ms(cost, prompts, lines + answer[:, None])
 
     limit = math.inf if way.budget is None else way.budget
     lateness = Lateness(time_ms, lengths, limit=limit, spread=cost.spread)
     return lateness.times
 
 
-def request_ms(cost: Cost, prompts: Array, tokens: Array, lines: int = 1) -> Array:
-    """[num] milliseconds of requests: a prompt, then tokens one after another, on so many lines of
-    thought side by side. Infinitely many tokens take for ever."""
+def request_ms(cost: Cost, prompts: Array, tokens: Array) -> Array:
+    """[num] milliseconds of requests: a prompt, then tokens one after another.
+
+    `tokens` [num], or [num, lines] of lines of thought side by side: a step has a row for each that
+    is not over yet. Infinitely many tokens take for ever.
+    """
     prompt_of = {
         int(num): cost.prompt_ms(int(num)) if cost.knows_prompts else 0.0
         for num in set(prompts.tolist())
     }
     prompt = np.array([prompt_of[int(num)] for num in prompts])
-    finite = np.isfinite(tokens)
-    steps = np.maximum(np.where(finite, tokens, 0) - 1, 0)
-    context = prompts + np.where(finite, tokens, 0) / 2
-    step_ms = cost.rows_ms(lines) + cost.cell_ms * context * lines + cost.overhead_ms * lines
-    return np.where(finite, cost.request_ms + prompt + steps * step_ms, np.inf)
+    longest_first = -np.sort(-tokens.reshape(len(prompts), -1), axis=1)
+    finite = np.isfinite(longest_first[:, 0])
+    steps = np.maximum(np.where(finite[:, None], longest_first, 0) - 1, 0)
+    spent = np.zeros(len(prompts))
+    done = np.zeros(len(prompts))
+    for rows in range(steps.shape[1], 0, -1):  # until the next of them is over
+        until = steps[:, rows - 1]
+        context = prompts + (done + until + 1) / 2
+        step_ms = cost.rows_ms(rows) + (cost.cell_ms * context + cost.overhead_ms) * rows
+        spent += (until - done) * step_ms
+        done = until
+    return np.where(finite, cost.request_ms + prompt + spent, np.inf)
 
 
 def _quantile(times: Array | None, known: Known | None, share: float) -> Figure | None:

@@ -57,10 +57,16 @@ class KvCache:
     settings: str
 
     @classmethod
-    def of(cls, folder: str | Path | None, mib: int, config: Any) -> KvCache | None:
+    def of(
+        cls, folder: str | Path | None, mib: int, config: Any, guide: str = ""
+    ) -> KvCache | None:
         """`config`: the engine's options; how many tokens or threads there are changes no KV."""
         if folder is None:
             return None
+        if guide:
+            raise UnsupportedError(
+                "KV of a model with a guide is not kept on disk", "leave kv_cache or guide out"
+            )
         if mib < 1:
             raise UsageError(f"kv_cache_mib must be 1 or more, got {mib}")
         said = {f.name: getattr(config, f.name) for f in fields(config)}

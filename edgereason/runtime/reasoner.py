@@ -30,6 +30,7 @@ from edgereason.registry import load
 from edgereason.runtime.backlog import DEFAULT_MOST
 from edgereason.runtime.driver import Driver
 from edgereason.runtime.grammars import Grammars
+from edgereason.runtime.guide import guided
 from edgereason.runtime.kv_store import DEFAULT_MIB, KvCache
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Ticket
@@ -116,6 +117,7 @@ class Reasoner:
         cores: Sequence[int] = (),
         nice: int = 0,
         lock_memory: bool = False,
+        lookahead: int = 0,
         most_requests: int = DEFAULT_MOST,
         opening: str = "",
         monitor: Monitor | None = None,
@@ -137,6 +139,7 @@ class Reasoner:
             cores=cores,
             nice=nice,
             lock_memory=lock_memory,
+            lookahead=lookahead,
         )
         lengths = AnswerLengths(bundle, self._core)
         store = kv_cache.open(bundle, self._core, self.caps) if kv_cache else None
@@ -170,10 +173,12 @@ class Reasoner:
         cores: Sequence[int] = (),
         nice: int = 0,
         lock_memory: bool = False,
+        lookahead: int = 0,
         most_requests: int = DEFAULT_MOST,
         monitor: Monitor | None = None,
         kv_cache: str | Path | None = None,
         kv_cache_mib: int = DEFAULT_MIB,
+        guide: str = "",
         **options: Any,
     ) -> Reasoner:
         """Opens a model.
@@ -193,10 +198,14 @@ class Reasoner:
                 threads than these run.
             nice: of the decode threads, -20 (most urgent) to 19; 0: as it is.
             lock_memory: once the model is open, keep all memory of this process in RAM.
+            lookahead: tokens that are guessed from the text so far and checked in one step, at most
+                32; 0: off. No token changes, and it rests where guesses do not pay.
             most_requests: how many may be on their way at once; a further one raises `BusyError`.
             kv_cache: a folder in which the KV of conversations that asked to `keep` theirs is kept,
                 for the next process that opens this model. As trusted as the model itself.
             kv_cache_mib: what of it is kept at most; what was not used for longest goes.
+            guide: a small model of the same vocabulary whose logits are added to this one's,
+                `MODEL` or `MODEL:strength`, see `guide.py`.
             monitor: sees thoughts as they are written and may stop them, see `monitor.py`.
             options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
 
@@ -217,6 +226,8 @@ class Reasoner:
             )
         config = build(module.Config, options, what=f"option of engine {engine or bundle.engine}")
         opened = module.open(bundle, config)
+        if guide:
+            opened, opening = guided(opened, guide), f"{opening} guide={guide}"
         made = cls(
             bundle,
             opened,
@@ -226,8 +237,9 @@ class Reasoner:
             cores=cores,
             nice=nice,
             lock_memory=lock_memory,
+            lookahead=lookahead,
             most_requests=most_requests,
-            kv_cache=KvCache.of(kv_cache, kv_cache_mib, config),
+            kv_cache=KvCache.of(kv_cache, kv_cache_mib, config, guide),
             opening=opening,
             monitor=monitor,
         )

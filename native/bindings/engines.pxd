@@ -83,6 +83,11 @@ cdef extern from "edgereason/scripted.h" namespace "edgereason":
         string Text(int32_t) except +translate_error
 
 
+cdef extern from "sum_engine.h" namespace "edgereason":
+    cdef cppclass CSumEngine "edgereason::SumEngine"(CEngine):
+        CSumEngine(shared_ptr[CEngine], shared_ptr[CEngine], float) except +translate_error
+
+
 cdef extern from "thread_state.h" namespace "edgereason":
     void KeepThreadState() noexcept nogil
 

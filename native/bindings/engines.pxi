@@ -270,6 +270,17 @@ cdef class LlamaEngine(Engine):
         return found
 
 
+cdef class SumEngine(Engine):
+    cdef readonly Engine base
+
+    def __init__(self, Engine base not None, Engine guide not None, float strength):
+        self.engine = shared_ptr[CEngine](<CEngine*>new CSumEngine(base.engine, guide.engine, strength))
+        self.base = base
+
+    def meta(self, str key not None):
+        return self.base.meta(key)
+
+
 cdef class ScriptedEngine(Engine):
     cdef shared_ptr[CScriptedEngine] scripted
 

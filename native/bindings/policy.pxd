@@ -28,6 +28,8 @@ cdef extern from "edgereason/context_item.h" namespace "edgereason":
     cdef cppclass ContextItem:
         @staticmethod
         ContextItem OfToken(int32_t) noexcept
+        @staticmethod
+        ContextItem Latent() noexcept
 
 
 cdef extern from *:
@@ -39,7 +41,11 @@ cdef extern from *:
     using TokenSpan = std::span<const edgereason::Token>;
     using StringView = std::string_view;
     using ItemSpan = std::span<const edgereason::ContextItem>;
+    using GuessSpan = std::span<edgereason::Token>;
     """
+    cdef cppclass GuessSpan:
+        GuessSpan(int32_t*, size_t) noexcept nogil
+
     cdef cppclass ItemSpan:
         ItemSpan() noexcept nogil
         ItemSpan(const ContextItem*, size_t) noexcept nogil
@@ -159,3 +165,12 @@ cdef extern from "policy/cost.h" namespace "edgereason":
         double load() noexcept
         double cell_ms() noexcept
         cbool known() noexcept
+
+
+cdef extern from "policy/lookahead.h" namespace "edgereason":
+    int32_t GuessNext(ItemSpan, GuessSpan) noexcept
+
+    cdef cppclass CLookahead "edgereason::Lookahead":
+        CLookahead() noexcept
+        int32_t NumWorth(const CCostModel&, int32_t, int32_t) noexcept
+        void Learn(int32_t, int32_t) noexcept

@@ -212,6 +212,29 @@ cdef class CostModel:
         return self.core.known()
 
 
+def guess_next(tokens, int32_t num):
+    """A negative token stands for what is none."""
+    cdef vector[ContextItem] items
+    cdef vector[int32_t] guesses
+    guesses.resize(num)
+    for token in tokens:
+        items.push_back(ContextItem.OfToken(token) if token >= 0 else ContextItem.Latent())
+    cdef int32_t found = GuessNext(
+        ItemSpan(items.data(), items.size()), GuessSpan(guesses.data(), guesses.size())
+    )
+    return [guesses[i] for i in range(found)]
+
+
+cdef class Lookahead:
+    cdef CLookahead core
+
+    def num_worth(self, CostModel cost not None, int32_t num_rows, int32_t most):
+        return self.core.NumWorth(cost.core, num_rows, most)
+
+    def learn(self, int32_t num, int32_t num_right):
+        self.core.Learn(num, num_right)
+
+
 def num_unfinished_utf8(bytes text not None):
     return NumUnfinishedUtf8(_view(text))
 

@@ -111,6 +111,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         double answer_share
         double most_slack
         double delivery_ms
+        int32_t lookahead
         ThreadOptions thread
 
     cdef struct SchedulerStats:

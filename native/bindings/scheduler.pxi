@@ -21,7 +21,7 @@ cdef class Scheduler:
     def __init__(
         self, Engine engine not None, *, int32_t threads=0, int32_t park_cells=-1,
         double chunk_ms=50, double margin=1.15, double answer_share=0.75, double most_slack=3,
-        double delivery_ms=2, cores=(), nice=0, bint lock_memory=False, ManualClock clock=None,
+        double delivery_ms=2, lookahead=0, cores=(), nice=0, bint lock_memory=False, ManualClock clock=None,
     ):
         cdef SchedulerOptions options
         options.num_threads = threads
@@ -31,6 +31,7 @@ cdef class Scheduler:
         options.answer_share = answer_share
         options.most_slack = most_slack
         options.delivery_ms = delivery_ms
+        options.lookahead = _int32("lookahead", lookahead)
         for core in cores:
             options.thread.cores.push_back(_int32("core", core))
         options.thread.nice = _int32("nice", nice)

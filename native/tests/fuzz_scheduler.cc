@@ -34,7 +34,8 @@ class Run {
     ScriptedOptions options;
     options.rules = {{.after = "Q", .reply = "one two three</think>four"},
                      {.after = "Z", .reply = ""},
-                     {.after = "</think>", .reply = "42"}};
+                     {.after = "</think>", .reply = "42"},
+                     {.after = "ab", .reply = "abcdeabcdeabcdeabcde"}};
     options.num_cells = Pick<std::int32_t>({8, 24, 64, 300});
     options.max_rows = Pick<std::int32_t>({8, 16, 512});
     options.max_seqs = Pick<std::int32_t>({1, 2, 4, 8});
@@ -46,6 +47,7 @@ class Run {
     SchedulerOptions scheduling;
     scheduling.park_cells = Pick<std::int32_t>({-1, 0, 8});
     scheduling.delivery_ms = 0;
+    if ((engine_->info().caps & kTrim) != 0) scheduling.lookahead = Pick<std::int32_t>({0, 3, 32});
     scheduler_ = std::make_unique<Scheduler>(engine_, clock_, scheduling);
     scheduler_->WarmUp();
   }

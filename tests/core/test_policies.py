@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edgereason.errors import UsageError
 from edgereason.planning.cost import KNOTS, Cost
 from edgereason.records import Blend, Sampling
-from reference import blend, budget, cost, marker, repetition, sampler, stop
+from reference import blend, budget, cost, lookahead, marker, repetition, sampler, stop
 
 policies = pytest.importorskip("_policies", reason="built by `make test`")
 
@@ -361,3 +361,25 @@ def test_turns_between_blends_and_text(rule: Blend, entropies: list[float]) -> N
     wanted, num = blend.turns(rule, entropies)
     assert [native.next(entropy) for entropy in entropies] == wanted
     assert native.is_over == (rule.switches > 0 and num > rule.switches)
+
+
+@given(st.lists(st.integers(-1, 2), max_size=40), st.integers(0, 12))
+@example([1, 2, 0, 1, 2, 0], 7)
+@example([0] * 60, 5)
+def test_guesses_of_what_follows(tokens: list[int], num: int) -> None:
+    assert policies.guess_next(tokens, num) == lookahead.guess_next(tokens, num)
+
+
+@given(
+    st.floats(0.01, 12),
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 16), st.floats(0, 1)), max_size=200),
+)
+def test_lookahead_pays_or_rests(row_ms: float, steps: list[tuple[int, int, float]]) -> None:
+    native, twin, model = policies.Lookahead(), lookahead.Lookahead(), policies.CostModel()
+    model.restore([10 + row_ms * (rows - 1) for rows in KNOTS], 1e-9)
+    for num_rows, most, share in steps:
+        num = native.num_worth(model, num_rows, most)
+        assert num == twin.num_worth(model.step_ms, num_rows, most)
+        if num:
+            native.learn(num, int(share * num))
+            twin.learn(num, int(share * num))

@@ -224,3 +224,21 @@ def test_watts_of_a_device_without_modes_are_checked_where_they_are_known() -> N
     (row,) = rank([SMALL], ways("no-think"), device(), Task([60]), Limits(watts=15))
     assert row.reasons == ()
     assert row.notes == ("what power it takes is not known, so 15 W is not checked",)
+
+
+def test_a_vote_takes_as_long_as_its_longest_line_with_fewer_rows_as_others_end() -> None:
+    cost = Cost("m", "x", {1: 10.0, 2: 14.0, 4: 20.0}, cell_ms=0.01, overhead_ms=0.5, request_ms=3)
+    prompt = np.array([60.0])
+
+    def took(*lines: float) -> float:
+        prompt_ms = cost.prompt_ms(60) if cost.knows_prompts else 0.0
+        return float(request_ms(cost, prompt, np.array([lines], dtype=float))[0]) - prompt_ms
+
+    alone = 3 + 10 * (10 + 0.5 + 0.01 * (60 + 5.5))
+    assert took(11) == pytest.approx(alone)
+    assert took(11, 11) == pytest.approx(3 + 10 * (14 + 2 * (0.5 + 0.01 * 65.5)))
+    both = 4 * (14 + 2 * (0.5 + 0.01 * 62.5))
+    assert took(5, 11) == pytest.approx(3 + both + 6 * (10 + 0.5 + 0.01 * (60 + 7.5)))
+    assert took(5, 11) == took(11, 5)
+    assert took(11, 1, 1, 1) == pytest.approx(alone)
+    assert took(5, np.inf) == np.inf

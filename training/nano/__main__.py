@@ -20,6 +20,7 @@ from edgereason.errors import EdgereasonError, UsageError
 from . import coconut as curriculum
 from . import evaluate as evaluation
 from . import folder
+from . import guide as beside
 from . import infty as sawtooth
 from . import lora as low_rank
 from . import tokenizer as vocabulary
@@ -226,6 +227,31 @@ def lora(
     )
     trainer.run()
     low_rank.merge(model)
+    folder.save(model, words, out)
+
+
+@app.command()
+def guide(
+    *,
+    out: Out,
+    base: Annotated[str, typer.Option(help="the model that is guided: name or path")],
+    demos: Annotated[Path, typer.Option(help="JSON lines with prompt and reply")],
+    steps: int = 600,
+    examples: Annotated[int, typer.Option(help="demonstrations a step")] = 16,
+    lr: float = 3e-3,
+    seed: int = 0,
+    device: Device = "",
+    threads: Threads = 2,
+    micro_tokens: Micro = 768,
+) -> None:
+    """Trains a small model whose logits, added to those of a base, teach it by demonstrations."""
+    torch.manual_seed(seed)
+    guided, words = folder.load(base)
+    model = Nano(beside.SHAPE).to(device_of(device))
+    draw = partial(low_rank.draw, seed=seed, num=examples, examples=low_rank.read(demos, words))
+    schedule = Schedule(steps, lr, threads=threads, micro_tokens=micro_tokens)
+    loss = beside.loss_beside(guided.to(model.device))
+    Trainer(model, draw, loss, schedule=schedule, out=out).run()
     folder.save(model, words, out)
 
 

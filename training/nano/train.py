@@ -82,7 +82,13 @@ def loss_of(model: Nano, batch: Sequence[Example]) -> tuple[Tensor, int]:
     return cross_entropy(model, hidden, ids, padded([e.learned for e in batch]))
 
 
-def cross_entropy(model: Nano, hidden: Tensor, ids: Tensor, learned: Tensor) -> tuple[Tensor, int]:
+class Head(Protocol):
+    @property
+    def device(self) -> torch.device: ...
+    def logits(self, hidden: Tensor) -> Tensor: ...
+
+
+def cross_entropy(model: Head, hidden: Tensor, ids: Tensor, learned: Tensor) -> tuple[Tensor, int]:
     """Summed over the learned tokens, and their number. A row of `hidden` tells the next token.
 
     Args:

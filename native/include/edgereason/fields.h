@@ -77,6 +77,8 @@ inline constexpr auto kFields<PhaseResult> =
                Field{"num_latent", &PhaseResult::num_latent},
                Field{"num_probe_tokens", &PhaseResult::num_probe_tokens},
                Field{"num_steps", &PhaseResult::num_steps},
+               Field{"num_drafted", &PhaseResult::num_drafted},
+               Field{"num_accepted", &PhaseResult::num_accepted},
                Field{"num_prompt", &PhaseResult::num_prompt},
                Field{"num_cached", &PhaseResult::num_cached},
                Field{"num_cells", &PhaseResult::num_cells},

@@ -158,6 +158,8 @@ struct PhaseResult {
   std::int32_t num_latent = 0;        // those of them that were latent steps, or fed as blends
   std::int32_t num_probe_tokens = 0;  // sampled by probes
   std::int32_t num_steps = 0;         // decode calls with a row of this phase
+  std::int32_t num_drafted = 0;       // tokens that were guessed and decoded on trust
+  std::int32_t num_accepted = 0;      // those of them that were sampled then
   std::int32_t num_prompt = 0;        // tokens put in by fresh, force and close
   std::int32_t num_cached = 0;        // those of them whose KV was there already
   std::int32_t num_cells = 0;         // KV cells it held at its end, when they were most

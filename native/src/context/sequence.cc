@@ -196,6 +196,19 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) {
   return sampled;
 }
 
+std::int32_t Sequence::Guess(std::span<Token> guesses) const noexcept {
+  // Blends are no tokens, and a probe begins at a certain token: in a step of several it is missed.
+  const bool may = running() && pending() == 1 && phase_->role != Role::kPrefill && !latent() &&
+                   !scores_prompt() && phase_->blend.top < 2 && phase_->probe.every == 0;
+  if (!may) return 0;
+  const std::int32_t budget =
+      std::min(run_.budget.remaining(), thinking() ? think_.remaining() : run_.budget.remaining());
+  const std::int32_t most = std::min(budget - 1, num_cells_ - context_.size());
+  if (most <= 0) return 0;
+  return GuessNext(context_.items(),
+                   guesses.first(std::min(guesses.size(), static_cast<std::size_t>(most))));
+}
+
 bool Sequence::ScorePrompt(std::int32_t at, std::span<const float> logits) {
   const std::int32_t first = context_.num_prefix();
   if (at < first || at + 1 >= run_.num_prompt) return true;
@@ -449,6 +462,12 @@ void Sequence::CountStep(double begin_ms, double end_ms) noexcept {
   if (run_.first_row_ms < 0) run_.first_row_ms = begin_ms;
   if (pending() == 0 && run_.prefilled_ms < 0) run_.prefilled_ms = end_ms;
   ++run_.result->num_steps;
+}
+
+void Sequence::CountGuesses(std::int32_t num, std::int32_t num_right) noexcept {
+  lookahead.Learn(num, num_right);
+  run_.result->num_drafted += num;
+  run_.result->num_accepted += num_right;
 }
 
 void Sequence::Prefetch(int depth) const noexcept {

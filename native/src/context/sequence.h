@@ -29,6 +29,7 @@
 #include "policy/blend.h"
 #include "policy/budget.h"
 #include "policy/lengths.h"
+#include "policy/lookahead.h"
 #include "policy/marker.h"
 #include "policy/plan.h"
 #include "policy/repetition.h"
@@ -85,6 +86,11 @@ class Sequence {
 
   // The tokens of its prompt are scored: each row that another follows gives logits, too.
   bool scores_prompt() const noexcept { return phase_ && phase_->score_prompt; }
+
+  // Fills `guesses` with tokens that may follow the one that is pending, no more than the phase may
+  // sample behind it. 0: nothing is guessed here.
+  std::int32_t Guess(std::span<Token> guesses) const noexcept;
+  Lookahead lookahead;
   // `logits` of the row at place `at`: scores the token behind it, where that is the prompt's. Doing
   // so again changes nothing. False: they are no logits.
   bool ScorePrompt(std::int32_t at, std::span<const float> logits);
@@ -129,6 +135,7 @@ class Sequence {
   // ---- reports
 
   void CountStep(double begin_ms, double end_ms) noexcept;  // a step that decoded rows of it
+  void CountGuesses(std::int32_t num, std::int32_t num_right) noexcept;
   // Asks the caches for what a token of it touches: itself; what it points to (`depth` 1), and what
   // that points to (2). Does nothing else.
   void Prefetch(int depth) const noexcept;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "policy/lookahead.h"
 #include "policy/sampler.h"
 #include "policy/scores.h"
 
@@ -178,6 +179,17 @@ struct Length {
 }
 
 }  // namespace
+
+void CheckLookahead(std::int32_t lookahead, const EngineInfo& info) {
+  if (lookahead < 0 || lookahead > kMostAhead) {
+    ThrowUsage("lookahead must be 0 (off) to " + std::to_string(kMostAhead) + " tokens, got " +
+               std::to_string(lookahead));
+  }
+  if (lookahead > 0 && (info.caps & kTrim) == 0) {
+    throw Error(ErrorCode::kUnsupported, "lookahead needs an engine that can take tokens back",
+                "leave it at 0");
+  }
+}
 
 void CheckOptions(const SequenceOptions& options) {
   if (!std::isfinite(options.arrival_ms)) {

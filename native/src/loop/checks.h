@@ -10,6 +10,8 @@
 namespace edgereason {
 
 // Each throws an Error that names the value and the way out.
+// `lookahead` of SchedulerOptions.
+void CheckLookahead(std::int32_t lookahead, const EngineInfo& info);
 void CheckOptions(const SequenceOptions& options);
 void CheckPrefix(const PrefixKv& prefix, const EngineInfo& info);
 // A chain of phases may run on this engine, and its prompts and answers fit into `num_cells`. Each

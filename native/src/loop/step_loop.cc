@@ -9,6 +9,7 @@
 #include <tuple>
 #include <utility>
 
+#include "loop/checks.h"
 #include "policy/demand.h"
 #include "policy/finite.h"
 
@@ -38,6 +39,7 @@ StepLoop::StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& o
       phases_(&sequences_, &memory_, &probes_, &outbox_, &lengths_),
       decoder_(engine, clock, &memory_.kv(), options.num_threads, options.thread.cores),
       sampler_(info_.num_vocab) {
+  CheckLookahead(options.lookahead, info_);
   rows_.reserve(static_cast<std::size_t>(info_.max_rows));
   owners_.reserve(static_cast<std::size_t>(info_.max_rows));
   if ((info_.caps & kTokenRows) != 0) {
@@ -309,9 +311,46 @@ void StepLoop::BuildRows() {
                        .logits = !sequence->latent()});
       owners_.push_back({});
     }
-    if (num > 0) owners_.back().sequence = sequence;
+    if (num == 0) continue;
+    owners_.back().sequence = sequence;
+    if (options_.lookahead > 0) num_scored -= AddGuesses(sequence, num_scored);
   }
   AddProbeRows();
+}
+
+// Behind the row of `sequence`, the last so far. Returns how many, `most` at most.
+std::int32_t StepLoop::AddGuesses(Sequence* sequence, std::int32_t most) {
+  std::int32_t num_rows = std::max(plan_.num_rows, static_cast<std::int32_t>(rows_.size()));
+  for (const auto& probe : probes_.all()) num_rows += probe->pending();
+  const std::int32_t room = std::min(info_.max_rows, memory_.kv().num_free()) - num_rows;
+  most = std::min({most, room, options_.lookahead, kMostAhead});
+  if (most <= 0) return 0;
+  std::int32_t num = sequence->Guess(std::span(guesses_).first(static_cast<std::size_t>(most)));
+  num = sequence->lookahead.NumWorth(decoder_.cost(), num_rows, num);
+  if (num == 0 || !HasTimeFor(num_rows + num)) return 0;
+  const std::int32_t at = sequence->context().size();
+  owners_.back().num_guessed = num;
+  for (std::int32_t i = 0; i < num; ++i) {
+    rows_.push_back({.seq = sequence->seq,
+                     .pos = at + i,
+                     .token = guesses_[static_cast<std::size_t>(i)],
+                     .output = true});
+    owners_.push_back({});
+  }
+  return num;
+}
+
+// A step of so many rows makes nobody late. Where several are due it is not looked for: side by
+// side, guesses hardly pay.
+bool StepLoop::HasTimeFor(std::int32_t num_rows) const noexcept {
+  if (view_.by_deadline.empty()) return true;
+  if (view_.by_deadline.size() > 1) return false;
+  const PlanSeq& seq = view_.seqs[static_cast<std::size_t>(view_.by_deadline.front())];
+  const PlanLimits limits = Limits(clock_->NowMs());
+  const CostModel& cost = decoder_.cost();
+  const double owed_ms =
+      limits.slack * OwedMs(seq, cost) + PrefillMs(std::int64_t{1} + seq.owed_rows, cost);
+  return limits.now_ms + limits.margin * (cost.StepMs(num_rows) + owed_ms) <= seq.deadline_ms;
 }
 
 // Probes ride along with their owners where there is room.
@@ -378,14 +417,14 @@ void StepLoop::Commit() {
     Sequence* sequence = owners_[i].sequence;
     ProbeRun* probe = owners_[i].probe;
     if (sequence != nullptr && sequence->running()) {
-      Contain(sequence, [&] { CommitSequence(sequence, row); });
+      Contain(sequence, [&] { CommitSequence(sequence, row, owners_[i].num_guessed); });
     } else if (probe != nullptr && probe->owner != nullptr) {
       Contain(probe->owner, [&] { CommitProbe(probe, row); });
     }
   }
 }
 
-void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
+void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row, std::int32_t num_guessed) {
   sequence->num_decoded = rows_[static_cast<std::size_t>(row)].pos + 1;
   sequence->CountStep(decoder_.begin_ms(), decoder_.end_ms());
   if (sequence->scores_prompt() && !ScorePrompt(sequence, row)) {
@@ -401,12 +440,34 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row) {
     if (!AreFinite(hidden)) return Break(sequence, Fault::kNumbers);
     return CommitVerdict(sequence, sequence->AcceptLatent(hidden));
   }
-  if (!sequence->Prepare()) {
-    return CommitVerdict(sequence, {.ended = true, .reason = StopReason::kBudget});
+  Sequence::Verdict verdict = CommitSample(sequence, row);
+  if (num_guessed > 0) {
+    // As long as what was sampled is what was guessed, the next row is that of the next token.
+    std::int32_t num_right = 0;
+    const auto was_guessed = [&](std::int32_t next) {
+      return !verdict.ended && !sequence->broken && sequence->pending() == 1 &&
+             sequence->context().items().back().token() ==
+                 rows_[static_cast<std::size_t>(next)].token;
+    };
+    while (num_right < num_guessed && was_guessed(row + num_right + 1)) {
+      ++num_right;
+      ++sequence->num_decoded;
+      verdict = CommitSample(sequence, row + num_right);
+    }
+    if (sequence->broken) return;
+    sequence->CountGuesses(num_guessed, num_right);
+    memory_.Trim(sequence, sequence->num_decoded);
   }
+  if (!sequence->broken) CommitVerdict(sequence, verdict);
+}
+
+// Samples behind `row`, whose logits are those of all that is decoded.
+Sequence::Verdict StepLoop::CommitSample(Sequence* sequence, std::int32_t row) {
+  if (!sequence->Prepare()) return {.ended = true, .reason = StopReason::kBudget};
   const Sampled sampled = SampleNext(sequence, engine_->Logits(row));
-  if (sampled.token == kNoToken) return Break(sequence, Fault::kNumbers);
-  CommitVerdict(sequence, sequence->Accept(sampled, Mixed(sampled.blend)));
+  if (sampled.token != kNoToken) return sequence->Accept(sampled, Mixed(sampled.blend));
+  Break(sequence, Fault::kNumbers);
+  return {.ended = true};
 }
 
 // The embedding that a blend is fed as; empty where it is one token.

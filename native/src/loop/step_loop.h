@@ -2,6 +2,7 @@
 // decode, commit. Lives in one thread, knows none.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <vector>
@@ -60,6 +61,7 @@ class StepLoop {
   struct RowOwner {  // null: the row is not the last of anybody's
     Sequence* sequence = nullptr;
     ProbeRun* probe = nullptr;
+    std::int32_t num_guessed = 0;  // rows behind it, of tokens that may follow
   };
 
   bool DoStep(double begin_ms);
@@ -79,12 +81,15 @@ class StepLoop {
   void Apply(double now_ms);
   bool KeepOneKey();
   void BuildRows();
+  std::int32_t AddGuesses(Sequence* sequence, std::int32_t most);
+  bool HasTimeFor(std::int32_t num_rows) const noexcept;
   void AddProbeRows();
   void Prefetch() const noexcept;
   void CountInterference() noexcept;
   void CountHeldUp() noexcept;
   void Commit();
-  void CommitSequence(Sequence* sequence, std::int32_t row);
+  void CommitSequence(Sequence* sequence, std::int32_t row, std::int32_t num_guessed);
+  Sequence::Verdict CommitSample(Sequence* sequence, std::int32_t row);
   bool ScorePrompt(Sequence* sequence, std::int32_t row);
   void CommitProbe(ProbeRun* probe, std::int32_t row);
   void CommitVerdict(Sequence* sequence, const Sequence::Verdict& verdict);
@@ -117,6 +122,7 @@ class StepLoop {
   StepPlan plan_;
   std::vector<Row> rows_;
   std::vector<RowOwner> owners_;  // of each row
+  std::array<Token, kMostAhead> guesses_;
   std::vector<float> mixed_;      // [num_embd], a blend; empty without kTokenRows
   std::vector<float> token_row_;  // [num_embd], one token of it
 

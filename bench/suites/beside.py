@@ -1,0 +1,116 @@
+"""What rides beside a thought, and what it costs: probes, and the draft of `auto`, in ms a token.
+
+The same question, thinking to the end of its budget, plain, with probes every so many tokens, and
+beside a draft that is never sure; in turns. A token's time is that of the phase that thinks, from
+its first token on. Their own answers are the same text: what rides beside must not change a token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any, Final
+
+from edgereason.errors import EngineError
+from edgereason.records import PhaseResult, Role
+from edgereason.runtime.reasoner import Reasoner
+
+from ..harness.questions import word_problem
+from ..harness.runner import Bench, Findings, Say, Table, open_warm, ratios, turns
+from ..harness.speed import stay_on
+
+_PLAIN: Final = "thinking alone"
+_COLUMNS: Final = ("", "ms a token", "to thinking alone", "lowest", "highest", "tokens beside")
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    ms: float  # a token
+    tokens: tuple[int, ...]
+    num_beside: int  # tokens of probes or of the draft
+
+
+def measure(options: argparse.Namespace, say: Say) -> Findings:
+    with open_warm(options.model, options.threads, options.context) as reasoner:
+        ask = partial(_ask, reasoner, options)
+        systems: dict[str, Callable[[], Sequence[Thought]]] = {
+            _PLAIN: partial(ask, "think"),
+            f"a probe every {options.every}": partial(ask, "think", probe_every=options.every),
+            "beside a draft": partial(
+                ask, "auto", options={"steps": ("bare/1.0",), "draft_tokens": options.draft}
+            ),
+        }
+        runs = turns(systems, options.turns, say)
+    return findings({name: [one for turn in found for one in turn] for name, found in runs.items()})
+
+
+def _ask(
+    reasoner: Reasoner, options: argparse.Namespace, strategy: str, **more: Any
+) -> list[Thought]:
+    random_ = random.Random(options.seed)
+    return [
+        _thought(reasoner, options, word_problem(random_).text, strategy, more)
+        for _ in range(options.questions)
+    ]
+
+
+def _thought(
+    reasoner: Reasoner,
+    options: argparse.Namespace,
+    question: str,
+    strategy: str,
+    more: Mapping[str, Any],
+) -> Thought:
+    handle = reasoner.submit(
+        question,
+        strategy=strategy,
+        think_budget=options.think_budget,
+        soft=1.0,
+        answer_budget=8,
+        sampling=stay_on(reasoner),
+        **more,
+    )
+    handle.result()
+    results = [result for chain in handle.chains for result in chain]
+    thoughts = [one for one in results if one.role is Role.THINK]
+    if len(thoughts) != 1 or thoughts[0].num_tokens < options.think_budget // 2:
+        raise EngineError(f"{strategy} did not think {options.think_budget} tokens")
+    return _timed(thoughts[0], sum(one.num_tokens for one in results if one.role is Role.DRAFT))
+
+
+def _timed(thought: PhaseResult, num_drafted: int) -> Thought:
+    ms = thought.decode_ms / (thought.num_tokens - 1)
+    return Thought(ms, thought.tokens, thought.num_probe_tokens + num_drafted)
+
+
+def findings(thoughts: Mapping[str, Sequence[Thought]]) -> Findings:
+    plain = thoughts[_PLAIN]
+    rows, said = [], []
+    for name, own in thoughts.items():
+        costs = ratios([one.ms for one in own], [one.ms for one in plain])
+        middle = median(costs)
+        beside = median(one.num_beside for one in own)
+        rows.append((name, median(one.ms for one in own), middle, min(costs), max(costs), beside))
+        same = sum(
+            one.tokens == other.tokens[: len(one.tokens)]
+            for one, other in zip(own, plain, strict=True)
+        )
+        said.append(f"{name}: {same} of {len(own)} thoughts are those of {_PLAIN}.")
+    figures = {row[0]: dict(zip(_COLUMNS[1:], row[1:], strict=True)) for row in rows}
+    return Findings(figures, (Table("Beside a thought", _COLUMNS, rows),), tuple(said[1:]))
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--questions", type=int, default=4)
+    parser.add_argument("--think-budget", type=int, default=256)
+    parser.add_argument("--every", type=int, default=32, help="tokens between two probes")
+    parser.add_argument("--draft", type=int, default=32, help="longest answer of the draft")
+
+
+BENCH = Bench("beside", __doc__.splitlines()[0], _add_options, measure)

@@ -1,7 +1,7 @@
 """Tokens guessed from the text so far: is any token another, and what does guessing gain?
 
-The same raw prompts of three kinds, greedily: a text that is copied, a list of like records that goes
-on, free prose. Prompt by prompt, `--lookahead` and without, in turns; then eight side by side. With
+The same raw prompts of three kinds, greedily: a text that is copied, a list of like records that
+goes on, free prose. Prompt by prompt, `--lookahead` and without, in turns; then eight at once. With
 `--llama-server` that server is asked the same, with and without its own guesses
 (`--spec-type ngram-simple`, as many tokens, behind as few), and each gain is that over itself.
 """

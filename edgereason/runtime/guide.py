@@ -1,11 +1,11 @@
 """A small model beside the one that is asked, whose logits are added to its own.
 
-    Reasoner.open("nano", guide="operator-guide")          # or "operator-guide:0.5"
+    Reasoner.open("nano", guide="operator-guide")  # or "operator-guide:0.5"
 
-UniR (arXiv 2505.19075): the large model stays as it is, a small reasoner is trained beside it so that
-the sum of both is right (`python -m edgereason.training.nano guide`), and one reasoner serves every
-model of its vocabulary. Each token costs a step of both, KV is that of both. Its paper has gains on
-mathematics for 3B models with guides of 0.5B and 1B; what was measured here is in `docs/ways.md`.
+UniR (arXiv 2505.19075): the large model stays as it is, a small reasoner is trained beside it so
+that the sum of both is right (`python -m edgereason.training.nano guide`), and one reasoner serves
+every model of its vocabulary. Each token costs a step of both, KV is that of both. What was
+measured here is in `docs/ways.md`.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ Table = Mapping[str, "Entry | Mapping[str, Any]"]
 class Given:
     """What a request says: meaning -> (name of the field, value)."""
 
+    body: Mapping[str, Any] = field(default_factory=dict)  # as it was sent
     values: dict[str, tuple[str, Any]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
 
@@ -109,7 +110,7 @@ def read(body: Any, table: Table, *, reject_unknown: bool = False) -> Given:
             param="extra_body",
             code="unknown_parameter",
         )
-    given = Given()
+    given = Given(body)
     _read(body, table, "", given, reject_unknown)
     return given
 

@@ -175,7 +175,7 @@ class MessageWriter:
         return {
             **self._message(blocks),
             **self._stop(answer),
-            "usage": _usage(answer),
+            "usage": self._usage(answer),
             "edgereason": self._running.report(answer),
         }
 
@@ -211,13 +211,26 @@ class MessageWriter:
         yield _event(
             "message_delta",
             delta=self._stop(answer),
-            usage=_usage(answer),
+            usage=self._usage(answer),
             edgereason=self._running.report(answer),
         )
         yield _event("message_stop")
 
     def ping(self) -> bytes:
         return _event("ping")
+
+    def _usage(self, answer: Answer) -> dict[str, Any]:
+        """There, what was read from a cache is told apart where the client has asked for one. Our
+        own report says in any case what was cached."""
+        asks = _asks_to_cache(self._running.given.body)
+        cached = answer.usage.cached_tokens if asks else 0
+        return {
+            "input_tokens": answer.usage.prompt_tokens - cached,
+            "output_tokens": num_completion(answer),
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": cached,
+            "output_tokens_details": {"thinking_tokens": answer.usage.reasoning_tokens},
+        }
 
     def failed(self, error: ApiError) -> bytes:
         return sse(anthropic_error(error), "error")
@@ -274,12 +287,10 @@ def _event(kind: str, **data: Any) -> bytes:
     return sse({"type": kind, **data}, kind)
 
 
-def _usage(answer: Answer) -> dict[str, Any]:
-    cached = answer.usage.cached_tokens
-    return {
-        "input_tokens": answer.usage.prompt_tokens - cached,
-        "output_tokens": num_completion(answer),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": cached,
-        "output_tokens_details": {"thinking_tokens": answer.usage.reasoning_tokens},
-    }
+def _asks_to_cache(part: Any) -> bool:
+    """Whether the client marks what is to be cached, anywhere in its body."""
+    if isinstance(part, list):
+        return any(map(_asks_to_cache, part))
+    if not isinstance(part, dict):
+        return False
+    return part.get("cache_control") is not None or any(map(_asks_to_cache, part.values()))

@@ -119,6 +119,7 @@ class Running:
                 "late_ms": round(late_ms, 3),
             },
             "priority": self.request.priority,
+            "cached_tokens": answer.usage.cached_tokens,
             "queue_ms": round(max(0.0, answer.timings.queue_ms), 3),
             "ignored": given.ignored,
         }

@@ -168,9 +168,13 @@ cdef extern from "policy/cost.h" namespace "edgereason":
 
 
 cdef extern from "policy/lookahead.h" namespace "edgereason":
-    int32_t GuessNext(ItemSpan, GuessSpan) noexcept
+    cdef struct Guessed:
+        int32_t num
+        int32_t match
+
+    Guessed GuessNext(ItemSpan, GuessSpan) noexcept
 
     cdef cppclass CLookahead "edgereason::Lookahead":
         CLookahead() noexcept
-        int32_t NumWorth(const CCostModel&, int32_t, int32_t) noexcept
+        int32_t NumWorth(const CCostModel&, int32_t, const Guessed&) noexcept
         void Learn(int32_t, int32_t) noexcept

@@ -219,17 +219,19 @@ def guess_next(tokens, int32_t num):
     guesses.resize(num)
     for token in tokens:
         items.push_back(ContextItem.OfToken(token) if token >= 0 else ContextItem.Latent())
-    cdef int32_t found = GuessNext(
+    cdef Guessed found = GuessNext(
         ItemSpan(items.data(), items.size()), GuessSpan(guesses.data(), guesses.size())
     )
-    return [guesses[i] for i in range(found)]
+    return [guesses[i] for i in range(found.num)], found.match
 
 
 cdef class Lookahead:
     cdef CLookahead core
 
-    def num_worth(self, CostModel cost not None, int32_t num_rows, int32_t most):
-        return self.core.NumWorth(cost.core, num_rows, most)
+    def num_worth(self, CostModel cost not None, int32_t num_rows, int32_t num, int32_t match):
+        cdef Guessed found
+        found.num, found.match = num, match
+        return self.core.NumWorth(cost.core, num_rows, found)
 
     def learn(self, int32_t num, int32_t num_right):
         self.core.Learn(num, num_right)

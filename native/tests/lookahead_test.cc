@@ -19,10 +19,10 @@ std::vector<ContextItem> Items(const std::string& text) {
   return items;
 }
 
-std::string Guessed(const std::vector<ContextItem>& items, std::size_t num = 4) {
+std::string Next(const std::vector<ContextItem>& items, std::size_t num = 4) {
   std::array<Token, kMostAhead> guesses{};
-  const std::int32_t found = GuessNext(items, std::span(guesses).first(num));
-  return {guesses.begin(), guesses.begin() + found};
+  const Guessed found = GuessNext(items, std::span(guesses).first(num));
+  return {guesses.begin(), guesses.begin() + found.num};
 }
 
 // Steps of one row take 10 ms, each further row takes `row_ms`.
@@ -51,37 +51,44 @@ std::vector<Phase> Chain(const Harness& harness, std::int32_t budget) {
 }  // namespace
 
 TEST(GuessesGoOnFromWhereTheTextStoodBefore) {
-  CHECK_EQ(Guessed(Items("the cat, the ")), "cat,");
-  CHECK_EQ(Guessed(Items("the cat, the "), 2), "ca");
-  CHECK_EQ(Guessed(Items("abcx abcy abc")), "y ab");     // the latest of two that match as far
-  CHECK_EQ(Guessed(Items("xabc1 yabc2 xabc")), "1 ya");  // the longest
-  CHECK_EQ(Guessed(Items("abcabc"), 7), "abcabca");      // what ends with the text goes round
+  CHECK_EQ(Next(Items("the cat, the ")), "cat,");
+  CHECK_EQ(Next(Items("the cat, the "), 2), "ca");
+  CHECK_EQ(Next(Items("abcx abcy abc")), "y ab");     // the latest of two that match as far
+  CHECK_EQ(Next(Items("xabc1 yabc2 xabc")), "1 ya");  // the longest
+  CHECK_EQ(Next(Items("abcabc"), 7), "abcabca");      // what ends with the text goes round
 }
 
 TEST(WhatIsNewIsNotGuessed) {
-  CHECK_EQ(Guessed({}), "");
-  CHECK_EQ(Guessed(Items("a")), "");
-  CHECK_EQ(Guessed(Items("abab")), "");  // two tokens are found everywhere
-  CHECK_EQ(Guessed(Items("the cat")), "");
+  CHECK_EQ(Next({}), "");
+  CHECK_EQ(Next(Items("a")), "");
+  CHECK_EQ(Next(Items("abab")), "");  // two tokens are found everywhere
+  CHECK_EQ(Next(Items("the cat")), "");
 }
 
 TEST(NothingIsGuessedBehindWhatIsNoToken) {
   std::vector<ContextItem> items = Items("abc1");
   items.push_back(ContextItem::Latent());
   for (const ContextItem item : Items("23abc")) items.push_back(item);
-  CHECK_EQ(Guessed(items), "1");
+  CHECK_EQ(Next(items), "1");
   std::vector<ContextItem> latents(9, ContextItem::Latent());
-  CHECK_EQ(Guessed(latents), "");
+  CHECK_EQ(Next(latents), "");
+}
+
+TEST(TheLengthOfTheMatchIsTold) {
+  std::array<Token, 4> guesses{};
+  CHECK_EQ(GuessNext(Items("xabc1 yabc2 xabc"), guesses).match, 4);
+  CHECK_EQ(GuessNext(Items(std::string(99, 'x')), guesses).match, 24);  // more tell nothing
+  CHECK_EQ(GuessNext(Items("the cat"), guesses).match, 0);
 }
 
 TEST(AsManyAreWorthItAsPay) {
-  Lookahead cheap, dear, crowded;
-  CHECK_EQ(cheap.NumWorth(Cost(0.1), 1, 8), 8);
-  CHECK_EQ(dear.NumWorth(Cost(10), 1, 8), 0);
-  const std::int32_t num = Lookahead{}.NumWorth(Cost(2), 1, 8);
-  CHECK(num > 0);
-  CHECK(num < 8);
-  CHECK_EQ(crowded.NumWorth(Cost(2), 1, 0), 0);
+  CHECK_EQ(Lookahead{}.NumWorth(Cost(0.1), 1, {8, 12}), 8);
+  CHECK_EQ(Lookahead{}.NumWorth(Cost(10), 1, {8, 12}), 0);
+  CHECK_EQ(Lookahead{}.NumWorth(Cost(2), 1, {0, 0}), 0);
+  const std::int32_t few = Lookahead{}.NumWorth(Cost(2), 1, {8, 3});
+  const std::int32_t more = Lookahead{}.NumWorth(Cost(2), 1, {8, 12});
+  CHECK(few > 0);
+  CHECK(few < more);
 }
 
 TEST(WhereGuessesAreWrongItRests) {
@@ -89,19 +96,19 @@ TEST(WhereGuessesAreWrongItRests) {
   Lookahead lookahead;
   std::int32_t num_tries = 0;
   for (int i = 0; i < 1000; ++i) {
-    const std::int32_t num = lookahead.NumWorth(cost, 1, 8);
+    const std::int32_t num = lookahead.NumWorth(cost, 1, {8, 3});
     if (num == 0) continue;
     ++num_tries;
     lookahead.Learn(num, 0);
   }
   CHECK(num_tries > 2);
   CHECK(num_tries < 60);
+  CHECK(lookahead.NumWorth(cost, 1, {8, 12}) > 0);  // that says nothing of long matches
   for (int i = 0; i < 5000; ++i) {
-    const std::int32_t num = lookahead.NumWorth(cost, 1, 8);
+    const std::int32_t num = lookahead.NumWorth(cost, 1, {8, 3});
     if (num > 0) lookahead.Learn(num, num);
   }
-  CHECK(lookahead.share_right() > 0.95);
-  CHECK_EQ(lookahead.NumWorth(cost, 1, 8), 8);
+  CHECK_EQ(lookahead.NumWorth(cost, 1, {8, 3}), 8);
 }
 
 TEST(NoTokenChangesAndStepsAreSaved) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 LEAST_MATCH, MOST_MATCH = 3, 24
+PRIORS = {12: 0.95, 6: 0.85, 0: 0.7}
 
 
 def match(tokens: Sequence[int], end: int) -> int:
@@ -15,43 +16,53 @@ def match(tokens: Sequence[int], end: int) -> int:
     return num
 
 
-def guess_next(tokens: Sequence[int], num: int) -> list[int]:
+def guess_next(tokens: Sequence[int], num: int) -> tuple[list[int], int]:
+    """The guesses, and how many tokens match before them."""
     places = {end: match(tokens, end) for end in range(1, len(tokens))}
     best = max(places.values(), default=0)
     if best < LEAST_MATCH:
-        return []
+        return [], 0
     start = max(end for end, length in places.items() if length == best)
     text = list(tokens)
     while len(text) - start < num:
         text.append(text[start + len(text) - len(tokens)])
     guesses = text[start : start + num]
-    return guesses[: next((i for i, token in enumerate(guesses) if token < 0), num)]
+    return guesses[: next((i for i, token in enumerate(guesses) if token < 0), num)], best
 
 
 class Lookahead:
-    def __init__(self) -> None:
-        self.share, self.rest, self.next_rest = 0.8, 0, 64
+    """Each kind of match, by the least tokens of it, has a share of right guesses and a rest."""
 
-    def num_worth(self, step_ms: Callable[[int], float], num_rows: int, most: int) -> int:
-        if self.rest:
-            self.rest -= 1
-            return 0
+    def __init__(self) -> None:
+        self.share, self.rest = dict(PRIORS), dict.fromkeys(PRIORS, 0)
+        self.next_rest = dict.fromkeys(PRIORS, 64)
+        self.kind = 0
+
+    def num_worth(
+        self, step_ms: Callable[[int], float], num_rows: int, most: int, match: int
+    ) -> int:
         if most <= 0:
             return 0
+        kind = self.kind = next(least for least in PRIORS if match >= least)
+        if self.rest[kind]:
+            self.rest[kind] -= 1
+            return 0
         rates = [
-            (num_rows + sum(self.share**i for i in range(1, num + 1))) / step_ms(num_rows + num)
+            (num_rows + sum(self.share[kind] ** i for i in range(1, num + 1)))
+            / step_ms(num_rows + num)
             for num in range(most + 1)
         ]
         best = max(range(1, most + 1), key=lambda num: (rates[num], -num))
         if rates[best] > 1.05 * rates[0]:
             return best
-        self.rest, self.next_rest, self.share = self.next_rest, min(2 * self.next_rest, 4096), 0.8
+        self.rest[kind], self.share[kind] = self.next_rest[kind], PRIORS[kind]
+        self.next_rest[kind] = min(2 * self.next_rest[kind], 4096)
         return 0
 
     def learn(self, num: int, num_right: int) -> None:
         for _ in range(num_right):
-            self.share += 0.1 * (1 - self.share)
+            self.share[self.kind] += 0.1 * (1 - self.share[self.kind])
         if num_right < num:
-            self.share -= 0.1 * self.share
+            self.share[self.kind] -= 0.1 * self.share[self.kind]
         else:
-            self.next_rest = 64
+            self.next_rest[self.kind] = 64

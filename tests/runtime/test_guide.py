@@ -10,7 +10,7 @@ import pytest
 
 from edgereason import _core
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError
-from edgereason.records import Answer
+from edgereason.records import Answer, Sampling
 from edgereason.runtime.guide import parse_guide
 from edgereason.runtime.reasoner import Reasoner
 from support.engine_cases import feed
@@ -34,6 +34,11 @@ def test_at_strength_0_no_token_changes() -> None:
 
 def test_the_sum_of_a_model_and_itself_is_itself_when_greedy() -> None:
     assert asked("nano").reasoning == asked().reasoning
+
+
+def test_a_model_and_itself_at_temperature_2_draw_as_it_does_alone_at_1() -> None:
+    alone = asked(sampling=Sampling(temperature=1, seed=3))
+    assert asked("nano", sampling=Sampling(temperature=2, seed=3)).reasoning == alone.reasoning
 
 
 def test_votes_fork_both() -> None:

@@ -99,9 +99,20 @@ def test_a_round_trip_of_thinking_blocks(client: Any) -> None:
     turns = [*TURNS, {"role": "assistant", "content": first.content}, *TURNS]
     second = client.messages.create(**asked(messages=turns, thinking=THINKING))
     assert second.content[-1].type == "text"
-    assert second.usage.cache_read_input_tokens > 20
-    together = second.usage.input_tokens + second.usage.cache_read_input_tokens
-    assert together > first.usage.input_tokens + first.usage.cache_read_input_tokens
+    assert second.usage.input_tokens > first.usage.input_tokens
+
+
+def test_what_was_cached_is_told_apart_where_the_client_asks_for_a_cache(client: Any) -> None:
+    plain = client.messages.create(**asked(messages=TURNS))
+    again = client.messages.create(**asked(messages=TURNS))
+    assert again.usage.input_tokens == plain.usage.input_tokens
+    assert again.usage.cache_read_input_tokens == 0
+    assert again.model_extra["edgereason"]["cached_tokens"] > 20
+    block = {"type": "text", "text": TURNS[0]["content"], "cache_control": {"type": "ephemeral"}}
+    marked = client.messages.create(**asked(messages=[{"role": "user", "content": [block]}]))
+    assert marked.usage.cache_read_input_tokens > 20
+    together = marked.usage.input_tokens + marked.usage.cache_read_input_tokens
+    assert together == plain.usage.input_tokens
 
 
 def test_effort_thinks_and_adaptive_does_too(server: Served) -> None:
@@ -120,7 +131,7 @@ def test_tokens_are_counted_before(client: Any) -> None:
     longer = client.messages.count_tokens(**body, system="You are brief.").input_tokens
     assert 20 < counted < longer
     usage = client.messages.create(**asked(thinking=THINKING)).usage
-    assert usage.input_tokens + usage.cache_read_input_tokens == pytest.approx(counted, abs=6)
+    assert usage.input_tokens == pytest.approx(counted, abs=6)
 
 
 def test_a_system_of_blocks_and_without_the_line_that_always_changes(server: Served) -> None:

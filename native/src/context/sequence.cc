@@ -196,15 +196,15 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) {
   return sampled;
 }
 
-std::int32_t Sequence::Guess(std::span<Token> guesses) const noexcept {
+Guessed Sequence::Guess(std::span<Token> guesses) const noexcept {
   // Blends are no tokens, and a probe begins at a certain token: in a step of several it is missed.
   const bool may = running() && pending() == 1 && phase_->role != Role::kPrefill && !latent() &&
                    !scores_prompt() && phase_->blend.top < 2 && phase_->probe.every == 0;
-  if (!may) return 0;
+  if (!may) return {};
   const std::int32_t budget =
       std::min(run_.budget.remaining(), thinking() ? think_.remaining() : run_.budget.remaining());
   const std::int32_t most = std::min(budget - 1, num_cells_ - context_.size());
-  if (most <= 0) return 0;
+  if (most <= 0) return {};
   return GuessNext(context_.items(),
                    guesses.first(std::min(guesses.size(), static_cast<std::size_t>(most))));
 }

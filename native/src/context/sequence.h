@@ -88,8 +88,8 @@ class Sequence {
   bool scores_prompt() const noexcept { return phase_ && phase_->score_prompt; }
 
   // Fills `guesses` with tokens that may follow the one that is pending, no more than the phase may
-  // sample behind it. 0: nothing is guessed here.
-  std::int32_t Guess(std::span<Token> guesses) const noexcept;
+  // sample behind it. None: nothing is guessed here.
+  Guessed Guess(std::span<Token> guesses) const noexcept;
   Lookahead lookahead;
   // `logits` of the row at place `at`: scores the token behind it, where that is the prompt's. Doing
   // so again changes nothing. False: they are no logits.

@@ -325,8 +325,8 @@ std::int32_t StepLoop::AddGuesses(Sequence* sequence, std::int32_t most) {
   const std::int32_t room = std::min(info_.max_rows, memory_.kv().num_free()) - num_rows;
   most = std::min({most, room, options_.lookahead, kMostAhead});
   if (most <= 0) return 0;
-  std::int32_t num = sequence->Guess(std::span(guesses_).first(static_cast<std::size_t>(most)));
-  num = sequence->lookahead.NumWorth(decoder_.cost(), num_rows, num);
+  const Guessed found = sequence->Guess(std::span(guesses_).first(static_cast<std::size_t>(most)));
+  const std::int32_t num = sequence->lookahead.NumWorth(decoder_.cost(), num_rows, found);
   if (num == 0 || !HasTimeFor(num_rows + num)) return 0;
   const std::int32_t at = sequence->context().size();
   owners_.back().num_guessed = num;

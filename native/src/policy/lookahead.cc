@@ -11,6 +11,7 @@ constexpr std::size_t kMostMatch = 24;  // more tell nothing
 constexpr double kLeastGain = 1.05;     // of tokens a millisecond
 constexpr double kLearningRate = 0.1;   // of one guess
 constexpr std::int32_t kMostRest = 4096;
+constexpr std::int32_t kLonger = 6, kLong = 12;  // matches of so many tokens
 
 // How many items before `end` equal those at the end of the text.
 std::size_t MatchLength(std::span<const ContextItem> items, std::size_t end) noexcept {
@@ -25,52 +26,58 @@ std::size_t MatchLength(std::span<const ContextItem> items, std::size_t end) noe
 
 }  // namespace
 
-std::int32_t GuessNext(std::span<const ContextItem> items, std::span<Token> guesses) noexcept {
-  if (items.size() <= kLeastMatch) return 0;
+Guessed GuessNext(std::span<const ContextItem> items, std::span<Token> guesses) noexcept {
+  if (items.size() <= kLeastMatch) return {};
   std::size_t best = kLeastMatch - 1, from = 0;
   for (std::size_t end = items.size() - 1; end > best && best < kMostMatch; --end) {
     const std::size_t num = MatchLength(items, end);
     if (num > best) best = num, from = end;
   }
-  if (from == 0) return 0;
+  if (from == 0) return {};
+  Guessed found{.match = static_cast<std::int32_t>(best)};
   for (std::size_t i = 0; i < guesses.size(); ++i) {
     const bool in_text = from + i < items.size();
     guesses[i] = in_text ? items[from + i].token() : guesses[from + i - items.size()];
-    if (guesses[i] == kNoToken) return static_cast<std::int32_t>(i);
+    if (guesses[i] == kNoToken) break;
+    ++found.num;
   }
-  return static_cast<std::int32_t>(guesses.size());
+  return found;
 }
 
 std::int32_t Lookahead::NumWorth(const CostModel& cost, std::int32_t num_rows,
-                                 std::int32_t most) noexcept {
-  if (rest_ > 0) {
-    --rest_;
+                                 const Guessed& found) noexcept {
+  if (found.num <= 0) return 0;
+  kind_ = found.match >= kLong ? 2 : found.match >= kLonger ? 1 : 0;
+  Kind& kind = kinds_[kind_];
+  if (kind.rest > 0) {
+    --kind.rest;
     return 0;
   }
-  if (most <= 0) return 0;
   double best = kLeastGain * num_rows / cost.StepMs(num_rows);
   double tokens = num_rows, all_right = 1;
   std::int32_t num = 0;
-  for (std::int32_t i = 1; i <= most; ++i) {
-    all_right *= share_right_;
+  for (std::int32_t i = 1; i <= found.num; ++i) {
+    all_right *= kind.share_right;
     tokens += all_right;
     const double rate = tokens / cost.StepMs(num_rows + i);
     if (rate > best) best = rate, num = i;
   }
-  if (num == 0) {
-    rest_ = next_rest_;
-    next_rest_ = std::min(2 * next_rest_, kMostRest);
-    share_right_ = kPrior;  // when it is over, what was learned is long ago
+  if (num == 0) {  // when the rest is over, what was learned is long ago
+    const std::int32_t next = std::min(2 * kind.next_rest, kMostRest);
+    kind = {.share_right = kPriors[kind_], .rest = kind.next_rest, .next_rest = next};
   }
   return num;
 }
 
 void Lookahead::Learn(std::int32_t num, std::int32_t num_right) noexcept {
-  for (std::int32_t i = 0; i < num_right; ++i) share_right_ += kLearningRate * (1 - share_right_);
+  Kind& kind = kinds_[kind_];
+  for (std::int32_t i = 0; i < num_right; ++i) {
+    kind.share_right += kLearningRate * (1 - kind.share_right);
+  }
   if (num_right < num) {
-    share_right_ -= kLearningRate * share_right_;
+    kind.share_right -= kLearningRate * kind.share_right;
   } else {
-    next_rest_ = kFirstRest;
+    kind.next_rest = kFirstRest;
   }
 }
 

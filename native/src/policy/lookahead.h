@@ -3,12 +3,14 @@
 // `ngram-simple`). What is sampled decides, so that no token changes.
 //
 //   Token guesses[8];
-//   num = GuessNext(context.items(), guesses);                // 0: these tokens are new here
-//   num = lookahead.NumWorth(cost, /*num_rows=*/1, num);      // how many of them pay; often 0
+//   Guessed found = GuessNext(context.items(), guesses);      // num 0: these tokens are new here
+//   num = lookahead.NumWorth(cost, /*num_rows=*/1, found);    // how many of them pay; often 0
 //   ... decode the last token and `num` guesses, sample in order until one is not as guessed ...
 //   lookahead.Learn(num, num_right);
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -19,29 +21,40 @@ namespace edgereason {
 
 inline constexpr std::int32_t kMostAhead = 32;  // tokens guessed in a step at most
 
-// Fills `guesses` from the place where the most of the last tokens stood before, 3 at least, the
-// latest such place. What ends with the text goes on with itself. Returns how many there are: all,
-// or fewer before something that is no token, or none. Reads the text once.
-std::int32_t GuessNext(std::span<const ContextItem> items, std::span<Token> guesses) noexcept;
+struct Guessed {
+  std::int32_t num = 0;
+  std::int32_t match = 0;  // tokens that stood before the guess as they stand at the end now
+};
 
-// Whether guesses pay, for one sequence, learned from how many were right.
+// Fills `guesses` from the place where the most of the last tokens stood before, 3 at least, the
+// latest such place. What ends with the text goes on with itself. There are fewer where something
+// follows that is no token. Reads the text once.
+Guessed GuessNext(std::span<const ContextItem> items, std::span<Token> guesses) noexcept;
+
+// Whether guesses pay, for one sequence, learned from how many were right: behind short matches,
+// longer ones and long ones.
 class Lookahead {
  public:
-  // Of at most `most` guesses, the number that gives the most tokens a millisecond in a step which
-  // has `num_rows` rows without them; 0 where none gives a twentieth more than the step alone. Then
-  // it is asked in vain for 64 tokens, twice as long each time.
-  std::int32_t NumWorth(const CostModel& cost, std::int32_t num_rows, std::int32_t most) noexcept;
+  // The number of guesses that gives the most tokens a millisecond in a step which has `num_rows`
+  // rows without them; 0 where none gives a twentieth more than the step alone. Then it is asked in
+  // vain 64 times behind such matches, twice as often each time.
+  std::int32_t NumWorth(const CostModel& cost, std::int32_t num_rows,
+                        const Guessed& found) noexcept;
+  // Of what NumWorth said last.
   void Learn(std::int32_t num, std::int32_t num_right) noexcept;
 
-  double share_right() const noexcept { return share_right_; }
-
  private:
-  static constexpr double kPrior = 0.8;
   static constexpr std::int32_t kFirstRest = 64;
+  static constexpr std::array kPriors = {0.7, 0.85, 0.95};
 
-  double share_right_ = kPrior;  // of guesses whose predecessors were right
-  std::int32_t rest_ = 0;        // steps yet to go without
-  std::int32_t next_rest_ = kFirstRest;
+  struct Kind {
+    double share_right = 0;  // of guesses whose predecessors were right
+    std::int32_t rest = 0;   // times yet to be asked in vain
+    std::int32_t next_rest = kFirstRest;
+  };
+
+  std::array<Kind, kPriors.size()> kinds_ = {Kind{kPriors[0]}, Kind{kPriors[1]}, Kind{kPriors[2]}};
+  std::size_t kind_ = 0;
 };
 
 }  // namespace edgereason

@@ -113,14 +113,18 @@ class Faces:
     async def _count(
         self, request: Request, table: Table, messages_of: MessagesOf, **more: str
     ) -> Response:
-        """The tokens of a prompt."""
+        """The tokens of a prompt, written for a model that thinks or not, as it was asked."""
         given = await self._read(request, table)
         turns, tools = apart(messages_of(given))[0], tools_of(given)
+        off = given.get("think") is False or given.get("think_tokens") == 0
+        thinking = not off and given.get("effort") != "none"
         models = self._service.models
         model = models.named(given.get("model"))
         with models.used(model):
             reasoner = await models.opened(model)
-            tokens = await asyncio.to_thread(reasoner.prompt_tokens, turns, tools=tools)
+            tokens = await asyncio.to_thread(
+                reasoner.prompt_tokens, turns, thinking=thinking, tools=tools
+            )
         return JSONResponse({**more, "input_tokens": len(tokens)})
 
     async def template(self, request: Request) -> Response:

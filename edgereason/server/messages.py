@@ -113,13 +113,10 @@ FIELDS: Final[Table] = {
 
 
 def complete(given: Given) -> tuple[Message, ...]:
-    """The conversation, once what the dialect asks for by default is filled in."""
+    """The conversation, once what else the dialect asks of a request is looked at."""
     for name in ("messages", "max_tokens"):
         if name not in given.values:
             raise ApiError(400, f"{name} must be given", param=name, code="missing_parameter")
-    says = {"think", "think_tokens", "effort"} & set(given.values)
-    if not says:
-        given.put("think", "thinking", False)
     if "think_tokens" in given.values and "effort" in given.values:
         given.ignored.append(given.name("effort"))  # there it means more than thinking
         del given.values["effort"]
@@ -135,6 +132,8 @@ def conversation(given: Given) -> tuple[Message, ...]:
     if "messages" not in given.values:
         raise ApiError(400, "messages must be given", param="messages", code="missing_parameter")
     _read_choice(given)
+    if not {"think", "think_tokens", "effort"} & set(given.values):
+        given.put("think", "thinking", False)  # who says nothing gets no thought
     system = given.get("system")
     first = (Message("system", system),) if system else ()
     return (*first, *given.get("messages"))

@@ -130,8 +130,10 @@ def test_tokens_are_counted_before(client: Any) -> None:
     counted = client.messages.count_tokens(**body).input_tokens
     longer = client.messages.count_tokens(**body, system="You are brief.").input_tokens
     assert 20 < counted < longer
+    assert client.messages.create(**asked()).usage.input_tokens == counted
+    thinking = client.messages.count_tokens(**body, thinking=THINKING).input_tokens
     usage = client.messages.create(**asked(thinking=THINKING)).usage
-    assert usage.input_tokens == pytest.approx(counted, abs=6)
+    assert usage.input_tokens == pytest.approx(thinking, abs=6)
 
 
 def test_a_system_of_blocks_and_without_the_line_that_always_changes(server: Served) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import Any, Final
 
 from edgereason.errors import EngineError
-from edgereason.records import PhaseResult, Role
+from edgereason.records import PhaseResult, Role, Sampling
 from edgereason.runtime.reasoner import Reasoner
 
 from ..harness.questions import word_problem
@@ -24,6 +24,7 @@ from ..harness.runner import Bench, Findings, Say, Table, open_warm, ratios, tur
 from ..harness.speed import stay_on
 
 _PLAIN: Final = "thinking alone"
+_LEAST: Final = 64  # tokens of a thought whose time is taken
 _COLUMNS: Final = ("", "ms a token", "to thinking alone", "lowest", "highest", "tokens beside")
 
 
@@ -49,12 +50,12 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
 
 
 def _ask(
-    reasoner: Reasoner, options: argparse.Namespace, strategy: str, **more: Any
+    reasoner: Reasoner, given: argparse.Namespace, strategy: str, **more: Any
 ) -> list[Thought]:
-    random_ = random.Random(options.seed)
+    random_ = random.Random(given.seed)
     return [
-        _thought(reasoner, options, word_problem(random_).text, strategy, more)
-        for _ in range(options.questions)
+        _thought(reasoner, given, word_problem(random_).text, strategy, more)
+        for _ in range(given.questions)
     ]
 
 
@@ -71,15 +72,23 @@ def _thought(
         think_budget=options.think_budget,
         soft=1.0,
         answer_budget=8,
-        sampling=stay_on(reasoner),
+        sampling=_think_on(reasoner),
         **more,
     )
     handle.result()
     results = [result for chain in handle.chains for result in chain]
     thoughts = [one for one in results if one.role is Role.THINK]
-    if len(thoughts) != 1 or thoughts[0].num_tokens < options.think_budget // 2:
-        raise EngineError(f"{strategy} did not think {options.think_budget} tokens")
+    if len(thoughts) != 1 or thoughts[0].num_tokens < _LEAST:  # probes that agree end a thought
+        raise EngineError(f"{strategy} thought too little to be timed")
     return _timed(thoughts[0], sum(one.num_tokens for one in results if one.role is Role.DRAFT))
+
+
+def _think_on(reasoner: Reasoner) -> Sampling:
+    """Sampling under which a thought goes on to the end of its budget."""
+    sampling = stay_on(reasoner)
+    close = reasoner.engine.tokenize(reasoner.bundle.reasoning.close.strip(), parse_control=True)
+    bias = {**sampling.logit_bias, **dict.fromkeys(close[:1], -1e9)}
+    return replace(sampling, logit_bias=bias)
 
 
 def _timed(thought: PhaseResult, num_drafted: int) -> Thought:

@@ -38,7 +38,7 @@ struct SchedulerOptions {
   double margin = 1.15;          // safety factor on the time of owed work
   double answer_share = 0.75;    // share of answers, by length, that a deadline has time for
   double most_slack = 3;  // most that the margin grows by while requests with deadlines keep coming
-  double delivery_ms = 2;      // a deadline is met this much early, for the way back to the caller
+  double delivery_ms = 2;  // a deadline is met this much early, for the way back to the caller
   // Tokens guessed from the text so far and checked in one step, at most (policy/lookahead.h); 0: off.
   std::int32_t lookahead = 0;
   double patience_ms = 10000;  // for which others go before a request until it rises one priority

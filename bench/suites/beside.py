@@ -42,7 +42,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             _PLAIN: partial(ask, "think"),
             f"a probe every {options.every}": partial(ask, "think", probe_every=options.every),
             "beside a draft": partial(
-                ask, "auto", options={"steps": ("bare/1.0",), "draft_tokens": options.draft}
+                ask, "auto", options={"steps": ("no-think/1.0",), "draft_tokens": options.draft}
             ),
         }
         runs = turns(systems, options.turns, say)
@@ -76,11 +76,12 @@ def _thought(
         **more,
     )
     handle.result()
-    results = [result for chain in handle.chains for result in chain]
-    thoughts = [one for one in results if one.role is Role.THINK]
+    lines = [[one for one in chain if one.num_tokens] for chain in handle.chains]
+    thoughts = [one for line in lines for one in line if one.role is Role.THINK]
     if len(thoughts) != 1 or thoughts[0].num_tokens < _LEAST:  # probes that agree end a thought
         raise EngineError(f"{strategy} thought too little to be timed")
-    return _timed(thoughts[0], sum(one.num_tokens for one in results if one.role is Role.DRAFT))
+    drafts = [line for line in lines if thoughts[0] not in line]
+    return _timed(thoughts[0], sum(one.num_tokens for line in drafts for one in line))
 
 
 def _think_on(reasoner: Reasoner) -> Sampling:

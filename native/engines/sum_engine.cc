@@ -9,19 +9,50 @@
 namespace edgereason {
 namespace {
 
-void CheckVocab(const Vocab& base, const Vocab& guide) {
-  if (base.pieces.size() != guide.pieces.size()) {
+// A piece in a message: bytes that cannot be shown as \xNN.
+std::string Shown(std::string_view piece) {
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::string shown = "'";
+  for (const char letter : piece) {
+    const auto byte = static_cast<unsigned char>(letter);
+    if (byte >= 0x20 && byte < 0x7f) {
+      shown += letter;
+    } else {
+      shown += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+  }
+  return shown + "'";
+}
+
+// The tokens that both have. Throws where they are others, or where one lacks tokens that the other
+// ends with or names.
+Vocab Common(const Vocab& base, const Vocab& guide) {
+  const auto differ = std::ranges::mismatch(base.pieces, guide.pieces);
+  const auto num = static_cast<std::size_t>(differ.in1 - base.pieces.begin());
+  constexpr const char* kHint = "logits are added token by token: both need the same vocabulary";
+  if (num < std::min(base.pieces.size(), guide.pieces.size())) {
+    throw Error(ErrorCode::kBundle,
+                "token " + std::to_string(num) + " is " + Shown(*differ.in1) +
+                    " in the model and " + Shown(*differ.in2) + " in the guide",
+                kHint);
+  }
+  const auto lost = [num](const Vocab& vocab) {
+    const auto is_beyond = [num](Token token) { return token >= static_cast<Token>(num); };
+    return std::ranges::any_of(vocab.named, is_beyond) ||
+           std::ranges::any_of(vocab.ends.begin() + static_cast<std::ptrdiff_t>(num),
+                               vocab.ends.end(), [](std::uint8_t ends) { return ends != 0; });
+  };
+  if (lost(base) || lost(guide)) {
     throw Error(ErrorCode::kBundle,
                 "the guide has " + std::to_string(guide.pieces.size()) + " tokens, the model " +
-                    std::to_string(base.pieces.size()),
-                "logits are added token by token: both need the same vocabulary");
+                    std::to_string(base.pieces.size()) + ", and some of them mean something",
+                kHint);
   }
-  const auto differ = std::ranges::mismatch(base.pieces, guide.pieces);
-  if (differ.in1 == base.pieces.end()) return;
-  throw Error(ErrorCode::kBundle,
-              "token " + std::to_string(differ.in1 - base.pieces.begin()) + " is '" + *differ.in1 +
-                  "' in the model and '" + *differ.in2 + "' in the guide",
-              "logits are added token by token: both need the same vocabulary");
+  Vocab common = base;
+  common.pieces.resize(num);
+  common.ends.resize(num);
+  common.control.resize(num);
+  return common;
 }
 
 EngineInfo Together(const EngineInfo& base, const EngineInfo& guide) {
@@ -42,12 +73,13 @@ SumEngine::SumEngine(std::shared_ptr<Engine> base, std::shared_ptr<Engine> guide
     : base_(std::move(base)),
       guide_(std::move(guide)),
       strength_(strength),
-      info_(Together(base_->info(), guide_->info())) {
+      info_(Together(base_->info(), guide_->info())),
+      vocab_(Common(base_->vocab(), guide_->vocab())) {
+  info_.num_vocab = static_cast<std::int32_t>(vocab_.pieces.size());
   if (!std::isfinite(strength)) {
     throw Error(ErrorCode::kUsage,
                 "the strength of a guide must be a number, got " + std::to_string(strength));
   }
-  CheckVocab(base_->vocab(), guide_->vocab());
   if ((~info_.caps & (kLogits | kTrim)) != 0) {
     throw Error(ErrorCode::kUnsupported,
                 "a guide needs engines that give logits and can take tokens back, on both sides");

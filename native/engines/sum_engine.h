@@ -5,7 +5,8 @@
 //
 //   SumEngine engine(base, guide, /*strength=*/1);
 //
-// Strength 0 is `base` alone, token for token. Both have the same vocabulary. KV is that of both, so
+// Strength 0 is `base` alone, token for token. Both have the same vocabulary; one may be longer by
+// tokens that no text has, as the padding of some models' output is. KV is that of both, so
 // forks and cuts are done in both or in none. No hidden states, embeddings, prefixes or adapters.
 #pragma once
 
@@ -26,7 +27,7 @@ class SumEngine : public Engine {
   SumEngine(std::shared_ptr<Engine> base, std::shared_ptr<Engine> guide, float strength);
 
   const EngineInfo& info() const noexcept override { return info_; }
-  const Vocab& vocab() const noexcept override { return base_->vocab(); }
+  const Vocab& vocab() const noexcept override { return vocab_; }
   std::string last_error() const override;
 
   std::vector<Token> Tokenize(std::string_view text, bool parse_control) const override {
@@ -50,6 +51,7 @@ class SumEngine : public Engine {
   std::shared_ptr<Engine> guide_;
   float strength_;
   EngineInfo info_;
+  Vocab vocab_;  // what both have
   bool guide_failed_ = false;
   std::vector<std::int32_t> output_of_;  // [max_rows], which sum belongs to a row; -1: none
   std::vector<float> sums_;              // [max_seqs, num_vocab]

@@ -28,6 +28,32 @@ std::vector<Row> Rows(const std::vector<Token>& tokens, SeqId seq = 0, Pos from 
   return rows;
 }
 
+// With tokens behind the others that no text has.
+class Padded : public ScriptedEngine {
+ public:
+  explicit Padded(std::int32_t num) : ScriptedEngine({}), info_(ScriptedEngine::info()) {
+    vocab_ = ScriptedEngine::vocab();
+    for (std::int32_t i = 0; i < num; ++i)
+      vocab_.pieces.push_back("[PAD" + std::to_string(i) + "]");
+    vocab_.ends.resize(vocab_.pieces.size());
+    vocab_.control.resize(vocab_.pieces.size());
+    info_.num_vocab += num;
+  }
+  const EngineInfo& info() const noexcept override { return info_; }
+  const Vocab& vocab() const noexcept override { return vocab_; }
+  std::span<const float> Logits(std::int32_t row) const noexcept override {
+    const auto logits = ScriptedEngine::Logits(row);
+    logits_.assign(logits.begin(), logits.end());
+    logits_.resize(vocab_.pieces.size(), 1e9F);  // never to be seen
+    return logits_;
+  }
+
+ private:
+  EngineInfo info_;
+  Vocab vocab_;
+  mutable std::vector<float> logits_;
+};
+
 // What one answers greedily to "Q?".
 std::string Answer(const std::shared_ptr<Engine>& engine, std::int32_t budget = 20) {
   const auto clock = std::make_shared<ManualClock>();
@@ -72,6 +98,16 @@ TEST(AtStrengthZeroItIsTheModelAlone) {
 TEST(AGuideLeadsWhereTheModelHasNoOpinion) {
   const auto guide = Scripted({{.after = "Q?", .reply = "guided"}});
   CHECK_EQ(Answer(std::make_shared<SumEngine>(Scripted({}), guide, 1.0F)), "guided");
+}
+
+TEST(PaddingIsLeftOut) {
+  const auto guide = [] { return Scripted({{.after = "Q?", .reply = "guided"}}); };
+  const auto padded = [] { return std::make_shared<Padded>(7); };
+  CHECK_EQ(Answer(std::make_shared<SumEngine>(padded(), guide(), 1.0F)), "guided");
+  CHECK_EQ(Answer(std::make_shared<SumEngine>(guide(), padded(), 1.0F)), "guided");
+  const SumEngine sum(padded(), guide(), 1.0F);
+  CHECK_EQ(sum.info().num_vocab, guide()->info().num_vocab);
+  CHECK_EQ(sum.vocab().pieces.size(), guide()->vocab().pieces.size());
 }
 
 TEST(ForksAndCutsAreDoneInBoth) {

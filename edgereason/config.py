@@ -54,6 +54,23 @@ class Option:
         return _type_name(self.type)
 
 
+MOST: Final = 2**31 - 1
+"""The largest number that the native core takes."""
+ABOVE_0: Final = sys.float_info.min
+"""The lower end of a range whose numbers must be more than 0."""
+
+
+def require_ranges(config: object, **ranges: tuple[float, float]) -> None:
+    """For `__post_init__`: each named field lies within its range, ends included."""
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if low <= value <= high:
+            continue
+        least = "more than 0" if low == ABOVE_0 else f"{low} or more"
+        wanted = least if high >= MOST and not value > high else f"in [{low}, {high}]"
+        raise UsageError(f"{name} must be {wanted}, got {value}")
+
+
 def fields_of(config: type) -> tuple[Option, ...]:
     """The options of a dataclass, in order."""
     hints = _hints(config)

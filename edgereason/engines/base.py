@@ -51,7 +51,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from edgereason.errors import UnsupportedError, UsageError
+from edgereason.errors import UnsupportedError
 from edgereason.records import Capability
 
 if TYPE_CHECKING:
@@ -124,18 +124,6 @@ ALL_CAPS = (
     | Capability.PREFIX_KV
 )
 """What engines of ours can do with a model that keeps a plain KV cache."""
-
-MOST = 2**31 - 1
-"""The largest number that the native core takes."""
-
-
-def require_ranges(config: object, **ranges: tuple[float, float]) -> None:
-    """For `__post_init__`: each named field lies within its range, ends included."""
-    for name, (low, high) in ranges.items():
-        value = getattr(config, name)
-        if not low <= value <= high:
-            wanted = f"{low} or more" if high >= MOST and value < low else f"in [{low}, {high}]"
-            raise UsageError(f"{name} must be {wanted}, got {value}")
 
 
 def require_file(bundle: Bundle, path: Path, *suffixes: str, engine: str, target: str) -> None:

@@ -12,7 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
+from edgereason.config import MOST, require_ranges
+from edgereason.engines.base import ALL_CAPS
 from edgereason.errors import BundleError, EngineError, UnsupportedError, UsageError
 from edgereason.models import gguf
 from edgereason.models.adapter_file import parse_adapter

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from edgereason.engines.base import ALL_CAPS, MOST, require_file, require_ranges
+from edgereason.config import MOST, require_ranges
+from edgereason.engines.base import ALL_CAPS, require_file
 from edgereason.engines.graph.exported import (
     Sizes,
     check_memory,

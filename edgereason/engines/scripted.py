@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgereason.config import build, load_toml
-from edgereason.engines.base import ALL_CAPS, MOST, require_ranges
+from edgereason.config import MOST, build, load_toml, require_ranges
+from edgereason.engines.base import ALL_CAPS
 from edgereason.errors import BundleError, UsageError
 from edgereason.records import Capability
 

@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from edgereason import files
-from edgereason.engines.base import ALL_CAPS, MOST, require_file, require_ranges
+from edgereason.config import MOST, require_ranges
+from edgereason.engines.base import ALL_CAPS, require_file
 from edgereason.engines.graph.exported import (
     GraphInfo,
     Port,

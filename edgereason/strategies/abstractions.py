@@ -18,6 +18,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Final
 
+from edgereason.config import ABOVE_0, MOST, require_ranges
 from edgereason.errors import UsageError
 from edgereason.records import Answer, Capability, Segment
 from edgereason.strategies.base import Fork, Steps, Turn, choose
@@ -43,19 +44,14 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if self.hints < 0:
-            raise UsageError(f"hints must be 0 or more, got {self.hints}")
-        if self.samples < 1:
-            raise UsageError(f"samples must be 1 or more, got {self.samples}")
+        require_ranges(
+            self, hints=(0, MOST), samples=(1, MOST), tokens=(1, MOST), temperature=(ABOVE_0, MOST)
+        )
         if self.hints * self.samples > MOST_SAMPLES:
             raise UsageError(
                 f"hints times samples must be {MOST_SAMPLES} or less, "
                 f"got {self.hints} times {self.samples}"
             )
-        if self.tokens < 1:
-            raise UsageError(f"tokens must be 1 or more, got {self.tokens}")
-        if self.temperature <= 0:
-            raise UsageError(f"temperature must be more than 0, got {self.temperature}")
 
 
 def run(turn: Turn, config: Config) -> Steps:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgereason import strategies
+from edgereason.config import MOST, require_ranges
 from edgereason.errors import UsageError
 from edgereason.records import Capability
 from edgereason.registry import load
@@ -42,10 +43,7 @@ class Config:
     of: str = field(default="think", metadata={"help": "strategy that answers"})
 
     def __post_init__(self) -> None:
-        if self.age < 0:
-            raise UsageError(f"age must be 0 or more, got {self.age}")
-        if self.quoted_chars < 1:
-            raise UsageError(f"quoted_chars must be 1 or more, got {self.quoted_chars}")
+        require_ranges(self, age=(0, MOST), quoted_chars=(1, MOST))
         if load(strategies, self.of).__name__ == __name__:
             raise UsageError("agile cannot answer by agile", "say of=think, for one")
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from edgereason import strategies
+from edgereason.config import MOST, require_ranges
 from edgereason.errors import UsageError
 from edgereason.records import Answer, Candidate, Capability, StopReason
 from edgereason.registry import load, names
@@ -52,10 +53,9 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        require_ranges(self, draft_tokens=(1, MOST))
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(f"threshold must be in [0, 1], got {self.threshold}")
-        if self.draft_tokens < 1:
-            raise UsageError(f"draft_tokens must be 1 or more, got {self.draft_tokens}")
         for text in self.steps or ():
             Step.parse(text)
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgereason.errors import UsageError
+from edgereason.config import MOST, require_ranges
 from edgereason.records import Answer, Capability
 from edgereason.strategies.base import Steps, Turn
 
@@ -29,9 +29,7 @@ class Config:
     tokens: int = field(default=128, metadata={"help": "thinking tokens at most"})
 
     def __post_init__(self) -> None:
-        for name in ("words", "tokens"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        require_ranges(self, words=(1, MOST), tokens=(1, MOST))
 
 
 def run(turn: Turn, config: Config) -> Steps:

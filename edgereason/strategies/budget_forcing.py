@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from edgereason.errors import UsageError
+from edgereason.config import MOST, require_ranges
 from edgereason.records import Answer, Capability, StopReason
 from edgereason.strategies.base import Steps, Turn
 from edgereason.values import Kind, Value, extract_answer, normalize
@@ -32,8 +32,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if self.waits < 0:
-            raise UsageError(f"waits must be 0 or more, got {self.waits}")
+        require_ranges(self, waits=(0, MOST))
 
 
 def run(turn: Turn, config: Config) -> Steps:

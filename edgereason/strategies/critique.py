@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from edgereason.errors import UsageError
+from edgereason.config import MOST, require_ranges
 from edgereason.records import Answer, Capability, Message, StopReason
 from edgereason.strategies._judge import MOST_SHOWN, belief, check_program, judged, verdict
 from edgereason.strategies.base import Fork, Steps, Turn, choose
@@ -47,12 +47,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rounds <= _MOST_ROUNDS:
-            raise UsageError(f"rounds must be in [0, {_MOST_ROUNDS}], got {self.rounds}")
-        if self.tokens < 0:
-            raise UsageError(f"tokens must be 0 or more, got {self.tokens}")
-        if not 0 <= self.sure <= 1:
-            raise UsageError(f"sure must be in [0, 1], got {self.sure}")
+        require_ranges(self, rounds=(0, _MOST_ROUNDS), tokens=(0, MOST), sure=(0, 1))
         check_program(self.check)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from edgereason.errors import UsageError
+from edgereason.config import ABOVE_0, MOST, require_ranges
 from edgereason.records import Answer, Capability, StopReason
 from edgereason.strategies.base import Fork, Steps, Turn, choose
 from edgereason.strategies.vote import MOST_SAMPLES, elected
@@ -37,12 +37,9 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.samples <= MOST_SAMPLES:
-            raise UsageError(f"samples must be in [1, {MOST_SAMPLES}], got {self.samples}")
-        if self.rounds < 0:
-            raise UsageError(f"rounds must be 0 or more, got {self.rounds}")
-        if self.temperature <= 0:
-            raise UsageError(f"temperature must be more than 0, got {self.temperature}")
+        require_ranges(
+            self, samples=(1, MOST_SAMPLES), rounds=(0, MOST), temperature=(ABOVE_0, MOST)
+        )
 
 
 def run(turn: Turn, config: Config) -> Steps:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from edgereason.config import build
+from edgereason.config import ABOVE_0, MOST, build, require_ranges
 from edgereason.errors import UsageError
 from edgereason.records import Answer, Capability, Message, StopReason
 from edgereason.strategies.base import Fork, Steps, Turn, choose
@@ -65,14 +65,14 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        most = {"rephrase": _MOST_REPHRASED, "sets": MOST_SAMPLES, "samples": MOST_SAMPLES}
-        for name, limit in most.items():
-            if not 1 <= getattr(self, name) <= limit:
-                raise UsageError(f"{name} must be in [1, {limit}], got {getattr(self, name)}")
-        if self.tokens < 1:
-            raise UsageError(f"tokens must be 1 or more, got {self.tokens}")
-        if self.temperature <= 0:
-            raise UsageError(f"temperature must be more than 0, got {self.temperature}")
+        require_ranges(
+            self,
+            rephrase=(1, _MOST_REPHRASED),
+            sets=(1, MOST_SAMPLES),
+            samples=(1, MOST_SAMPLES),
+            tokens=(1, MOST),
+            temperature=(ABOVE_0, MOST),
+        )
         if self.file and self.noisy == "mend" and not any(demo.clean for demo in read(self.file)):
             raise UsageError(
                 f"{self.file} has no example to mend others by",

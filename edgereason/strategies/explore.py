@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from edgereason.errors import UsageError
+from edgereason.config import MOST, require_ranges
 from edgereason.records import Capability
 from edgereason.strategies.base import Fork, Steps, Turn, choose
 from edgereason.strategies.vote import MOST_SAMPLES, elected, settled
@@ -36,12 +36,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.samples <= MOST_SAMPLES:
-            raise UsageError(f"samples must be in [0, {MOST_SAMPLES}], got {self.samples}")
-        if self.tokens < 1:
-            raise UsageError(f"tokens must be 1 or more, got {self.tokens}")
-        if self.temperature < 0:
-            raise UsageError(f"temperature must be 0 or more, got {self.temperature}")
+        require_ranges(self, samples=(0, MOST_SAMPLES), tokens=(1, MOST), temperature=(0, MOST))
 
 
 def run(turn: Turn, config: Config) -> Steps:

@@ -18,6 +18,7 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from edgereason.config import require_ranges
 from edgereason.errors import UsageError
 from edgereason.records import (
     UNLIMITED,
@@ -48,10 +49,9 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        require_ranges(self, forks=(0, _MOST_FORKS))
         if not self.entropy >= 0:
             raise UsageError(f"entropy must be 0 or more, got {self.entropy}")
-        if not 0 <= self.forks <= _MOST_FORKS:
-            raise UsageError(f"forks must be in [0, {_MOST_FORKS}], got {self.forks}")
 
 
 def run(turn: Turn, config: Config) -> Steps:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from edgereason.config import MOST, require_ranges
 from edgereason.errors import UsageError
 from edgereason.records import Answer, Candidate, Capability, Phase, Role
 from edgereason.strategies.base import Steps, Turn, choose
@@ -39,8 +40,7 @@ class Config:
     orders: int = field(default=5, metadata={"help": "orders in which they are shown"})
 
     def __post_init__(self) -> None:
-        if self.orders < 1:
-            raise UsageError(f"orders must be 1 or more, got {self.orders}")
+        require_ranges(self, orders=(1, MOST))
         if len(self.choices) == 1 or len(self.choices) > len(_LETTERS):
             raise UsageError(f"choices must be 2 to {len(_LETTERS)}, got {len(self.choices)}")
         if len(set(self.choices)) < len(self.choices) or "" in self.choices:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from edgereason.config import MOST, require_ranges
 from edgereason.errors import UsageError
 from edgereason.planning.bank import Bank
 from edgereason.records import Answer, Capability
@@ -36,8 +37,7 @@ class Config:
     lessons: int = field(default=1, metadata={"help": "that are told at most"})
 
     def __post_init__(self) -> None:
-        if self.lessons < 0:
-            raise UsageError(f"lessons must be 0 or more, got {self.lessons}")
+        require_ranges(self, lessons=(0, MOST))
         if self.bank and not self.bank.is_file():
             raise UsageError(f"there is no bank {self.bank}", "fill one: see docs/ways.md")
 

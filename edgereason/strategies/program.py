@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from edgereason.errors import UsageError
+from edgereason.config import MOST, require_ranges
 from edgereason.records import Answer, Capability, Message, Phase, Role, StopReason
 from edgereason.strategies.base import Call, Returned, Steps, Turn, choose
 
@@ -53,8 +53,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if self.tokens < 1:
-            raise UsageError(f"tokens must be 1 or more, got {self.tokens}")
+        require_ranges(self, tokens=(1, MOST))
         Call("", seconds=self.seconds, memory_mib=self.memory_mib)  # raises what is wrong
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from edgereason.errors import UsageError
+from edgereason.config import require_ranges
 from edgereason.records import Answer, Capability, StopReason
 from edgereason.strategies.base import Fork, Steps, Turn, choose
 from edgereason.strategies.vote import elected
@@ -32,8 +32,7 @@ class Config:
     rounds: int = field(default=2, metadata={"help": "times that it checks; 0 only thinks"})
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rounds <= _MOST_ROUNDS:
-            raise UsageError(f"rounds must be in [0, {_MOST_ROUNDS}], got {self.rounds}")
+        require_ranges(self, rounds=(0, _MOST_ROUNDS))
 
 
 def run(turn: Turn, config: Config) -> Steps:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from edgereason.errors import UsageError
+from edgereason.config import ABOVE_0, MOST, require_ranges
 from edgereason.records import Answer, Blend, Capability, Sampling
 from edgereason.strategies.base import Steps, Turn
 
@@ -34,9 +34,8 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        require_ranges(self, temperature=(ABOVE_0, MOST))
         Blend(self.top, self.noise)  # raises what is wrong
-        if self.temperature <= 0:
-            raise UsageError(f"temperature must be more than 0, got {self.temperature}")
 
 
 def run(turn: Turn, config: Config) -> Steps:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from edgereason.config import ABOVE_0, MOST, require_ranges
 from edgereason.errors import UsageError
 from edgereason.records import (
     Answer,
@@ -59,15 +60,15 @@ class Config:
     rescue: bool = field(default=True, metadata={"help": "think where no query gives rows"})
 
     def __post_init__(self) -> None:
-        for name, least in (("retries", 0), ("samples", 1), ("tokens", 1), ("rows", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be {least} or more, got {getattr(self, name)}")
-        if self.samples > MOST_SAMPLES:
-            raise UsageError(f"samples must be at most {MOST_SAMPLES}, got {self.samples}")
-        if self.seconds <= 0:
-            raise UsageError(f"seconds must be more than 0, got {self.seconds:g}")
-        if self.temperature <= 0:
-            raise UsageError(f"temperature must be more than 0, got {self.temperature}")
+        require_ranges(
+            self,
+            retries=(0, MOST),
+            samples=(1, MOST_SAMPLES),
+            tokens=(1, MOST),
+            rows=(1, MOST),
+            seconds=(ABOVE_0, MOST),
+            temperature=(ABOVE_0, MOST),
+        )
         if self.database and not self.database.is_file():
             raise UsageError(f"there is no database {self.database}", "give a SQLite file")
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edgereason.config import ABOVE_0, MOST, require_ranges
 from edgereason.errors import UsageError
 from edgereason.records import Blend
 from edgereason.strategies import soft
@@ -40,11 +41,10 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        require_ranges(self, temperature=(ABOVE_0, MOST))
         Blend(self.top, self.noise, max(self.dwell, 1), self.switches)  # raises what is wrong
         if self.dwell < 1:
             raise UsageError(f"dwell must be 1 or more, got {self.dwell}", "soft has no turns")
-        if self.temperature <= 0:
-            raise UsageError(f"temperature must be more than 0, got {self.temperature}")
 
 
 def run(turn: Turn, config: Config) -> Steps:

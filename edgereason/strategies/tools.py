@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from edgereason.errors import UsageError
+from edgereason.config import MOST, require_ranges
 from edgereason.records import Answer, Capability, Phase, Segment
 from edgereason.strategies.base import Call, Returned, Steps, Turn, choose
 
@@ -43,11 +43,7 @@ class Config:
     memory_mib: int = field(default=256, metadata={"help": "memory that a program may take"})
 
     def __post_init__(self) -> None:
-        if self.calls < 0:
-            raise UsageError(f"calls must be 0 or more, got {self.calls}")
-        for name in ("tokens", "output_tokens"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        require_ranges(self, calls=(0, MOST), tokens=(1, MOST), output_tokens=(1, MOST))
         Call("", seconds=self.seconds, memory_mib=self.memory_mib)  # raises what is wrong
 
 

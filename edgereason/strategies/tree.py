@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Final, Literal
 
-from edgereason.errors import UsageError
+from edgereason.config import ABOVE_0, MOST, require_ranges
 from edgereason.records import Answer, Capability, PhaseResult, Segment, StopReason
 from edgereason.strategies._judge import UNKNOWN, check_program, judged
 from edgereason.strategies.base import Fork, Steps, Turn, choose
@@ -57,14 +57,15 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        most = {"branches": _MOST_BRANCHES, "width": _MOST_BRANCHES, "depth": _MOST_STEPS}
-        for name, limit in {**most, "iterations": _MOST_STEPS}.items():
-            if not 1 <= getattr(self, name) <= limit:
-                raise UsageError(f"{name} must be in [1, {limit}], got {getattr(self, name)}")
-        if self.tokens < 1:
-            raise UsageError(f"tokens must be 1 or more, got {self.tokens}")
-        if self.temperature <= 0:
-            raise UsageError(f"temperature must be more than 0, got {self.temperature}")
+        require_ranges(
+            self,
+            branches=(1, _MOST_BRANCHES),
+            width=(1, _MOST_BRANCHES),
+            depth=(1, _MOST_STEPS),
+            iterations=(1, _MOST_STEPS),
+            tokens=(1, MOST),
+            temperature=(ABOVE_0, MOST),
+        )
         check_program(self.check)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from edgereason import strategies
+from edgereason.config import ABOVE_0, MOST, require_ranges
 from edgereason.errors import UsageError
 from edgereason.records import Answer, Capability, StopReason
 from edgereason.registry import load
@@ -44,12 +45,9 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.samples <= MOST_SAMPLES:
-            raise UsageError(f"samples must be in [1, {MOST_SAMPLES}], got {self.samples}")
+        require_ranges(self, samples=(1, MOST_SAMPLES), temperature=(ABOVE_0, MOST))
         if load(strategies, self.of).__name__ == __name__:
             raise UsageError("verify cannot be its own sample", "say of=think, for one")
-        if self.temperature <= 0:
-            raise UsageError(f"temperature must be more than 0, got {self.temperature}")
         check_program(self.check)
 
 

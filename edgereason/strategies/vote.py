@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from edgereason import strategies
+from edgereason.config import ABOVE_0, MOST, require_ranges
 from edgereason.errors import UsageError
 from edgereason.records import Answer, Candidate, Capability, StopReason
 from edgereason.registry import load
@@ -65,8 +66,9 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.samples <= MOST_SAMPLES:
-            raise UsageError(f"samples must be in [1, {MOST_SAMPLES}], got {self.samples}")
+        require_ranges(
+            self, samples=(1, MOST_SAMPLES), window=(1, MOST), temperature=(ABOVE_0, MOST)
+        )
         if load(strategies, self.of).__name__ == __name__:
             raise UsageError("the samples of a vote cannot be votes", "say of=think, for one")
         if not 0 < self.confidence <= 1:
@@ -75,12 +77,8 @@ class Config:
             raise UsageError(f"consensus must be 0 (off) or in [0.5, 1), got {self.consensus}")
         if not 0 <= self.drop < 1:
             raise UsageError(f"drop must be in [0, 1), got {self.drop}")
-        if self.window < 1:
-            raise UsageError(f"window must be 1 or more, got {self.window}")
         if self.judges and self.of != "think":
             raise UsageError(f"weigh and drop judge thoughts of think, not of {self.of}")
-        if self.temperature <= 0:
-            raise UsageError(f"temperature must be more than 0, got {self.temperature}")
 
     @property
     def judges(self) -> bool:

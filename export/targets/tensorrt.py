@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from edgereason.engines.base import MOST, require_ranges
+from edgereason.config import MOST, require_ranges
 from edgereason.engines.graph.trt_library import FULL, INSTALL, RTX, find_builder, num_gpus
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.models.bundle import Bundle

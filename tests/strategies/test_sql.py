@@ -86,7 +86,7 @@ def test_result_sets_vote(shop: Path) -> None:
     [
         ({"database": "/nowhere.sqlite"}, "there is no database /nowhere.sqlite"),
         ({"retries": -1}, "retries must be 0 or more, got -1"),
-        ({"samples": 0}, "samples must be 1 or more, got 0"),
+        ({"samples": 0}, r"samples must be in \[1, 256\], got 0"),
         ({"seconds": 0}, "seconds must be more than 0, got 0"),
     ],
 )

@@ -53,7 +53,7 @@ class Lookahead:
             for num in range(most + 1)
         ]
         best = max(range(1, most + 1), key=lambda num: (rates[num], -num))
-        if rates[best] > 1.05 * rates[0]:
+        if rates[best] > 1.3 * rates[0]:
             return best
         self.rest[kind], self.share[kind] = self.next_rest[kind], PRIORS[kind]
         self.next_rest[kind] = min(2 * self.next_rest[kind], 4096)

@@ -36,7 +36,7 @@ Guessed GuessNext(std::span<const ContextItem> items, std::span<Token> guesses) 
 class Lookahead {
  public:
   // The number of guesses that gives the most tokens a millisecond in a step which has `num_rows`
-  // rows without them; 0 where none gives a twentieth more than the step alone. Then it is asked in
+  // rows without them; 0 where none gives three tenths more than the step alone. Then it is asked in
   // vain 64 times behind such matches, twice as often each time.
   std::int32_t NumWorth(const CostModel& cost, std::int32_t num_rows,
                         const Guessed& found) noexcept;

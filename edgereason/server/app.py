@@ -116,10 +116,9 @@ class Faces:
         """The tokens of a prompt, written for a model that thinks or not, as it was asked."""
         given = await self._read(request, table)
         turns, tools = apart(messages_of(given))[0], tools_of(given)
-        off = given.get("think") is False or given.get("think_tokens") == 0
-        thinking = not off and given.get("effort") != "none"
         models = self._service.models
         model = models.named(given.get("model"))
+        thinking = thinking_of(given, model.context, self._service.config) != 0
         with models.used(model):
             reasoner = await models.opened(model)
             tokens = await asyncio.to_thread(

@@ -289,6 +289,7 @@ void StepLoop::BuildRows() {
   probes_.Sweep();
   rows_.clear();
   owners_.clear();
+  std::int32_t num_guessed = 0;
   // An engine gives so many rows of logits a step; each sequence and each probe has one for itself.
   auto num_scored =
       static_cast<std::int32_t>(info_.max_seqs - std::ssize(order_) - std::ssize(probes_.all()));
@@ -313,14 +314,19 @@ void StepLoop::BuildRows() {
     }
     if (num == 0) continue;
     owners_.back().sequence = sequence;
-    if (options_.lookahead > 0) num_scored -= AddGuesses(sequence, num_scored);
+    if (options_.lookahead > 0) {
+      const std::int32_t added = AddGuesses(sequence, num_guessed, num_scored);
+      num_guessed += added;
+      num_scored -= added;
+    }
   }
   AddProbeRows();
 }
 
-// Behind the row of `sequence`, the last so far. Returns how many, `most` at most.
-std::int32_t StepLoop::AddGuesses(Sequence* sequence, std::int32_t most) {
-  std::int32_t num_rows = std::max(plan_.num_rows, static_cast<std::int32_t>(rows_.size()));
+// Behind the row of `sequence`, the last so far; others have `num_before`, and rows that are planned
+// may be still to come. Returns how many, `most` at most.
+std::int32_t StepLoop::AddGuesses(Sequence* sequence, std::int32_t num_before, std::int32_t most) {
+  std::int32_t num_rows = plan_.num_rows + num_before;
   for (const auto& probe : probes_.all()) num_rows += probe->pending();
   const std::int32_t room = std::min(info_.max_rows, memory_.kv().num_free()) - num_rows;
   most = std::min({most, room, options_.lookahead, kMostAhead});
@@ -441,24 +447,24 @@ void StepLoop::CommitSequence(Sequence* sequence, std::int32_t row, std::int32_t
     return CommitVerdict(sequence, sequence->AcceptLatent(hidden));
   }
   Sequence::Verdict verdict = CommitSample(sequence, row);
+  // As long as what was sampled is what was guessed, the next row is that of the next token.
+  std::int32_t num_right = 0;
+  const auto was_guessed = [&](std::int32_t next) {
+    return !verdict.ended && !sequence->broken && sequence->pending() == 1 &&
+           sequence->context().items().back().token() ==
+               rows_[static_cast<std::size_t>(next)].token;
+  };
+  while (num_right < num_guessed && was_guessed(row + num_right + 1)) {
+    ++num_right;
+    ++sequence->num_decoded;
+    verdict = CommitSample(sequence, row + num_right);
+  }
+  if (sequence->broken) return;
   if (num_guessed > 0) {
-    // As long as what was sampled is what was guessed, the next row is that of the next token.
-    std::int32_t num_right = 0;
-    const auto was_guessed = [&](std::int32_t next) {
-      return !verdict.ended && !sequence->broken && sequence->pending() == 1 &&
-             sequence->context().items().back().token() ==
-                 rows_[static_cast<std::size_t>(next)].token;
-    };
-    while (num_right < num_guessed && was_guessed(row + num_right + 1)) {
-      ++num_right;
-      ++sequence->num_decoded;
-      verdict = CommitSample(sequence, row + num_right);
-    }
-    if (sequence->broken) return;
     sequence->CountGuesses(num_guessed, num_right);
     memory_.Trim(sequence, sequence->num_decoded);
   }
-  if (!sequence->broken) CommitVerdict(sequence, verdict);
+  CommitVerdict(sequence, verdict);
 }
 
 // Samples behind `row`, whose logits are those of all that is decoded.

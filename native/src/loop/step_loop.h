@@ -81,7 +81,7 @@ class StepLoop {
   void Apply(double now_ms);
   bool KeepOneKey();
   void BuildRows();
-  std::int32_t AddGuesses(Sequence* sequence, std::int32_t most);
+  std::int32_t AddGuesses(Sequence* sequence, std::int32_t num_before, std::int32_t most);
   bool HasTimeFor(std::int32_t num_rows) const noexcept;
   void AddProbeRows();
   void Prefetch() const noexcept;

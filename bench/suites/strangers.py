@@ -2,7 +2,9 @@
 
 The server, the strangers and the reader of the stream are three processes. The stream is one long
 answer after the other; its gaps are the times between two pieces of text, alone and beside the
-strangers. What the server holds is noted after each quarter.
+strangers. Who comes in between costs a stream one step of the loop and no more: so the longest
+gap stands beside the server's longest step so far. What the server holds is noted after each
+quarter.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ def _measured(
     held, ends, beside = [_held(server, "before")], Counter[str](), list[float]()
     say("a stream alone")
     alone = reader.submit(gaps_ms, server.port, options.seconds).result()
+    streams = [_gaps("alone", alone, server.port)]
     for share in range(_SHARES):
         numbers = range(share * options.num // _SHARES, (share + 1) * options.num // _SHARES)
         say(f"strangers {numbers.start} to {numbers.stop}")
@@ -66,9 +69,10 @@ def _measured(
         ends += visited.result()
         time.sleep(_IDLE_S)
         held.append(_held(server, f"after {numbers.stop}"))
-    streams = [_gaps("alone", alone), _gaps("beside strangers", beside)]
+    streams.append(_gaps("beside strangers", beside, server.port))
+    columns = ("", "pieces", "median", "p99", "most", "longest step")
     tables = (
-        Table("A stream, ms between two pieces", ("", "pieces", "median", "p99", "most"), streams),
+        Table("A stream, ms between two pieces", columns, streams),
         Table("What the server holds", ("", "sockets", "threads", "RSS, MiB"), held),
         Table("What became of the strangers", ("", "number"), sorted(ends.items())),
     )
@@ -112,10 +116,20 @@ def _pieces(port: int) -> list[float]:
     return times
 
 
-def _gaps(name: str, found: Sequence[float]) -> tuple[Any, ...]:
+def _gaps(name: str, found: Sequence[float], port: int) -> tuple[Any, ...]:
+    longest_ms = _longest_step_ms(port)
     if not found:
-        return (name, 0, None, None, None)
-    return (name, len(found), *(quantile(found, q) for q in (0.5, 0.99)), max(found))
+        return (name, 0, None, None, None, longest_ms)
+    return (name, len(found), *(quantile(found, q) for q in (0.5, 0.99)), max(found), longest_ms)
+
+
+def _longest_step_ms(port: int) -> float:
+    """Since the server's model was opened."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with closing(line):
+        line.request("GET", "/status", headers={"x-api-key": KEY})
+        (model,) = json.loads(line.getresponse().read())["models"]
+    return float(model["core"]["longest_ms"])
 
 
 def _held(server: Server, when: str) -> tuple[Any, ...]:

@@ -29,6 +29,7 @@ _OF_CORE: Final = {  # counters of `Reasoner.stats()` -> what they are
     "num_steps": "decode calls so far",
     "num_rows": "rows decoded so far",
     "num_sampled": "tokens sampled so far",
+    "longest_ms": "longest step so far",
     "step_ms": "expected time of a step of one row",
     "load": "how much slower steps are than on an idle machine",
 }

@@ -121,6 +121,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         double decode_ms
         double sample_ms
         double overhead_ms
+        double longest_ms
         double load
         double step_ms
         int32_t num_threads

@@ -174,6 +174,7 @@ er_status er_get_stats(er_model* model, er_stats* out) {
     stats.num_free_cells = now.num_free_cells;
     stats.num_active = now.num_active;
     stats.num_waiting = now.num_waiting;
+    stats.longest_ms = now.longest_ms;
     return Give(stats, out) ? ER_OK : NoSize();
   });
 }

@@ -167,6 +167,7 @@ typedef struct er_stats {
   int32_t num_free_cells;
   int32_t num_active; /* requests with something to do */
   int32_t num_waiting;
+  double longest_ms; /* the longest of all steps */
 } er_stats;
 
 /* Where the best answer so far is from. */

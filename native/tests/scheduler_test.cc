@@ -1,5 +1,6 @@
 #include "edgereason/scheduler.h"
 
+#include <algorithm>
 #include <random>
 #include <string>
 #include <vector>
@@ -534,6 +535,19 @@ TEST(RandomLoadLeavesNothingBehind) {
              harness.engine->info().num_cells - harness.engine->num_used_cells());
     CHECK(harness.engine->num_used_cells() <= harness.engine->info().num_cells / 8);  // parked ones
   }
+}
+
+TEST(TheLongestStepIsKnown) {
+  Harness harness({.rules = {{.after = "Q?", .reply = "abcdefgh"}}, .pace = {1, 1, 4, 1, 2}});
+  CHECK_EQ(harness.scheduler->stats().longest_ms, 0);
+  harness.Ask({Think(harness), Answer(harness)});
+  double longest_ms = 0;
+  for (double begin_ms = harness.clock->NowMs(); harness.Step();) {
+    longest_ms = std::max(longest_ms, harness.clock->NowMs() - begin_ms);
+    begin_ms = harness.clock->NowMs();
+  }
+  CHECK(longest_ms > 36);
+  CHECK_NEAR(harness.scheduler->stats().longest_ms, longest_ms, 1e-9);
 }
 
 // ---- calls, totals, scores, kept KV

@@ -26,9 +26,10 @@ def test_a_few_strangers_are_counted_and_the_stream_beside_them() -> None:
         *("before", "after 4", "after 8", "after 12", "after 16")
     ]
     assert all(threads > 1 and rss > 10 for _, _, threads, rss in found.figures["held"])
-    (_, num_alone, *_), (_, num_beside, _, _, most) = found.figures["streams"]
+    (_, num_alone, *_, first_ms), (_, num_beside, _, _, most, longest_ms) = found.figures["streams"]
     assert num_alone > 10 < num_beside
     assert most == max(found.figures["beside"])
+    assert 0 < first_ms <= longest_ms
 
 
 def test_gaps_are_between_the_pieces_of_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:

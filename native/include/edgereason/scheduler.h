@@ -52,6 +52,7 @@ struct SchedulerStats {
   double decode_ms = 0;          // inside the engine
   double sample_ms = 0;          // in the sampler
   double overhead_ms = 0;        // planning, committing, events: all else of a step
+  double longest_ms = 0;         // of all steps: nobody's text waited longer for the loop
   double load = 1;               // CostModel::load
   double step_ms = 0;            // predicted for one row now
   std::int32_t num_threads = 0;

@@ -125,8 +125,10 @@ bool StepLoop::DoStep(double begin_ms) {
   ++counters_.num_steps;
   counters_.num_rows += std::ssize(rows_);
   counters_.decode_ms += decoder_.decode_ms();
+  const double took_ms = clock_->NowMs() - begin_ms;
   counters_.overhead_ms +=
-      clock_->NowMs() - begin_ms - decoder_.decode_ms() - (counters_.sample_ms - sampled_before_ms);
+      took_ms - decoder_.decode_ms() - (counters_.sample_ms - sampled_before_ms);
+  counters_.longest_ms = std::max(counters_.longest_ms, took_ms);
   return true;
 }
 

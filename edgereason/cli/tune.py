@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgereason.models.bundle import Bundle
     from edgereason.planning.here import Choice
 
-_FORMATS = "q4_0,q4_k_m,q8_0,onnx-int4,onnx-int8"
+_FORMATS = "q4_0,q4_0_mixed,q4_k_m,q8_0,onnx-int4,onnx-int8"
 _KL_TOKENS = 2000
 
 

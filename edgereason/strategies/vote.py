@@ -49,7 +49,7 @@ class Config:
         default=0.0,
         metadata={
             "help": "also stop once the leader is the majority with this probability, such as 0.95 "
-            "(Adaptive-Consistency); 0 is off"
+            "(Adaptive-Consistency), and begin with 4 samples; 0 is off"
         },
     )
     weigh: bool = field(
@@ -85,8 +85,13 @@ class Config:
         """Thoughts are looked at while they are written."""
         return self.weigh or self.drop > 0
 
+    @property
+    def has_two_rounds(self) -> bool:
+        """Side by side samples end together: what the first decide the others need not begin."""
+        return self.drop > 0 or (self.early_stop and self.consensus > 0)
 
-_WARM_UP = 4  # samples that say how sure this model is of this question
+
+_WARM_UP = 4  # samples that say how sure this model is of this question; the fewest that can agree
 _GIVEN_UP = "given up: less sure than the first samples"  # note of a sample without a vote
 _CONFIDENCE_DIGITS = 3  # of confidences; further ones depend on what else was in a batch
 
@@ -166,7 +171,7 @@ def run(turn: Turn, config: Config) -> Steps:
     turn = turn.warmed(config.temperature)
     yield turn.prefill(thinking=turn.can_think)
     answers: tuple[Answer | None, ...] = ()
-    first = min(_WARM_UP, config.samples) if config.drop and turn.can_think else config.samples
+    first = min(_WARM_UP, config.samples) if config.has_two_rounds else config.samples
     for indices in (range(first), range(first, config.samples)):
         if not indices or (answers and config.early_stop and _enough(answers, config)):
             break

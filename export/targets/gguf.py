@@ -1,11 +1,15 @@
 """GGUF for llama.cpp and the engine `llamacpp`, the writing side.
 
-f32, f16, bf16 and q8_0 are written here, tensor by tensor; every other format by libllama's
-quantizer from a file that loses nothing of the source. Knows no graph.
+f32, f16, bf16, q8_0 and q4_0_mixed are written here, tensor by tensor; every other format by
+libllama's quantizer from a file that loses nothing of the source. Knows no graph.
+
+q4_0_mixed is Q4_0 where a model bears it best, half of its weights, and Q8_0 elsewhere: CPUs
+multiply both as they are stored, and docs/log.md has what each kind of weight loses by it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -24,6 +28,7 @@ from ..metadata import describe, gguf_metadata, open_writer
 from ..offline import Progress, whole
 from ..sources.base import PERMUTED, Source, pairs
 from ..target import Plan
+from ..weights import blocks
 
 MODEL: Final = "model.gguf"
 _EXACT: Final = "unquantized.gguf"  # what libllama quantizes
@@ -33,10 +38,14 @@ _NOT_OURS: Final = ("TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0")
 FILE_TYPES: Final = {
     name.lower(): number for number, name in gguf.QUANTIZATIONS.items() if name not in _NOT_OURS
 }
-_WRITTEN: Final = ("f32", "f16", "bf16", "q8_0")
+FILE_TYPES["q4_0_mixed"] = FILE_TYPES["q4_0"]
+_WRITTEN: Final = ("f32", "f16", "bf16", "q8_0", "q4_0_mixed")
+_ROUNDED: Final = _WRITTEN[:-1]  # each weight by itself
+_BEAR_Q4_0: Final = re.compile(r"blk\.(\d+)\.ffn_(gate|up)\.weight")
+_TENDER_LAYERS: Final = 8  # the first and the last of so many parts bear less
 _NEEDS_IMATRIX: Final = ("iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "q2_k_s")
 
-_BITS: Final = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5}
+_BITS: Final = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q4_0": 4.5}
 # Bits of a weight by the first part of a format's name, about: mixes take more for some layers.
 _MIXED_BITS: Final = {
     **{"q4_0": 4.5, "q4_1": 5.0, "q5_0": 5.5, "q5_1": 6.0, "q2_k": 3.0, "q3_k": 3.9, "q4_k": 4.8},
@@ -56,7 +65,8 @@ _QUANTIZE_S: Final = {"q": 0.1, "i": 1.2}
 @dataclass(frozen=True, slots=True)
 class Config:
     quant: str = field(
-        default="q4_k_m", metadata={"help": "f32, f16, bf16, q8_0, q4_0, q4_k_m, iq4_xs, ..."}
+        default="q4_k_m",
+        metadata={"help": "f32, f16, bf16, q8_0, q4_0_mixed, q4_0, q4_k_m, iq4_xs, ..."},
     )
     imatrix: Path | None = field(
         default=None, metadata={"help": "importance matrix, a GGUF as llama.cpp's tools write it"}
@@ -66,7 +76,7 @@ class Config:
     def __post_init__(self) -> None:
         if self.quant not in FILE_TYPES:
             raise unknown("no GGUF format called", self.quant, FILE_TYPES)
-        if self.imatrix is not None and self.quant in _WRITTEN:
+        if self.imatrix is not None and self.quant in _ROUNDED:
             raise UsageError(
                 f"{self.quant} rounds each weight by itself and uses no importance matrix",
                 "leave --imatrix out, or take a format such as q4_k_m",
@@ -115,7 +125,7 @@ def write(source: Source, out: Path, plan: Plan, progress: Progress) -> Bundle:
     target, exact = out / MODEL, out / _EXACT
     if config.quant in _WRITTEN:
         if not target.exists():
-            _write_tensors(source, target, config.quant, progress)
+            _write_tensors(source, target, config.quant, progress, config.imatrix)
     elif not target.exists():
         if not exact.exists():
             _write_tensors(source, exact, _exact(source), progress)
@@ -131,11 +141,18 @@ def write(source: Source, out: Path, plan: Plan, progress: Progress) -> Bundle:
 # --- what is written here -------------------------------------------------------------------------
 
 
-def _write_tensors(source: Source, path: Path, quant: str, progress: Progress) -> None:
+def _write_tensors(
+    source: Source, path: Path, quant: str, progress: Progress, imatrix: Path | None = None
+) -> None:
     from gguf import GGMLQuantizationType
 
-    shapes = _shapes(source)
-    kinds = {name: GGMLQuantizationType[_kind(name, shapes[name], quant)] for name in shapes}
+    from ..weights.imatrix import read
+
+    known = read(imatrix) if imatrix is not None else None
+    shapes, layers = _shapes(source), source.architecture.num_layers
+    kinds = {
+        name: GGMLQuantizationType[_kind(name, shapes[name], quant, layers)] for name in shapes
+    }
     data = gguf_metadata(source) | {"general.file_type": FILE_TYPES[quant]}
     with whole(path) as unfinished:
         writer = open_writer(unfinished, data | {"general.quantization_version": 2})
@@ -148,7 +165,9 @@ def _write_tensors(source: Source, path: Path, quant: str, progress: Progress) -
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
             for i, name in enumerate(shapes):
-                writer.write_tensor_data(_encoded(name, _read(source, name), kinds[name]))
+                importance = known.importance(name) if known is not None else None
+                weight = _read(source, name)
+                writer.write_tensor_data(_encoded(name, weight, kinds[name], importance))
                 progress(f"writing {quant}", i + 1, len(shapes))
         finally:
             writer.close()
@@ -171,8 +190,10 @@ def _read(source: Source, name: str) -> NDArray[np.float32]:
     return weight
 
 
-def _encoded(name: str, weight: NDArray[np.float32], kind: Any) -> NDArray[Any]:
-    from gguf.quants import quantize
+def _encoded(
+    name: str, weight: NDArray[np.float32], kind: Any, importance: NDArray[np.float32] | None
+) -> NDArray[Any]:
+    from gguf import quants
 
     most = float(np.abs(weight).max(initial=0.0))
     if kind.name == "F32":
@@ -183,17 +204,36 @@ def _encoded(name: str, weight: NDArray[np.float32], kind: Any) -> NDArray[Any]:
                 f"{name} holds {most:,.0f}, which f16 cannot", "take bf16 or f32"
             )
         return weight.astype(np.float16)
-    encoded: NDArray[Any] = quantize(weight, kind)
+    if kind.name == "Q4_0":
+        return _q4_0(weight, None if importance is None else importance[0])
+    encoded: NDArray[Any] = quants.quantize(weight, kind)
     return encoded
 
 
-def _kind(name: str, shape: tuple[int, ...], quant: str) -> str:
+def _q4_0(weight: NDArray[np.float32], importance: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+    """ggml's blocks: a scale in f16, then the codes of the first half below those of the second.
+
+    Several scales are tried, which loses a tenth less than the largest number's (`gguf`).
+    """
+    found = blocks.quantize(weight, bits=4, importance=importance)
+    halves = np.stack(np.split(found.codes, 2, axis=-1), axis=-1)
+    codes = blocks.packed(halves.reshape(found.codes.shape), bits=4)
+    scales = found.scales.astype(np.float16)[..., None].view(np.uint8)
+    return np.concatenate([scales, codes], axis=-1).reshape(len(weight), -1)
+
+
+def _kind(name: str, shape: tuple[int, ...], quant: str, num_layers: int) -> str:
     """How a tensor is stored: vectors and positions in full; odd rows of q8_0 in f16."""
     if len(shape) < 2 or name == "position_embd.weight":
         return "F32"
-    if quant == "q8_0" and shape[-1] % 32:
+    if quant not in ("q8_0", "q4_0_mixed"):
+        return quant.upper()
+    if shape[-1] % 32:
         return "F16"
-    return quant.upper()
+    found = _BEAR_Q4_0.fullmatch(name) if quant == "q4_0_mixed" else None
+    edge = num_layers // _TENDER_LAYERS
+    bears = found is not None and edge <= int(found[1]) < num_layers - edge
+    return "Q4_0" if bears else "Q8_0"
 
 
 def _num_bytes(shape: tuple[int, ...], kind: Any) -> int:
@@ -236,14 +276,13 @@ def _notes(source: Source, config: Config) -> Iterator[str]:
 def _estimate(source: Source, quant: str) -> int:
     """Bytes of all tensors, about."""
     shapes = _shapes(source).items()
-    return round(sum(prod(shape) * _bits(name, shape, quant) for name, shape in shapes) / 8)
+    layers = source.architecture.num_layers
+    return round(sum(prod(shape) * _bits(name, shape, quant, layers) for name, shape in shapes) / 8)
 
 
-def _bits(name: str, shape: tuple[int, ...], quant: str) -> float:
-    if len(shape) < 2 or name == "position_embd.weight":
-        return 32.0
-    if quant in _WRITTEN:
-        return 16.0 if quant == "q8_0" and shape[-1] % 32 else _BITS[quant]
+def _bits(name: str, shape: tuple[int, ...], quant: str, num_layers: int) -> float:
+    if quant in _WRITTEN or len(shape) < 2 or name == "position_embd.weight":
+        return _BITS[_kind(name, shape, quant, num_layers)]
     family = next(key for key in _MIXED_BITS if quant.startswith(key))
     bits = _MIXED_BITS[family]
     if shape[-1] % _K_ROW and family not in ("q4_0", "q4_1", "q5_0", "q5_1"):

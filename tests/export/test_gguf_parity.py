@@ -21,8 +21,10 @@ import llama_cpp as lib
 from edgereason.export.job import Job, Result
 from edgereason.export.job import export as export_model
 from edgereason.export.sources.open import open_source
+from edgereason.export.targets.gguf import _kind
 from edgereason.export.weights.imatrix import Imatrix
 from edgereason.export.weights.imatrix import write as write_imatrix
+from edgereason.models import gguf
 from edgereason.models.bundle import Bundle, model_file, open_bundle
 from support import hf_models
 
@@ -146,7 +148,7 @@ def test_shards_and_half_precision_are_read(dtype: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(source.tensor("blk.1.ffn_down.weight"), expected)
 
 
-@pytest.mark.parametrize("quant", ["f16", "bf16", "q8_0", "q4_0", "q4_k_m", "iq4_xs"])
+@pytest.mark.parametrize("quant", ["f16", "bf16", "q8_0", "q4_0_mixed", "q4_0", "q4_k_m", "iq4_xs"])
 def test_every_format_opens_and_is_near(quant: str, tmp_path: Path) -> None:
     folder = hf_models.save_model(tmp_path / "hf", "qwen3")
     made = export(folder, tmp_path / "out", quant)
@@ -163,10 +165,39 @@ def test_every_format_opens_and_is_near(quant: str, tmp_path: Path) -> None:
     assert 0 < far < bounds.get(quant, 0.8)
 
 
-def test_an_importance_matrix_reaches_the_quantizer(tmp_path: Path) -> None:
+def test_a_mix_is_coarse_where_a_model_bears_it(tmp_path: Path) -> None:
+    """Gate and up of the layers in between; what they hold lies nearer than by plain rounding."""
+    from gguf import GGMLQuantizationType, quants
+
+    folder = hf_models.save_model(tmp_path / "hf", "qwen3")
+    made = export(folder, tmp_path / "out", "q4_0_mixed")
+    kinds = {each.name: each.type for each in gguf.read(made.bundle.path / "model.gguf").tensors}
+    q4_0, q8_0 = GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q8_0
+    coarse = {name for name, kind in kinds.items() if kind == q4_0}
+    assert coarse == {name for name in kinds if ".ffn_gate." in name or ".ffn_up." in name}
+    assert {kinds[name] for name in set(kinds) - coarse} == {GGMLQuantizationType.F32, q8_0}
+    with open_source(folder) as source, open_source(made.bundle.path) as back:
+        for name in coarse:
+            exact = source.tensor(name)
+            plain = quants.dequantize(quants.quantize(exact, q4_0), q4_0)
+            error, theirs = (
+                float(np.square(each - exact).sum()) for each in (back.tensor(name), plain)
+            )
+            assert 0 < error < 0.97 * theirs
+
+
+def test_a_mix_spares_the_first_and_the_last_layers() -> None:
+    kinds = [_kind(f"blk.{i}.ffn_up.weight", (64, 64), "q4_0_mixed", 16) for i in range(16)]
+    assert kinds == ["Q8_0"] * 2 + ["Q4_0"] * 12 + ["Q8_0"] * 2
+    assert _kind("blk.5.ffn_down.weight", (64, 64), "q4_0_mixed", 16) == "Q8_0"
+    assert _kind("blk.5.ffn_up.weight", (64, 40), "q4_0_mixed", 16) == "F16"
+
+
+@pytest.mark.parametrize("quant", ["q4_0", "q4_0_mixed"])
+def test_an_importance_matrix_reaches_the_quantizer(quant: str, tmp_path: Path) -> None:
     """Columns that matter are stored better than under an even matrix."""
     folder = hf_models.save_model(tmp_path / "hf", "llama")
-    name = "blk.0.ffn_down.weight"
+    name = "blk.0.ffn_up.weight"
     with open_source(folder) as source:
         shapes = {
             each: source.shape(each) for each in source.names() if len(source.shape(each)) > 1
@@ -178,7 +209,7 @@ def test_an_importance_matrix_reaches_the_quantizer(tmp_path: Path) -> None:
         sums[name][:, :8] = heavy
         matrix = Imatrix(sums, {each: np.ones(1, np.int64) for each in sums}, {})
         write_imatrix(matrix, tmp_path / "imatrix.gguf")
-        options = {"quant": "q4_0", "imatrix": tmp_path / "imatrix.gguf"}
+        options = {"quant": quant, "imatrix": tmp_path / "imatrix.gguf"}
         made = export_model(folder, Job("gguf", tmp_path / way, options))
         with open_source(made.bundle.path) as back:
             errors[way] = float(np.square(back.tensor(name) - exact)[:, :8].mean())

@@ -252,11 +252,11 @@ def test_a_disk_that_fills_up_leaves_nothing_to_open(
     written = target._encoded
     calls = []
 
-    def full(name: str, weight: Any, kind: Any) -> Any:
+    def full(name: str, *rest: Any) -> Any:
         calls.append(name)
         if len(calls) > 5:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return written(name, weight, kind)
+        return written(name, *rest)
 
     monkeypatch.setattr(target, "_encoded", full)
     with open_source(model) as source, pytest.raises(DiskError, match="disk is full"):
@@ -376,7 +376,7 @@ def test_files_of_a_bundle_stay_in_their_folder(
 
 
 def test_a_plan_is_near_what_comes(model: Path, tmp_path: Path) -> None:
-    for quant in ("f32", "f16", "q8_0", "q4_0"):
+    for quant in ("f32", "f16", "q8_0", "q4_0_mixed", "q4_0"):
         out = tmp_path / quant
         with open_source(model) as source:
             planned = plan(Job("gguf", out, {"quant": quant}), source)

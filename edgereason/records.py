@@ -639,7 +639,8 @@ class Request:
         options: the strategy's own options, checked against its `Config`.
         priority: higher is more urgent; a higher one pauses a lower one between two tokens.
         stop: texts that end the answer.
-        keep: keep the KV of this conversation, so that its next turn need not read it again.
+        keep: keep the KV of this conversation, so that its next turn need not read it again, nor
+            the next request what its prompts begin with.
         probe_every: look ahead every so many thinking tokens and stop when the answer is stable; 0
             is off.
         grammar: what the answer must look like; thoughts are free.

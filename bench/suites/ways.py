@@ -1,5 +1,7 @@
 """Every way of answering on the same questions: right answers, tokens, seconds, and what differs.
 
+What prompts of a way have in common, such as worked examples, stays read, as in a server.
+
 Questions go to each way alone or `--batch` at a time, the ways in turns block by block. With
 `--record FILE` each answer is kept at once as one JSON line, and a run that was cut goes on where
 it stopped: figures of another model or way are never mixed in.
@@ -52,7 +54,7 @@ class Row:
 def _asked(options: argparse.Namespace) -> str:
     return (
         f"{Path(options.model).name}, thinking {options.think_budget}, "
-        f"answer {options.answer_budget}, {options.batch} side by side"
+        f"answer {options.answer_budget}, {options.batch} side by side, prompts kept"
     )
 
 
@@ -107,6 +109,7 @@ def _ask(
             options=parse(way).options,
             think_budget=options.think_budget,
             answer_budget=options.answer_budget,
+            keep=True,
         )
         for one in missing
     ]

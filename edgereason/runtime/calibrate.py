@@ -162,6 +162,7 @@ class _Asker:
                     strategy=way,
                     options=options,
                     think_budget=self._think_budget,
+                    keep=True,  # prompts of a way begin alike
                     **keywords,
                 )
                 for one in self.asked[begin : begin + self._parallel]

@@ -321,8 +321,7 @@ class Driver:
                 ticket.meter.stop()  # where no answer came of it
             for line in ticket.lines:
                 if self._lines.pop(line.id, None) is not None:
-                    park = ticket.request.keep and line.parent is None
-                    self._core.close(line.id, park=park)
+                    self._core.close(line.id, park=line.is_parked)
         with self._lock:
             if ticket.request.keep:
                 self._unsaved_since = time.monotonic()

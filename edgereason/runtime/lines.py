@@ -74,8 +74,14 @@ class Line:
     done: bool = False  # its strategy is over
     streams: bool = False  # its text is the request's, shown as it appears
     busy: bool = False  # the core runs a chain of it, or the lane has yet to hear how that ended
+    reads: bool = False  # a prompt of its own, and not only what its parent had read
     shown: dict[Channel, int] = field(default_factory=dict)  # bytes of the running phase shown
     answer: Answer | None = None  # what it came to; None: it was given up
+
+    @property
+    def is_parked(self) -> bool:
+        """At its end its KV is kept, for a later request whose prompt begins like it."""
+        return self.ticket.request.keep and (self.parent is None or self.reads)
 
 
 @dataclass(eq=False)
@@ -237,6 +243,7 @@ class Tree:
                 if phase.grammar is not None:
                     lowered.grammar = self._grammars.get(phase.grammar).core
             first = phases[0]
+            line.reads = line.reads or first.fresh is not None
             plain = line.ticket.prefix is None and not line.ticket.context_key
             from_disk = self._fetch if plain else None
             if from_disk is not None and first.fresh and not first.score_prompt:
@@ -274,8 +281,7 @@ class Tree:
             self._return(line, Answer(best_so_far(line.results)))
 
     def _close(self, line: Line) -> None:
-        park = line.ticket.request.keep and line.parent is None
-        self._core.close(line.id, park=park)
+        self._core.close(line.id, park=line.is_parked)
         self._lines.pop(line.id, None)
 
     # -- the tree ----------------------------------------------------------------------------------

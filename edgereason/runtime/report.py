@@ -107,7 +107,7 @@ def final_answer(
     silenced: bool = False,
 ) -> Answer:
     """Adds the figures. `lines` are all lines of thought, the request's own first: its prompt is
-    counted once, however many lines share it.
+    counted once, however many lines share it; where it only forks, the first line's that read one.
     """
     budget = request.budget
     results = [result for line in lines for result in line]
@@ -116,7 +116,7 @@ def final_answer(
     queue_ms = results[0].queue_ms if results else 0.0
     return replace(
         answer,
-        usage=_usage(results, lines[0]),
+        usage=_usage(results, next(filter(_has_read, lines), ())),
         budget=BudgetReport(
             _think_report(lines, budget, silenced),
             DeadlineReport(budget.deadline_ms, used_ms, late_ms, share),
@@ -206,6 +206,10 @@ def _loosest(limits: Sequence[int]) -> int:
 
 
 # --- figures --------------------------------------------------------------------------------------
+
+
+def _has_read(line: Results) -> bool:
+    return any(result.num_prompt for result in line)
 
 
 def _usage(results: Results, root: Results) -> Usage:

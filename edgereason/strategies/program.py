@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from edgereason.config import MOST, require_ranges
 from edgereason.records import Answer, Capability, Message, Phase, Role, StopReason
-from edgereason.strategies.base import Call, Returned, Steps, Turn, choose
+from edgereason.strategies.base import Call, Fork, Returned, Steps, Turn, choose
 
 needs = Capability.LOGITS
 draft: Mapping[str, Any] = {"rescue": False}
@@ -74,7 +74,10 @@ def run(turn: Turn, config: Config) -> Steps:
     note = f"the program gave no answer: {why}"
     if not config.rescue or written.reason is StopReason.CANCELLED:
         return Answer("", confidence=0.0, note=note)
-    answer = yield from choose("think", bundle=turn.bundle).run(turn.spent(written.num_tokens))
+    # In a line of its own: what stands before every program's question stays read in this one.
+    think = choose("think", bundle=turn.bundle).run(turn.spent(written.num_tokens))
+    answer: Answer
+    (answer,) = yield Fork((think,), shown=0)
     return replace(answer, note=note)
 
 

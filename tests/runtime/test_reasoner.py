@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,30 @@ def test_conversation_reuses_its_prefix(reasoner: Reasoner) -> None:
     messages += [Message("assistant", first.answer), Message("user", "And why?")]
     second = reasoner.ask(messages, strategy="no-think", keep=True)
     assert second.usage.cached_tokens > len(QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options"),
+    [
+        ("program", {}),
+        ("auto", {"steps": "program/0.5"}),
+        ("auto", {"steps": "program/0.5", "beside": False}),
+    ],
+)
+def test_what_a_strategy_reads_before_each_question_is_read_once(
+    strategy: str, options: dict[str, Any]
+) -> None:
+    with Reasoner.open("nano", context=4096, park_tokens=2048) as reasoner:
+
+        def read(question: str) -> int:
+            keywords: Any = {"strategy": strategy, "options": options, "keep": True}
+            handle = reasoner.submit(question, think_budget=8, **keywords)
+            assert handle.result().usage.prompt_tokens > 0
+            phases = [result for line in handle.chains for result in line]
+            return sum(phase.num_prompt - phase.num_cached for phase in phases)
+
+        first, second = read("3 4 + 5 -"), read("7 2 - 6 +")
+        assert second < 0.5 * first  # the examples before the question are there
 
 
 @pytest.mark.model

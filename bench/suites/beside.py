@@ -2,7 +2,8 @@
 
 The same question, thinking to the end of its budget, plain, with probes every so many tokens, and
 beside a draft that is never sure; in turns. A token's time is that of the phase that thinks, from
-its first token on. Their own answers are the same text: what rides beside must not change a token.
+its first token on. What rides beside shares its batches, so a token may differ where two are nearly
+equally likely; the number of thoughts that do is told.
 """
 
 from __future__ import annotations

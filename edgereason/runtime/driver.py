@@ -131,6 +131,7 @@ class Driver:
             outbox=outbox,
             lane=lane,
             tracer=Tracer(self._sink, _weak(self._now_ms)),
+            is_alone=_weak(self._is_alone),
             meter=energy.meter(),
             watch=Watch(self._monitor) if self._monitor else None,
         )
@@ -227,9 +228,13 @@ class Driver:
             if line is not None:
                 contained(self._handle, line, kind, detail, value)
 
+    def _is_alone(self) -> bool:
+        """No more than one request is on its way."""
+        return len(self._tickets) <= 1
+
     def _fetch(self, tokens: Sequence[int]) -> None:
         if self._store is not None:
-            self._store.fetch(tokens, alone=len(self._tickets) == 1)
+            self._store.fetch(tokens, alone=self._is_alone())
 
     def _save(self) -> None:
         if self._store is not None:

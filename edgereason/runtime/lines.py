@@ -99,6 +99,7 @@ class Ticket:
     outbox: Outbox
     lane: Lane
     tracer: Tracer
+    is_alone: Callable[[], bool] = lambda: True  # no other request is on its way
     watch: Watch | None = None  # of a model that is opened with a monitor
     prefix: LoadedPrefix | None = None  # what every prompt stands behind
     shortest: str = ""  # of its grammar: the answer where none could be begun

@@ -199,7 +199,7 @@ class Reasoner:
             nice: of the decode threads, -20 (most urgent) to 19; 0: as it is.
             lock_memory: once the model is open, keep all memory of this process in RAM.
             lookahead: tokens that are guessed from the text so far and checked in one step, at most
-                32; 0: off. No token changes, and it rests where guesses do not pay.
+                32; 0: off. It rests where guesses do not pay.
             most_requests: how many may be on their way at once; a further one raises `BusyError`.
             kv_cache: a folder in which the KV of conversations that asked to `keep` theirs is kept,
                 for the next process that opens this model. As trusted as the model itself.
@@ -378,6 +378,7 @@ class Reasoner:
             context=self._context - num_prefix,
             count=lambda segments: len(prompt_tokens(segments, engine)),
             silenced=ticket.silence,
+            is_alone=ticket.is_alone,
             calibration=self._calibration,
             grammar=request.grammar,
             words=self._words,

@@ -2,6 +2,8 @@
 
 prompt -> (draft -> sure? that is the answer) beside (think -> answer)
 
+Where other requests run, it thinks only after a draft that is not sure: their batch is full enough.
+
 Which ways are tried, and from which confidence their answer is kept, is measured for a model with
 `edgereason calibrate`. Without that a direct answer is kept from a confidence of 0.8, and the
 answer's note says that nobody measured whether this model can tell.
@@ -48,8 +50,12 @@ class Config:
         },
     )
     draft_tokens: int = field(default=32, metadata={"help": "longest answer of a draft"})
-    beside: bool = field(
-        default=True, metadata={"help": "think beside the drafts; false: only after them"}
+    beside: bool | None = field(
+        default=None,
+        metadata={
+            "help": "think beside the drafts, or only after them (false); default: beside them "
+            "where no other request runs, since rows that nobody needed are dear in a full batch"
+        },
     )
 
     def __post_init__(self) -> None:
@@ -174,7 +180,7 @@ def run(turn: Turn, config: Config) -> Steps:
         answer = yield from think.run(turn)
         return replace(answer, note=note)
     drafts = _Drafts(turn, steps)
-    if config.beside:
+    if turn.is_alone() if config.beside is None else config.beside:
         yield turn.prefill(thinking=True)  # which both lines go on from
         draft, thought = yield Fork(
             (drafts.run(config.draft_tokens), think.run(turn)),

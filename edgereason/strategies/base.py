@@ -158,6 +158,7 @@ class Turn:
     context: int = 0  # tokens that one line of thought may hold, behind any prefix
     count: Callable[[Sequence[Segment]], int] = field(default=lambda segments: 0)  # their tokens
     silenced: Callable[[], None] = field(default=lambda: None)  # called when `is_silenced` is true
+    is_alone: Callable[[], bool] = field(default=lambda: True)  # no other request runs now
     calibration: Calibration | None = None  # what was measured of this model's confidence
     grammar: Grammar | None = None  # what the answer must look like
     # The tokens that are one of these words and nothing else.

@@ -191,3 +191,14 @@ def test_on_a_real_model_too_no_draft_is_plain_thinking(question: str) -> None:
         plain = thought("think")
         assert thought("auto", steps="think") == plain
         assert thought("auto", steps="no-think/1") == plain
+
+
+def test_beside_others_it_thinks_only_after_its_draft() -> None:
+    with Reasoner.open(SCRIPTED, sleep_ms=3) as slow:
+        keywords: Any = {"strategy": "auto", "options": {"steps": "no-think/0"}}
+        first = slow.submit("What is 6 * 7?", strategy="think")
+        crowded = slow.submit(QUESTION, **keywords).result()
+        assert crowded.usage.reasoning_tokens == 0
+        first.result()
+        assert slow.wait_idle()
+        assert slow.ask(QUESTION, **keywords).usage.reasoning_tokens > 0

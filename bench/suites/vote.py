@@ -86,7 +86,8 @@ def _row(options: argparse.Namespace, name: str, item: Item, vote: Vote, seed: i
     right = items.is_right(item, answer.answer)
     told = " ".join(f"{each.votes}:{each.answer[:20]!r}" for each in answer.candidates[:4])
     asked = _asked(options)
-    return Row(asked, name, item.question, right, tokens, seconds, answer.answer[:200], told)
+    text, cells = answer.answer[:200], answer.usage.peak_cells
+    return Row(asked, name, item.question, right, tokens, seconds, text, told, cells)
 
 
 def _ours(reasoner: Reasoner, options: argparse.Namespace, name: str) -> Vote:

@@ -18,16 +18,21 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Final, Protocol
 
+import numpy as np
+
 from edgereason.errors import UsageError
 from edgereason.runtime.reasoner import Reasoner
 
-from ..harness.questions import Question, easy_sum, gsm8k, read_questions
+from ..harness.questions import Question, easy_sum, gsm8k, read_questions, short_question
 from ..harness.record import Record
 from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, wilson
 from ..harness.ways import parse
+from ..pareto.frontier import frontier
 
 _WAYS: Final = ("think", "no-think", "bare", "brief", "program", "auto", "budget-forcing")
-_COLUMNS: Final = ("way", "right", "of", "interval", "tokens", "seconds", "share of time")
+_COLUMNS: Final = (
+    *("way", "right", "of", "interval", "tokens", "seconds", "share of time", "cells", "frontier"),
+)
 
 
 Key = tuple[str, str, str]
@@ -35,7 +40,8 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question, one way. `seconds`: its share of the time that its batch took."""
+    """One question, one way. `seconds`: its share of the time that its batch took. `cells`: of KV,
+    at most in one line of thought."""
 
     asked: str  # model, budgets, batch: rows of one table have the same
     way: str
@@ -45,6 +51,7 @@ class Row:
     seconds: float
     answer: str
     note: str = ""
+    cells: int = 0
 
     @property
     def key(self) -> Key:
@@ -79,16 +86,17 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
 
 
 def _questions(options: argparse.Namespace) -> list[Question]:
-    """The first rows behind `--skip`, and as many sums for each as `--sums` says."""
+    """The first rows behind `--skip`, and as many easy ones as `--sums` and `--facts` say."""
     found = []
     if options.num:
         last = options.skip + options.num
         found = read_questions(options.questions or gsm8k(), last)[options.skip :]
-    if not found and not options.sums:
+    if not found and not options.sums and not options.facts:
         raise UsageError(f"--skip {options.skip} and --num {options.num} leave no question")
     drawn = random.Random(options.seed)
-    sums = [easy_sum(drawn) for _ in range(options.sums)]
-    return found + sorted(set(sums), key=lambda question: question.text)
+    easy = {easy_sum(drawn) for _ in range(options.sums)}
+    easy |= {short_question(drawn) for _ in range(options.facts)}
+    return found + sorted(easy, key=lambda question: question.text)
 
 
 def _ask(
@@ -125,30 +133,40 @@ def _ask(
             seconds,
             answer.answer[:200],
             answer.note,
+            answer.usage.peak_cells,
         )
         rows.add(row)
 
 
 def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
-    """A table of the ways, and one of their differences to the first, question by question."""
+    """A table of the ways, and one of their differences to the first, question by question. On the
+    frontier is what no other way beats in right answers and seconds, as they are, without chance.
+    """
     by_way = {way: {row.question: row for row in rows if row.way == way} for way in ways}
     first = by_way[ways[0]]
     base = mean(row.seconds for row in first.values())
+    times = {way: mean(row.seconds for row in own.values()) for way, own in by_way.items()}
+    shares = {way: mean(row.right for row in own.values()) for way, own in by_way.items()}
+    undominated = frontier(np.array([*times.values()]), np.array([*shares.values()]))
     table = []
     figures: dict[str, Any] = {}
-    for way, own in by_way.items():
+    for (way, own), is_on in zip(by_way.items(), undominated, strict=True):
         right, num = sum(row.right for row in own.values()), len(own)
         low, high = wilson(right, num)
         tokens = mean(row.tokens for row in own.values())
-        seconds = mean(row.seconds for row in own.values())
+        seconds = times[way]
+        cells = max(row.cells for row in own.values())
         interval = f"{100 * low:.1f} to {100 * high:.1f} %"
-        table.append((way, right, num, interval, tokens, seconds, seconds / base))
+        on = "yes" if is_on else ""
+        table.append((way, right, num, interval, tokens, seconds, seconds / base, cells, on))
         figures[way] = {
             "right": right,
             "num": num,
             "interval": [low, high],
             "tokens": tokens,
             "seconds": seconds,
+            "cells": cells,
+            "on_frontier": bool(is_on),
             "difference": difference(first, own),
         }
     pairs = [
@@ -204,6 +222,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num", type=int, default=100, help="questions of the file")
     parser.add_argument("--skip", type=int, default=0, help="questions of the file left out first")
     parser.add_argument("--sums", type=int, default=0, help="easy sums besides")
+    parser.add_argument("--facts", type=int, default=0, help="questions of a few words besides")
     parser.add_argument("--batch", type=int, default=1, help="questions side by side")
     parser.add_argument("--think-budget", type=int, default=400)
     parser.add_argument("--answer-budget", type=int, default=400)

@@ -19,7 +19,7 @@ def options(folder: Path, **changed: object) -> argparse.Namespace:
     path.write_text("\n".join(map(json.dumps, rows)))
     known = {
         "model": SCRIPTED, "context": 4096, "seed": 0, "threads": 0, "questions": path, "num": 2,
-        "skip": 0, "sums": 0, "batch": 2, "think_budget": 60, "answer_budget": 16,
+        "skip": 0, "sums": 0, "facts": 0, "batch": 2, "think_budget": 60, "answer_budget": 16,
         "ways": "think,no-think", "record": folder / "rows.jsonl",
     }  # fmt: skip
     return argparse.Namespace(**known | changed)

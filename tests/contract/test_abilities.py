@@ -12,7 +12,7 @@ from edgereason.errors import EngineError, UnsupportedError, UsageError
 from edgereason.prompt.lowering import lower, prompt_tokens
 from edgereason.records import Blend, Capability, Phase, Role, Sampling, Segment
 from reference import blend as twin
-from support.engine_cases import TEXT, Case, feed, fresh, open_case, output
+from support.engine_cases import TEXT, Case, feed, fresh, output
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
@@ -21,21 +21,6 @@ NAMES = ("scripted", "dense", "recurrent", "smollm2", "onnx-dense", "trt-A-dense
 LETTERS = ("a", "b", "c")
 SOFT = Sampling(temperature=0.6, top_k=30, top_p=0.95, min_p=0.001, seed=3)
 PROMPT = (Segment(TEXT),)
-
-
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(n, marks=pytest.mark.model if n == "smollm2" else ()) for n in NAMES],
-)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    name: str = request.param
-    smollm2 = request.getfixturevalue("smollm2") if name.endswith("smollm2") else None
-    return open_case(name, tmp_path_factory.mktemp(name), smollm2)
-
-
-@pytest.fixture
-def engine(case: Case) -> Engine:
-    return case.open()
 
 
 def run(engine: Engine, phase: Phase) -> list[dict[str, Any]]:

@@ -17,28 +17,12 @@ from edgereason.prompt.lowering import lower
 from edgereason.records import Capability, Phase, Segment
 from edgereason.registry import names
 from edgereason.runtime.grammars import Grammars
-from support.engine_cases import CASES, STORY, TEXT, Case, feed, fill, fresh, open_case, output
+from support.engine_cases import CASES, STORY, TEXT, Case, feed, fill, fresh, output
 
 if TYPE_CHECKING:
     from edgereason._core import Engine
 
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.model if name.endswith("smollm2") else ())
-        for name in CASES
-    ],
-)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    name: str = request.param
-    smollm2 = request.getfixturevalue("smollm2") if name.endswith("smollm2") else None
-    return open_case(name, tmp_path_factory.mktemp(name), smollm2)
-
-
-@pytest.fixture
-def engine(case: Case) -> Engine:
-    return case.open()
+NAMES = tuple(CASES)
 
 
 def needs(engine: Engine, capability: Capability) -> None:

@@ -18,16 +18,6 @@ NAMES = ("scripted", "dense", "sliding", "recurrent", "smollm2", "onnx-dense", "
 BUDGET = 40
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(n, marks=pytest.mark.model if n == "smollm2" else ()) for n in NAMES],
-)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    name: str = request.param
-    smollm2 = request.getfixturevalue("smollm2") if name.endswith("smollm2") else None
-    return open_case(name, tmp_path_factory.mktemp(name), smollm2)
-
-
 def answered(case: Case, lookahead: int, sampling: Sampling, budget: int = BUDGET) -> Any:
     """What a text that repeats itself goes on with."""
     engine = case.open()

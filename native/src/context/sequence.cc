@@ -201,8 +201,8 @@ Guessed Sequence::Guess(std::span<Token> guesses) const noexcept {
   const bool may = running() && pending() == 1 && phase_->role != Role::kPrefill && !latent() &&
                    !scores_prompt() && phase_->blend.top < 2 && phase_->probe.every == 0;
   if (!may) return {};
-  const std::int32_t budget =
-      std::min(run_.budget.remaining(), thinking() ? think_.remaining() : run_.budget.remaining());
+  std::int32_t budget = run_.budget.remaining();
+  if (thinking()) budget = std::min(budget, think_.remaining());
   const std::int32_t most = std::min(budget - 1, num_cells_ - context_.size());
   if (most <= 0) return {};
   return GuessNext(context_.items(),

@@ -87,13 +87,14 @@ class Sequence {
   // The tokens of its prompt are scored: each row that another follows gives logits, too.
   bool scores_prompt() const noexcept { return phase_ && phase_->score_prompt; }
 
+  // `logits` of the row at place `at`: scores the token behind it, where that is the prompt's. Doing
+  // so again changes nothing. False: they are no logits.
+  bool ScorePrompt(std::int32_t at, std::span<const float> logits);
+
   // Fills `guesses` with tokens that may follow the one that is pending, no more than the phase may
   // sample behind it. None: nothing is guessed here.
   Guessed Guess(std::span<Token> guesses) const noexcept;
   Lookahead lookahead;
-  // `logits` of the row at place `at`: scores the token behind it, where that is the prompt's. Doing
-  // so again changes nothing. False: they are no logits.
-  bool ScorePrompt(std::int32_t at, std::span<const float> logits);
 
   // Ends the phase; what must be forced is put into the context. The result is the caller's.
   std::unique_ptr<PhaseResult> End(const Verdict& verdict, double now_ms);

@@ -211,12 +211,16 @@ void StepLoop::Plan(double now_ms) {
 void StepLoop::LandSoftly(Sequence* sequence, const PlanSeq& seq, double now_ms) const noexcept {
   const double since_ms = seq.thinking ? sequence->thinks_since_ms() : -1;
   if (since_ms < 0 || std::isinf(seq.deadline_ms)) return;
-  const PlanLimits limits = Limits(now_ms);
-  // As NumToClose has it: what is owed, and the step that reads the text that ends the thought.
-  const double owed_ms = limits.margin * limits.slack * OwedMs(seq, decoder_.cost()) +
-                         PrefillMs(std::int64_t{1} + seq.owed_rows, decoder_.cost());
-  sequence->SetThinkingTime(now_ms - since_ms, std::max(seq.deadline_ms - owed_ms - since_ms, 1.0),
+  const double limit_ms = seq.deadline_ms - ClosingMs(seq, Limits(now_ms)) - since_ms;
+  sequence->SetThinkingTime(now_ms - since_ms, std::max(limit_ms, 1.0),
                             kLandingSteps * decoder_.cost().StepMs(1));
+}
+
+// As NumToClose has it: what is owed, and the step that reads the text that ends the thought.
+double StepLoop::ClosingMs(const PlanSeq& seq, const PlanLimits& limits) const noexcept {
+  const CostModel& cost = decoder_.cost();
+  return limits.margin * limits.slack * OwedMs(seq, cost) +
+         PrefillMs(std::int64_t{1} + seq.owed_rows, cost);
 }
 
 PlanLimits StepLoop::Limits(double now_ms) const noexcept {
@@ -355,10 +359,8 @@ bool StepLoop::HasTimeFor(std::int32_t num_rows) const noexcept {
   if (view_.by_deadline.size() > 1) return false;
   const PlanSeq& seq = view_.seqs[static_cast<std::size_t>(view_.by_deadline.front())];
   const PlanLimits limits = Limits(clock_->NowMs());
-  const CostModel& cost = decoder_.cost();
-  const double owed_ms =
-      limits.slack * OwedMs(seq, cost) + PrefillMs(std::int64_t{1} + seq.owed_rows, cost);
-  return limits.now_ms + limits.margin * (cost.StepMs(num_rows) + owed_ms) <= seq.deadline_ms;
+  const double step_ms = limits.margin * decoder_.cost().StepMs(num_rows);
+  return limits.now_ms + step_ms + ClosingMs(seq, limits) <= seq.deadline_ms;
 }
 
 // Probes ride along with their owners where there is room.

@@ -78,6 +78,7 @@ class StepLoop {
   PlanSeq View(const Sequence& sequence) const noexcept;
   PlanLimits Limits(double now_ms) const noexcept;
   void LandSoftly(Sequence* sequence, const PlanSeq& seq, double now_ms) const noexcept;
+  double ClosingMs(const PlanSeq& seq, const PlanLimits& limits) const noexcept;
   void Apply(double now_ms);
   bool KeepOneKey();
   void BuildRows();

@@ -262,17 +262,24 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Every `every` thinking tokens: fork, force `cue`, decode up to `tokens` greedily."""
+    """Every `every` thinking tokens: fork, force `cue`, decode up to `tokens` greedily.
+
+    Thinking ends as `stable` once `agree` probes in a row say the same (Dynasor, 2412.20993), or
+    one ends by itself and is as sure as `sure` says: the geometric mean of its tokens'
+    probabilities (DEER, 2504.15895); 1 is off.
+    """
 
     every: int
     cue: str
     tokens: int = 8
-    agree: int = 3  # thinking ends as `stable` once this many probes in a row say the same
+    agree: int = 3
+    sure: float = 1.0
 
     def __post_init__(self) -> None:
         _require(self.every >= 1, f"probe every must be 1 or more, got {self.every}")
         _require(self.tokens >= 1, f"probe tokens must be 1 or more, got {self.tokens}")
         _require(self.agree >= 1, f"probe agree must be 1 or more, got {self.agree}")
+        _require(0 < self.sure <= 1, f"probe sure must be in (0, 1], got {self.sure}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edgereason.errors import UnsupportedError, UsageError
-from edgereason.records import Answer, Capability, Phase, Role
+from edgereason.records import Answer, Capability, Phase, Probe, Role
 from edgereason.strategies.base import Steps, Turn
 
 needs = Capability.LOGITS
@@ -25,6 +25,7 @@ _DOUBTS: Final = (
 )  # fmt: skip
 _NEVER: Final = -100.0  # added to a logit
 _MOST_BRAKE: Final = 1000.0
+_PROBE_EVERY: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,31 @@ class Config:
             "that do not go on once they know"
         },
     )
+    sure: float = field(
+        default=1.0,
+        metadata={
+            "help": "thinking ends once a probe answers with so much confidence (DEER, from 0.95 "
+            "on; each 64 tokens where no probes are asked for); 1: never. Costs small models right "
+            "answers"
+        },
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.brake <= _MOST_BRAKE:
             raise UsageError(
                 f"brake must be between 0 (off) and {_MOST_BRAKE:g} nats, got {self.brake:g}"
             )
+        if not 0 < self.sure <= 1:
+            raise UsageError(f"sure must be above 0 and at most 1 (off), got {self.sure:g}")
 
 
 def run(turn: Turn, config: Config) -> Steps:
     phase = turn.think(then=turn.answer())
     if phase.role is Role.THINK:  # else the answer is all there is
         phase = replace(phase, brake=config.brake)
+        if config.sure < 1:
+            probe = phase.probe or Probe(_PROBE_EVERY, turn.bundle.reasoning.probe)
+            phase = replace(phase, probe=replace(probe, sure=config.sure))
         if not config.doubts:
             phase = _without_doubts(turn, phase)
     done = yield phase

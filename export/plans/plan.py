@@ -193,6 +193,7 @@ def _phase(phase: Phase, rule: BudgetRule) -> dict[str, Any]:
             "cue": phase.probe.cue,
             "tokens": phase.probe.tokens,
             "agree": phase.probe.agree,
+            "sure": phase.probe.sure,
         },
         "loop": None
         if phase.loop is None

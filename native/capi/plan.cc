@@ -80,6 +80,7 @@ PlanPhase ReadPhase(const Json& from) {
     phase.probe.every = Number(probe, "every", 1);
     phase.probe.tokens = Number(probe, "tokens", 1);
     phase.probe.agree = Number(probe, "agree", 1);
+    phase.probe.sure = probe.at("sure").get<double>();
   }
   if (const Json& loop = from.at("loop"); !loop.is_null()) {
     phase.loop = {.max_period = Number(loop, "max_period", 1),

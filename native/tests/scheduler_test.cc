@@ -322,6 +322,25 @@ TEST(ProbesThatAgreeEndThinking) {
   CHECK_EQ(outcome.last().text, "\n\n42");
 }
 
+TEST(AProbeThatIsSureEndsThinkingAlone) {
+  ScriptedOptions model = Endless();
+  model.rules.push_back({.after = "[final]", .reply = "42\n"});
+  const auto asked = [&](Probe probe) {
+    Harness harness(model);
+    Phase think = Think(harness, 64);
+    probe.every = 8;
+    probe.cue = harness.Ids("[final]");
+    think.probe = probe;
+    return harness.Finish(harness.Ask({think, Answer(harness)})).phases[0];
+  };
+  const PhaseResult sure = asked({.tokens = 6, .agree = 9, .sure = 0.5});
+  CHECK_EQ(sure.reason, StopReason::kStable);
+  CHECK(sure.num_reasoning < 20);
+  CHECK_EQ(asked({.tokens = 6, .agree = 9}).reason, StopReason::kBudget);
+  // What is cut says nothing of how sure it is.
+  CHECK_EQ(asked({.tokens = 2, .agree = 9, .sure = 0.5}).reason, StopReason::kBudget);
+}
+
 TEST(WhatProbesHearIsToldWhereItIsAskedFor) {
   ScriptedOptions model = Endless();
   model.rules.push_back({.after = "[final]", .reply = std::string(60, 'x') + "\n"});

@@ -112,3 +112,31 @@ def test_a_brake_ends_thinking_at_the_end_of_a_sentence() -> None:
 def test_a_brake_is_a_number_of_nats(brake: float) -> None:
     with model() as reasoner, pytest.raises(UsageError, match="brake must be "):
         reasoner.ask("Why?", strategy="think", options={"brake": brake})
+
+
+# --- sure -----------------------------------------------------------------------------------------
+
+
+def test_a_probe_that_is_sure_ends_thinking() -> None:
+    thought = " ".join(f"{i * i} or more." for i in range(40))
+    bundle = open_bundle(SCRIPTED)
+    rules = [("<think>\n", thought), (bundle.reasoning.probe, "42\n"), ("</think>", "\n\n42")]
+    engine = _core.ScriptedEngine(rules, control=["<|im_start|>", "<think>", "</think>"])
+    with Reasoner(bundle, engine) as reasoner:
+        for sure, every, why, most in (
+            (1.0, 0, "budget", 300),
+            (0.5, 0, "stable", 90),  # 64 tokens and the probe
+            (0.5, 16, "stable", 40),
+        ):
+            answer = reasoner.ask(
+                "Why?", options={"sure": sure}, strategy="think", think_budget=300,
+                probe_every=every,
+            )  # fmt: skip
+            assert answer.phases[0].reason == why
+            assert 0 < answer.usage.reasoning_tokens <= most
+
+
+@pytest.mark.parametrize("sure", [0.0, 1.5])
+def test_sureness_is_a_probability(sure: float) -> None:
+    with model() as reasoner, pytest.raises(UsageError, match="sure must be above 0 and at most 1"):
+        reasoner.ask("Why?", strategy="think", options={"sure": sure})

@@ -34,9 +34,9 @@ inline constexpr auto kFields<Sampling> =
                Field{"seed", &Sampling::seed}};
 
 template <>
-inline constexpr auto kFields<Probe> =
-    std::tuple{Field{"every", &Probe::every}, Field{"cue", &Probe::cue},
-               Field{"tokens", &Probe::tokens}, Field{"agree", &Probe::agree}};
+inline constexpr auto kFields<Probe> = std::tuple{
+    Field{"every", &Probe::every}, Field{"cue", &Probe::cue}, Field{"tokens", &Probe::tokens},
+    Field{"agree", &Probe::agree}, Field{"sure", &Probe::sure}};
 
 template <>
 inline constexpr auto kFields<Loop> =

@@ -79,6 +79,8 @@ struct Probe {
   std::vector<Token> cue{};
   std::int32_t tokens = 8;
   std::int32_t agree = 3;
+  double sure =
+      1;  // what alone ends thinking: an end so likely, by a token's mean log-prob; 1: none
 };
 
 struct Loop {

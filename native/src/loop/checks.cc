@@ -64,6 +64,7 @@ void CheckRules(const Probe& probe, const Loop& loop, const EngineInfo& info) {
   if (probe.every > 0) {
     Require(probe.tokens >= 1, "probe tokens must be 1 or more", probe.tokens);
     Require(probe.agree >= 1, "probe agree must be 1 or more", probe.agree);
+    Require(probe.sure > 0 && probe.sure <= 1, "probe sure must be in (0, 1]", probe.sure);
     if ((info.caps & kFork) == 0) {
       throw Error(ErrorCode::kUnsupported, "probes need an engine that can fork a sequence");
     }

@@ -1,6 +1,7 @@
 #include "loop/probes.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 #include <utility>
 
@@ -14,13 +15,18 @@ std::string_view Trimmed(std::string_view text) noexcept {
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
-// It has said enough: the line is over, or its tokens are. A line break before any text is only
-// the space after the cue.
-bool SaidEnough(const ProbeRun& probe) noexcept {
+// A line break before any text is only the space after the cue.
+bool LineIsOver(const ProbeRun& probe) noexcept {
   const std::string_view text = probe.text;
   const std::string_view said = Trimmed(text);
-  const bool line_over = !said.empty() && text.find('\n', text.find(said)) != std::string::npos;
-  return line_over || probe.num_sampled >= probe.owner->phase().probe.tokens;
+  return !said.empty() && text.find('\n', text.find(said)) != std::string::npos;
+}
+
+// It came to an end by itself, and was sure of each token up to there (DEER, 2504.15895).
+bool IsSure(const ProbeRun& probe, bool is_whole) noexcept {
+  const double sure = probe.owner->phase().probe.sure;
+  if (sure >= 1 || !is_whole || Trimmed(probe.text).empty()) return false;
+  return std::exp(probe.logprob / probe.num_sampled) >= sure;
 }
 
 // Compares what the probe says with the ones before. True: enough of them in a row agree.
@@ -65,18 +71,19 @@ void Probes::MayStart(Sequence* owner, std::int32_t num_embd) {
   probes_.push_back(std::move(probe));
 }
 
-bool Probes::Accept(ProbeRun* probe, Token token, const Vocab& vocab) {
+bool Probes::Accept(ProbeRun* probe, const Sampled& sampled, const Vocab& vocab) {
   ++probe->num_sampled;
-  bool over = vocab.Ends(token);
-  if (!over) {
-    probe->items.push_back(ContextItem::OfToken(token));
-    probe->text += vocab.Piece(token);
-    over = SaidEnough(*probe);
+  probe->logprob += sampled.logprob;
+  bool is_whole = vocab.Ends(sampled.token);
+  if (!is_whole) {
+    probe->items.push_back(ContextItem::OfToken(sampled.token));
+    probe->text += vocab.Piece(sampled.token);
+    is_whole = LineIsOver(*probe);
   }
-  if (!over) return false;
-  const bool agree = Agree(*probe);
+  if (!is_whole && probe->num_sampled < probe->owner->phase().probe.tokens) return false;
+  const bool ends = Agree(*probe) || IsSure(*probe, is_whole);
   End(probe);
-  return agree;
+  return ends;
 }
 
 void Probes::End(ProbeRun* probe) noexcept {

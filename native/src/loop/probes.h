@@ -22,6 +22,7 @@ struct ProbeRun {
   std::vector<float> latent;       // what the first is fed where it is a latent step, [num_embd]
   std::int32_t num_decoded = 0;    // of items
   std::int32_t num_sampled = 0;
+  double logprob = 0;  // of all that was sampled
   std::string text;
 
   std::int32_t pending() const noexcept {
@@ -38,9 +39,9 @@ class Probes {
 
   // Starts one where the phase of `owner` asks for it now and has none. `num_embd`: of the engine.
   void MayStart(Sequence* owner, std::int32_t num_embd);
-  // Takes a sampled token. True: the probe is over, and as many in a row as the rule asks for
-  // agree.
-  bool Accept(ProbeRun* probe, Token token, const Vocab& vocab);
+  // Takes a sampled token. True: the probe is over, and it is as sure as the rule asks for, or as
+  // many in a row agree.
+  bool Accept(ProbeRun* probe, const Sampled& sampled, const Vocab& vocab);
   // Ends the probe of `owner`. It stays in the list until the sweep: rows of this step may still
   // point to it.
   void Drop(const Sequence* owner) noexcept;

@@ -527,11 +527,11 @@ void StepLoop::CommitProbe(ProbeRun* probe, std::int32_t row) {
   const Sampled sampled = sampler_.Sample(engine_->Logits(row), kGreedy, {}, 0);
   ++counters_.num_sampled;
   if (sampled.token == kNoToken) return Break(owner, Fault::kNumbers);
-  const bool agree = probes_.Accept(probe, sampled.token, engine_->vocab());
+  const bool ends = probes_.Accept(probe, sampled, engine_->vocab());
   if (probe->owner == nullptr && owner->options().tell_probes) {
     outbox_.Probed(owner->id(), owner->probe.text);
   }
-  if (!agree) return;
+  if (!ends) return;
   phases_.CloseThinking(owner, StopReason::kStable, clock_->NowMs());
 }
 

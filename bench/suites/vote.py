@@ -18,7 +18,7 @@ from typing import Any, Final
 from edgereason.config import unknown
 from edgereason.errors import UnsupportedError
 from edgereason.models.bundle import model_file
-from edgereason.records import Answer, Budget, Sampling
+from edgereason.records import Answer, Sampling
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.strategies.vote import elected
 from edgereason.values import extract_answer, normalize
@@ -28,7 +28,7 @@ from ..harness.record import Record
 from ..harness.runner import Bench, Findings, Say, open_reasoner
 from ..rivals.libllama import Libllama
 from ..tasks.base import Item
-from .ways import Row, findings
+from .ways import Row, chosen, findings
 
 Vote = Callable[[str, int], tuple[Answer, int]]  # of a question and a seed; and its tokens
 
@@ -61,12 +61,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                 if (_asked(options), name, item.question) not in rows:
                     rows.add(_row(options, name, item, votes[name], options.seed + 1000 * number))
             say(f"{number + 1} of {len(problems)} problems")
-    wanted = {item.question for item in problems}
-    own = [
-        row
-        for row in rows
-        if row.asked == _asked(options) and row.question in wanted and row.way in names
-    ]
+    own = chosen(rows, _asked(options), [item.question for item in problems], names)
     found = findings(own, names)
     return replace(found, remarks=tuple(_same_winners(own, names)))
 
@@ -123,15 +118,16 @@ def _theirs(reasoner: Reasoner, options: argparse.Namespace, stack: ExitStack) -
             )
         )
     )
-    most = Budget(options.think_budget, options.answer_budget)
-    close = reasoner.bundle.reasoning.close.strip() if options.of == "think" else ""
+    thinks = options.of == "think"
+    most = options.answer_budget + (options.think_budget if thinks else 0)
+    close = reasoner.bundle.reasoning.close.strip() if thinks else ""
 
     def vote(question: str, seed: int) -> tuple[Answer, int]:
         lines = bare.samples(
-            reasoner.prompt_tokens(question, thinking=options.of == "think"),
+            reasoner.prompt_tokens(question, thinking=thinks),
             range(seed, seed + options.samples),
             Sampling(temperature=options.temperature),
-            most.think_tokens * (options.of == "think") + most.answer_tokens,
+            most,
         )
         texts = [reasoner.engine.detokenize(line).decode("utf-8", "replace") for line in lines]
         answers = [Answer(text.rpartition(close)[2] if close else text) for text in texts]

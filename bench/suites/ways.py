@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -76,13 +76,18 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             for way in ways if number % 2 == 0 else reversed(ways):
                 _ask(reasoner, options, way, block, rows)
             say(f"{min(begin + options.batch, len(questions))} of {len(questions)} questions")
-    wanted = {question.text for question in questions}
-    own = [
-        row
-        for row in rows
-        if row.asked == _asked(options) and row.question in wanted and row.way in ways
+    texts = [question.text for question in questions]
+    return findings(chosen(rows, _asked(options), texts, ways), ways)
+
+
+def chosen(
+    rows: Iterable[Row], asked: str, questions: Sequence[str], ways: Sequence[str]
+) -> list[Row]:
+    """Those of a record that belong into one table."""
+    wanted = frozenset(questions)
+    return [
+        row for row in rows if row.asked == asked and row.question in wanted and row.way in ways
     ]
-    return findings(own, ways)
 
 
 def _questions(options: argparse.Namespace) -> list[Question]:

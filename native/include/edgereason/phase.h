@@ -79,8 +79,9 @@ struct Probe {
   std::vector<Token> cue{};
   std::int32_t tokens = 8;
   std::int32_t agree = 3;
-  double sure =
-      1;  // what alone ends thinking: an end so likely, by a token's mean log-prob; 1: none
+  // A probe that ends by itself ends the thinking where its tokens are so likely, by their geometric
+  // mean; 1: none does.
+  double sure = 1;
 };
 
 struct Loop {

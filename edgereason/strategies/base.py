@@ -221,6 +221,21 @@ class Turn:
             then=then,
         )
 
+    def stretch(self, tokens: int, left: int) -> tuple[Phase, bool]:
+        """Thinking of at most so many tokens where `left` are left of the budget, from the start of
+        the conversation; and whether it is the last. Only that ends softly, and is shut by the
+        core: what is not over goes on.
+        """
+        phase = self.think()
+        if 0 <= left <= tokens:
+            return replace(phase, budget=left), True
+        return replace(phase, budget=tokens, soft=1.0, close=""), False
+
+    def shut(self) -> Phase:
+        """The answer after thoughts that were ended from outside with nothing to shut them."""
+        reasoning = self.bundle.reasoning
+        return replace(self.answer(), force=reasoning.close + reasoning.answer)
+
     def answer(self) -> Phase:
         """Answer after thinking. Blocks that the model opens again spend what is left of the
         thinking budget.

@@ -224,25 +224,19 @@ def _judged(turn: Turn, window: int, bar: float) -> Steps:
     """Thinking in stretches: as plain thinking, but that a soft budget begins in the last one."""
     left = turn.budget.think_tokens
     lowest = 1.0
-    phase = turn.think()
+    phase, is_last = turn.stretch(window, left)
     while True:
-        budget = window if left < 0 else min(window, left)
-        last = budget == left
-        soft = turn.budget.soft if last else 1.0
-        stretch = replace(phase, budget=budget, soft=soft, close=phase.close if last else "")
-        thought = yield stretch
+        thought = yield phase
         if 2 * thought.num_tokens >= window or lowest == 1:  # the end of a thought says little
             lowest = min(lowest, thought.confidence)
-        if thought.reason is not StopReason.BUDGET or last:
+        if thought.reason is not StopReason.BUDGET or is_last:
             break
         if lowest < bar:
             return Answer("", confidence=lowest, note=_GIVEN_UP)
-        left -= budget if left > 0 else 0
-        phase = replace(turn.think(), fresh=None)
-    answer = turn.answer()
-    if not thought.mark and not last:  # it was ended from outside, with nothing to close it
-        reasoning = turn.bundle.reasoning
-        answer = replace(answer, force=reasoning.close + reasoning.answer)
+        left -= window if left > 0 else 0
+        phase, is_last = turn.stretch(window, left)
+        phase = replace(phase, fresh=None)
+    answer = turn.answer() if thought.mark or is_last else turn.shut()
     done = yield answer
     return Answer(done.text, confidence=lowest)
 

@@ -14,6 +14,7 @@ from support.places import SCRIPTED
 NEUTRAL: dict[str, dict[str, Any]] = {
     "abstractions": {"hints": 0},
     "agile": {},
+    "concise": {"hint": ""},
     "critique": {"rounds": 0},
     "debate": {"samples": 1},
     "demos": {},  # without a file

@@ -13,6 +13,7 @@ from edgereason.errors import UsageError
 from edgereason.models.bundle import open_bundle
 from edgereason.records import StopReason
 from edgereason.runtime.reasoner import Reasoner
+from edgereason.strategies.concise import hinted
 from support.places import SCRIPTED
 
 PROGRAM = "```python\ndef solution():\n"
@@ -138,3 +139,41 @@ def test_a_program_takes_at_most_half_of_the_time_until_a_deadline() -> None:
         assert answer.answer == "7"
         assert answer.budget.deadline_ms.late_ms == 0
         assert 900 < answer.budget.deadline_ms.used < 2000
+
+
+# --- concise --------------------------------------------------------------------------------------
+
+LONG = " ".join(f"Step {i} is done, and so on." for i in range(60))
+
+
+def test_the_hint_stands_in_the_thought_and_is_read_not_written() -> None:
+    rules = [
+        ("<think>\n", LONG),
+        (LONG[100:128], LONG[128:]),
+        ("</think>", "\n\n42"),
+    ]
+    engine = _core.ScriptedEngine(rules, control=CONTROL)
+    with Reasoner(open_bundle(SCRIPTED), engine) as reasoner:
+        handle = reasoner.submit("Why?", strategy="concise", think_budget=250)
+        answer = handle.result()
+        thoughts = [phase for phase in handle.chains[0] if phase.name == "think"]
+    first, second = thoughts
+    assert (first.num_tokens, first.reason) == (128, StopReason.BUDGET)
+    assert 100 < second.num_tokens <= 122
+    assert "concise" not in answer.reasoning
+    # All but the part of the first stretch behind the hint was there.
+    assert 100 < second.num_prompt - second.num_cached < 200
+    assert second.num_prompt - first.num_prompt >= 128 + len(" make answer concise!")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        (128, "One, HINT two. Three, four. Five"),  # the first clause
+        (640, "One, two. Three, HINT four. Five"),  # half of it
+        (1024, "One, two. Three, four. HINT Five"),
+    ],
+)
+def test_where_the_hint_goes(tokens: int, expected: str) -> None:
+    assert hinted("One, two. Three, four. Five", "HINT", tokens) == expected
+    assert hinted("Without an end", "HINT", tokens) == "Without an end HINT "

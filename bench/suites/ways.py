@@ -10,6 +10,7 @@ it stopped: figures of another model or way are never mixed in.
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ import numpy as np
 
 from edgereason.errors import UsageError
 from edgereason.runtime.reasoner import Reasoner
+from edgereason.strategies.auto import THINK, draft_options
 
 from ..harness.questions import Question, easy_sum, gsm8k, read_questions, short_question
 from ..harness.record import Record
@@ -41,7 +43,8 @@ Key = tuple[str, str, str]
 @dataclass(frozen=True, slots=True)
 class Row:
     """One question, one way. `seconds`: its share of the time that its batch took. `cells`: of KV,
-    at most in one line of thought."""
+    at most in one line of thought. `confidence`: what the way says of its answer; with it, what
+    `auto` would come to from other thresholds is read off the rows of its draft and of thinking."""
 
     asked: str  # model, budgets, batch: rows of one table have the same
     way: str
@@ -52,6 +55,7 @@ class Row:
     answer: str
     note: str = ""
     cells: int = 0
+    confidence: float = 0.0
 
     @property
     def key(self) -> Key:
@@ -139,6 +143,7 @@ def _ask(
             answer.answer[:200],
             answer.note,
             answer.usage.peak_cells,
+            answer.confidence or 0.0,
         )
         rows.add(row)
 
@@ -182,7 +187,35 @@ def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
     tables = [Table(f"{len(first)} questions", _COLUMNS, table)]
     if pairs:
         tables.append(Table(f"Paired with {ways[0]}", columns, pairs))
+    for way in ways:
+        if way != THINK and THINK in ways and draft_options(parse(way).strategy) is not None:
+            cascades = read_off(by_way[THINK], by_way[way])
+            figures[way]["as_draft"] = cascades
+            title = f"auto with {way} as draft, thinking after it: read off, not run"
+            tables.append(Table(title, tuple(cascades[0]), [tuple(c.values()) for c in cascades]))
     return Findings(figures, tuple(tables), ())
+
+
+def read_off(
+    thoughts: Mapping[str, Row], drafts: Mapping[str, Row], num: int = 10
+) -> list[dict[str, Any]]:
+    """What a cascade comes to from several thresholds: a draft that is as sure is the answer, else
+    the thought is, and takes its time besides. The first keeps all drafts, the last none."""
+    both = [question for question in drafts if question in thoughts]
+    sure = sorted(drafts[question].confidence for question in both)
+    thresholds = [sure[i * len(sure) // num] for i in range(num)] + [math.inf]
+    base = sum(thoughts[question].seconds for question in both)
+    found = []
+    for threshold in dict.fromkeys(thresholds):
+        kept = [question for question in both if drafts[question].confidence >= threshold]
+        asked_on = [question for question in both if drafts[question].confidence < threshold]
+        right = sum(drafts[q].right for q in kept) + sum(thoughts[q].right for q in asked_on)
+        seconds = sum(drafts[q].seconds for q in both)
+        seconds += sum(thoughts[q].seconds for q in asked_on)
+        told = None if math.isinf(threshold) else threshold
+        cascade = {"from": told, "kept": len(kept), "right": right, "of": len(both)}
+        found.append({**cascade, "share of time": seconds / base})
+    return found
 
 
 class Judged(Protocol):

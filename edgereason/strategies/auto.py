@@ -31,7 +31,7 @@ needs = Capability.LOGITS
 THRESHOLD: Final = 0.8
 """Of an uncalibrated model."""
 
-_THINK: Final = "think"
+THINK: Final = "think"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Step:
         """None: the word that stands for no draft."""
         way, _, number = text.partition("/")
         way = way.strip().replace("_", "-")
-        if way == _THINK and not number:
+        if way == THINK and not number:
             return None
         if draft_options(way) is None:
             raise UsageError(f"{way} cannot be a draft", f"these can: {', '.join(drafts())}")
@@ -175,7 +175,7 @@ def run(turn: Turn, config: Config) -> Steps:
     steps, note = planned(turn, config)
     if turn.grammar is not None:
         steps = tuple(step for step in steps if choose(step.way).takes_grammar)
-    think = choose(_THINK, bundle=turn.bundle)
+    think = choose(THINK, bundle=turn.bundle)
     if not steps:
         answer = yield from think.run(turn)
         return replace(answer, note=note)

@@ -65,3 +65,21 @@ def test_few_questions_tell_nothing_apart() -> None:
     assert "better" in better.tables[1].rows[0]
     low, high = (better.figures["b"]["difference"][name] for name in ("low", "high"))
     assert 25 < low < 50 < high < 75
+
+
+def test_what_auto_would_come_to_is_read_off_its_draft_and_the_thoughts() -> None:
+    def made(way: str, rights: str, sure: list[float], seconds: float) -> dict[str, ways.Row]:
+        return {
+            f"q{i}": ways.Row("m", way, f"q{i}", right == "1", 10, seconds, "", confidence=c)
+            for i, (right, c) in enumerate(zip(rights, sure, strict=True))
+        }
+
+    thoughts = made("think", "0111", [0.0] * 4, 4.0)
+    drafts = made("bare", "1100", [0.9, 0.8, 0.2, 0.1], 1.0)
+    told = ways.read_off(thoughts, drafts, num=4)
+    assert [(each["from"], each["kept"], each["right"]) for each in told] == [
+        *((0.1, 4, 2), (0.2, 3, 3), (0.8, 2, 4), (0.9, 1, 4), (None, 0, 3))
+    ]
+    assert [each["share of time"] for each in told] == [0.25, 0.5, 0.75, 1.0, 1.25]
+    found = ways.findings([*thoughts.values(), *drafts.values()], ["think", "bare"])
+    assert found.figures["bare"]["as_draft"][2]["right"] == 4

@@ -80,8 +80,11 @@ class Line:
 
     @property
     def is_parked(self) -> bool:
-        """At its end its KV is kept, for a later request whose prompt begins like it."""
-        return self.ticket.request.keep and (self.parent is None or self.reads)
+        """At its end its KV is kept, for a later request whose prompt begins like it. Of several
+        children the first is enough.
+        """
+        is_first = self.parent is None or (self.reads and self.index == 0)
+        return self.ticket.request.keep and is_first
 
 
 @dataclass(eq=False)

@@ -9,7 +9,8 @@ behind the first clause that ends after a share of the stretch: 0 for a short on
 a turn of the user's; here it stands in the thought, which needs no template.
 
 Cost: a shorter thought, and half a stretch read again for each hint
-Measured: not yet.
+Measured: Qwen2.5-Coder-0.5B, 32 of GSM8K: 6 right, as thinking, at 0.95 of its tokens and 1.23 of
+its time: loses on what was measured. The paper halves thoughts of a 4B of 2,400 tokens.
 """
 
 from __future__ import annotations

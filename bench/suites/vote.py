@@ -86,13 +86,13 @@ def _row(options: argparse.Namespace, name: str, item: Item, vote: Vote, seed: i
 
 
 def _ours(reasoner: Reasoner, options: argparse.Namespace, name: str) -> Vote:
-    chosen = {"samples": options.samples, "of": options.of, "window": options.window, **_WAYS[name]}
+    given = {"samples": options.samples, "of": options.of, "window": options.window, **_WAYS[name]}
 
     def vote(question: str, seed: int) -> tuple[Answer, int]:
         answer = reasoner.ask(
             question,
             strategy="vote",
-            options=chosen,
+            options=given,
             think_budget=options.think_budget,
             answer_budget=options.answer_budget,
             sampling=Sampling(temperature=options.temperature, seed=seed),
@@ -146,9 +146,10 @@ def _same_winners(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     full = values(_FULL)
     told = []
     for name in names:
-        both = full.keys() & values(name).keys()
-        if name not in (_FULL, _PEER) and both:
-            same = sum(values(name)[question] == full[question] for question in both)
+        own = {} if name in (_FULL, _PEER) else values(name)
+        both = full.keys() & own.keys()
+        if both:
+            same = sum(own[question] == full[question] for question in both)
             told.append(f"{name}: the winner of {_FULL} in {same} of {len(both)}.")
     return told
 

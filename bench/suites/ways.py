@@ -2,9 +2,10 @@
 
 What prompts of a way have in common, such as worked examples, stays read, as in a server.
 
-Questions go to each way alone or `--batch` at a time, the ways in turns block by block. With
-`--record FILE` each answer is kept at once as one JSON line, and a run that was cut goes on where
-it stopped: figures of another model or way are never mixed in.
+Questions go to each way alone or `--batch` at a time, the next as soon as one is answered; the
+ways take turns, block by block. With `--record FILE` each answer is kept as one JSON line when its
+block is over, and a run that was cut goes on where it stopped: figures of another model or way are
+never mixed in.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -22,18 +24,22 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from edgereason.errors import UsageError
+from edgereason.records import Answer
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.strategies.auto import THINK, draft_options
 
 from ..harness.questions import Question, easy_sum, gsm8k, read_questions, short_question
 from ..harness.record import Record
-from ..harness.runner import Bench, Findings, Say, Table, open_reasoner, wilson
+from ..harness.runner import Bench, Findings, Plot, Say, Table, open_reasoner, wilson
 from ..harness.ways import parse
-from ..pareto.frontier import frontier
+from ..pareto.frontier import frontier, share_on_frontier
+from ..pareto.statistics import Draws
 
 _WAYS: Final = ("think", "no-think", "bare", "brief", "program", "auto", "budget-forcing")
+_BLOCK: Final = 8  # times as many questions as are under way at a time, before the next way's turn
 _COLUMNS: Final = (
     *("way", "right", "of", "interval", "tokens", "seconds", "share of time", "cells", "frontier"),
+    "of draws",
 )
 
 
@@ -42,7 +48,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question, one way. `seconds`: its share of the time that its batch took. `cells`: of KV,
+    """One question, one way. `seconds`: its share of the time that its block took. `cells`: of KV,
     at most in one line of thought. `confidence`: what the way says of its answer; with it, what
     `auto` would come to from other thresholds is read off the rows of its draft and of thinking."""
 
@@ -65,7 +71,7 @@ class Row:
 def _asked(options: argparse.Namespace) -> str:
     return (
         f"{Path(options.model).name}, thinking {options.think_budget}, "
-        f"answer {options.answer_budget}, {options.batch} side by side, prompts kept"
+        f"answer {options.answer_budget}, {options.batch} at a time, prompts kept"
     )
 
 
@@ -74,12 +80,12 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
     ways = split_ways(options.ways) if options.ways else list(_WAYS)
     rows = Record(options.record, lambda line: Row(**line))
     with open_reasoner(options, threads=options.threads) as reasoner:
-        blocks = range(0, len(questions), options.batch)
-        for number, begin in enumerate(blocks):
-            block = questions[begin : begin + options.batch]
+        size = _BLOCK * options.batch
+        for number, begin in enumerate(range(0, len(questions), size)):
+            block = questions[begin : begin + size]
             for way in ways if number % 2 == 0 else reversed(ways):
                 _ask(reasoner, options, way, block, rows)
-            say(f"{min(begin + options.batch, len(questions))} of {len(questions)} questions")
+            say(f"{begin + len(block)} of {len(questions)} questions")
     texts = [question.text for question in questions]
     return findings(chosen(rows, _asked(options), texts, ways), ways)
 
@@ -118,19 +124,21 @@ def _ask(
     missing = [one for one in block if (_asked(options), way, one.text) not in rows]
     if not missing:
         return
-    begin = time.monotonic()
-    handles = [
-        reasoner.submit(
+    asked = parse(way)
+
+    def answer_to(one: Question) -> Answer:
+        return reasoner.ask(
             one.text,
-            strategy=parse(way).strategy,
-            options=parse(way).options,
+            strategy=asked.strategy,
+            options=asked.options,
             think_budget=options.think_budget,
             answer_budget=options.answer_budget,
             keep=True,
         )
-        for one in missing
-    ]
-    answers = [handle.result() for handle in handles]
+
+    begin = time.monotonic()
+    with ThreadPoolExecutor(options.batch) as pool:
+        answers = list(pool.map(answer_to, missing))
     seconds = (time.monotonic() - begin) / len(missing)
     for one, answer in zip(missing, answers, strict=True):
         row = Row(
@@ -150,7 +158,8 @@ def _ask(
 
 def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
     """A table of the ways, and one of their differences to the first, question by question. On the
-    frontier is what no other way beats in right answers and seconds, as they are, without chance.
+    frontier is what no other way beats in right answers and seconds; `of draws`: in that share of
+    draws of the questions, with replacement.
     """
     by_way = {way: {row.question: row for row in rows if row.way == way} for way in ways}
     first = by_way[ways[0]]
@@ -158,9 +167,10 @@ def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
     times = {way: mean(row.seconds for row in own.values()) for way, own in by_way.items()}
     shares = {way: mean(row.right for row in own.values()) for way, own in by_way.items()}
     undominated = frontier(np.array([*times.values()]), np.array([*shares.values()]))
+    of_draws = _of_draws(by_way)
     table = []
     figures: dict[str, Any] = {}
-    for (way, own), is_on in zip(by_way.items(), undominated, strict=True):
+    for (way, own), is_on, drawn in zip(by_way.items(), undominated, of_draws, strict=True):
         right, num = sum(row.right for row in own.values()), len(own)
         low, high = wilson(right, num)
         tokens = mean(row.tokens for row in own.values())
@@ -168,7 +178,7 @@ def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
         cells = max(row.cells for row in own.values())
         interval = f"{100 * low:.1f} to {100 * high:.1f} %"
         on = "yes" if is_on else ""
-        table.append((way, right, num, interval, tokens, seconds, seconds / base, cells, on))
+        table.append((way, right, num, interval, tokens, seconds, seconds / base, cells, on, drawn))
         figures[way] = {
             "right": right,
             "num": num,
@@ -177,6 +187,7 @@ def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
             "seconds": seconds,
             "cells": cells,
             "on_frontier": bool(is_on),
+            "of_draws": drawn,
             "difference": difference(first, own),
         }
     pairs = [
@@ -193,7 +204,26 @@ def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
             figures[way]["as_draft"] = cascades
             title = f"auto with {way} as draft, thinking after it: read off, not run"
             tables.append(Table(title, tuple(cascades[0]), [tuple(c.values()) for c in cascades]))
-    return Findings(figures, tuple(tables), ())
+    return Findings(figures, tuple(tables), plots=(_plot(figures),))
+
+
+def _of_draws(by_way: Mapping[str, Mapping[str, Row]]) -> list[float]:
+    """For each way, the share of draws in which it is on the frontier; of questions all ways have."""
+    first, *others = by_way.values()
+    shared = sorted(first.keys() & set.intersection(*map(set, others))) if others else sorted(first)
+    draws = Draws.of(len(shared))
+    seconds = np.array([[own[question].seconds for question in shared] for own in by_way.values()])
+    right = np.array([[own[question].right for question in shared] for own in by_way.values()])
+    return [*map(float, share_on_frontier(draws.means(seconds), draws.means(right)))]
+
+
+def _plot(figures: Mapping[str, Mapping[str, Any]]) -> Plot:
+    points = {
+        way: [(found["seconds"], 100 * found["right"] / found["num"])]
+        for way, found in figures.items()
+    }
+    title = "right answers against time"
+    return Plot("ways", title, "seconds a question", "right, %", points, joined=False, log_x=True)
 
 
 def read_off(
@@ -261,7 +291,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip", type=int, default=0, help="questions of the file left out first")
     parser.add_argument("--sums", type=int, default=0, help="easy sums besides")
     parser.add_argument("--facts", type=int, default=0, help="questions of a few words besides")
-    parser.add_argument("--batch", type=int, default=1, help="questions side by side")
+    parser.add_argument("--batch", type=int, default=1, help="questions at a time")
     parser.add_argument("--think-budget", type=int, default=400)
     parser.add_argument("--answer-budget", type=int, default=400)
     parser.add_argument("--threads", type=int, default=0)

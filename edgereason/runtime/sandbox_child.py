@@ -17,6 +17,7 @@ import math
 import resource
 import sys
 import types
+import unicodedata  # noqa: F401  # names beyond ASCII need it, and later no file can be opened
 from typing import Any
 
 

@@ -62,6 +62,23 @@ TEST(WhoHasNoKvIsAdmittedAtLast) {
   CHECK_EQ(harness.outcomes[low].last().text, "\n\n42");
 }
 
+// Prompts are read in chunks, so the last of these waits for longer than the patience.
+TEST(EqualsDoNotRiseAboveEachOther) {
+  std::vector<std::int64_t> num_steps;
+  for (const double patience_ms : {200.0, 1e12}) {
+    Harness harness(Endless(), {.delivery_ms = 0, .patience_ms = patience_ms});
+    std::vector<SequenceId> ids;
+    for (int i = 0; i < 8; ++i) {
+      Phase think = Think(harness, 60);
+      think.fresh = harness.Ids(std::string(100, static_cast<char>('a' + i)) + "Q?");
+      ids.push_back(harness.Ask({think, Answer(harness)}));
+    }
+    for (const SequenceId id : ids) harness.Finish(id);
+    num_steps.push_back(harness.scheduler->stats().num_steps);
+  }
+  CHECK_EQ(num_steps.front(), num_steps.back());
+}
+
 TEST(TheMoreUrgentStillGoFirst) {
   Harness harness(Endless(), {.delivery_ms = 0, .patience_ms = 2000});
   const SequenceId old = harness.Ask({Think(harness, 400), Answer(harness)});

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,23 @@ def test_few_questions_tell_nothing_apart() -> None:
     assert "better" in better.tables[1].rows[0]
     low, high = (better.figures["b"]["difference"][name] for name in ("low", "high"))
     assert 25 < low < 50 < high < 75
+
+
+def test_the_frontier_is_told_with_the_share_of_draws_that_have_it() -> None:
+    def told(way: str, rights: str, seconds: float) -> list[ways.Row]:
+        return [replace(row, seconds=seconds) for row in rows(way, rights)]
+
+    dear = told("dear", "1" * 10 + "0" * 10, 4.0)
+    cheap = told("cheap", "1" * 10 + "01" + "0" * 8, 1.0)  # one better: in some draws not at all
+    never = told("never", "0" * 20, 0.5)
+    found = ways.findings([*dear, *cheap, *never], ["dear", "cheap", "never"]).figures
+    assert [found[way]["on_frontier"] for way in found] == [False, True, False]
+    assert [found[way]["of_draws"] for way in found] == [0, 1, 0]
+    # Which of two is right oftener is chance; the dearer one is on the frontier where it is.
+    other = told("other", "0" * 9 + "1" * 11, 8.0)
+    found = ways.findings([*dear, *other], ["dear", "other"]).figures
+    assert found["dear"]["of_draws"] == 1
+    assert 0.3 < found["other"]["of_draws"] < 0.8
 
 
 def test_what_auto_would_come_to_is_read_off_its_draft_and_the_thoughts() -> None:

@@ -27,6 +27,7 @@ def run(body: str, **limits: float) -> tuple[str, str]:
         ("from fractions import Fraction\ndef solution():\n    return Fraction(1, 3)", "1/3"),
         ("def solution():\n    total = 0\n    for _ in range(3):\n        total += 2\n"
          "    return total", "6"),
+        ("def solution():\n    été = 3\n    return été * 2", "6"),
     ],
 )  # fmt: skip
 def test_what_a_program_returns_is_written_as_people_do(body: str, value: str) -> None:
@@ -197,6 +198,8 @@ collections.Counter.__init__.__globals__
 collections.Counter().__missing__
 (x for x in ()).gi_frame.f_back.f_globals
 (x for x in ()).gi_code.co_consts
+(x for x in ()).g\uff49_frame.f_b\uff41ck.f_globals
+(lambda: 0)._\uff3fglobals__
 f = lambda: 0; f.__defaults__
 f"{().__class__}"
 try: 1 / 0~except Exception as e: e.__traceback__.tb_frame.f_back

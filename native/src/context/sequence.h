@@ -146,7 +146,7 @@ class Sequence {
   void TakeBack(const Event& event) noexcept;  // it could not be delivered
 
   std::int32_t plan_index = 0;  // where the planner of this step sees it
-  double held_up_ms = 0;        // spent in steps that had no row for it
+  double held_up_ms = 0;        // spent in steps of more urgent ones that had no row for it
   std::int64_t last_step = 0;   // the last step with rows of it
 
   // Set by probes (loop/probes.h).

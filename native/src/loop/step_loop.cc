@@ -173,8 +173,8 @@ void StepLoop::Admit(double now_ms) {
   }
 }
 
-// Its priority, and one level more for each stretch of patience for which it was held up: else a
-// stream of more urgent ones would hold it up for ever.
+// Its priority, and one level more for each stretch of patience for which more urgent ones held it
+// up: else a stream of them would hold it up for ever.
 std::int32_t StepLoop::Urgency(const Sequence& sequence) const noexcept {
   const std::int32_t priority = sequence.options().priority;
   if (sequence.held_up_ms == 0) return priority;
@@ -415,9 +415,16 @@ void StepLoop::CountInterference() noexcept {
                       taken_rows * row_ms);
 }
 
+// By those of a higher priority. Equals have their turn in order of arrival: one that rose above the
+// rest would not be served sooner, and they would stand still.
 void StepLoop::CountHeldUp() noexcept {
+  std::int32_t top = std::numeric_limits<std::int32_t>::min();
   for (std::size_t i = 0; i < order_.size(); ++i) {
-    if (plan_.grants[i] == 0) order_[i]->held_up_ms += decoder_.decode_ms();
+    if (plan_.grants[i] > 0) top = std::max(top, order_[i]->options().priority);
+  }
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    const bool waits = plan_.grants[i] == 0 && order_[i]->options().priority < top;
+    if (waits) order_[i]->held_up_ms += decoder_.decode_ms();
   }
 }
 

@@ -122,6 +122,12 @@ def extract_answer(text: str, *, numeric: bool = False) -> str:
     return text.strip()
 
 
+def value_of(text: str) -> Value:
+    """What an answer says. A sentence is read for its number where it has one."""
+    value = normalize(extract_answer(text))
+    return value if value.kind is not Kind.TEXT else normalize(extract_answer(text, numeric=True))
+
+
 def _object(text: str) -> dict[str, Any] | None:
     """The JSON object that a text is, with 1.0 as 1; None: it is something else."""
     if not text.lstrip().startswith("{") or not text.rstrip().endswith("}"):

@@ -208,7 +208,7 @@ def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
 
 
 def _of_draws(by_way: Mapping[str, Mapping[str, Row]]) -> list[float]:
-    """For each way, the share of draws in which it is on the frontier; of questions all ways have."""
+    """For each way, the share of draws in which it is on the frontier; questions all ways have."""
     first, *others = by_way.values()
     shared = sorted(first.keys() & set.intersection(*map(set, others))) if others else sorted(first)
     draws = Draws.of(len(shared))

@@ -113,3 +113,5 @@ def _show(found: Calibration) -> None:
     steps = ", ".join(f"{way} from {threshold:.3g}" for way, threshold in found.steps)
     say(f"auto: {steps or 'no draft pays here, it thinks'}")
     say(found.about)
+    if found.exits is not None:
+        say(f"exits: a perfect one would still think {found.exits:.0%} of the tokens")

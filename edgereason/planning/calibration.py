@@ -67,6 +67,7 @@ class Calibration:
         ways: what was measured of each way, thinking included.
         labels: "answers" where right ones were known, "majority" where it was the model's own.
         about: one line for people: what `steps` are expected to bring.
+        exits: share of its thinking tokens that a perfect exit needs; None where it is not known.
     """
 
     model: str
@@ -76,6 +77,7 @@ class Calibration:
     steps: tuple[tuple[str, float], ...] = ()
     ways: Mapping[str, Scores] = field(default_factory=dict)
     about: str = ""
+    exits: float | None = None
     format: int = FORMAT
 
 

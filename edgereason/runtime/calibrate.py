@@ -22,13 +22,15 @@ from edgereason.planning import cascade
 from edgereason.planning.calibration import Calibration, Scores
 from edgereason.planning.cascade import Outcome
 from edgereason.records import Answer, Sampling, StopReason
+from edgereason.runtime.exits import needed_share
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.strategies import auto
-from edgereason.values import Kind, Value, extract_answer, normalize
+from edgereason.values import Value, extract_answer, normalize, value_of
 
 Say = Callable[[str], None]
 
 _VOTERS: Final = 5
+_EXITS: Final = 32  # thoughts whose perfect exit is looked for, at most
 _LEAST: Final = 10  # questions, below which nothing can be said
 
 
@@ -90,15 +92,18 @@ def calibrate(
     labels, golds = _labels(ask)
     known = [index for index, gold in enumerate(golds) if gold is not None]
 
-    def outcomes(way: str, options: Mapping[str, Any], **keywords: Any) -> list[Outcome]:
-        answers = ask.all(way, options, **keywords)
+    def outcomes(answers: Sequence[Answer]) -> list[Outcome]:
         return [_outcome(answers[i], golds[i]) for i in known]
 
-    think = outcomes("think", {})
+    thoughts = ask.all("think", {})
+    think = outcomes(thoughts)
     drafts = {
-        way: outcomes(way, auto.draft_options(way) or {}, answer_budget=draft_tokens)
+        way: outcomes(ask.all(way, auto.draft_options(way) or {}, answer_budget=draft_tokens))
         for way in ways
     }
+    asked_on = [(one.question, thought) for one, thought in zip(asked, thoughts, strict=True)]
+    say(f"exits of {min(_EXITS, len(asked_on))} thoughts")
+    exits = needed_share(reasoner, asked_on[:_EXITS], parallel=parallel)
     choice = cascade.choose(drafts, think)
     return Calibration(
         model=reasoner.bundle.name,
@@ -108,6 +113,7 @@ def calibrate(
         steps=tuple((way, math.floor(1e4 * score) / 1e4) for way, score in choice.steps),
         ways={way: _scores(found) for way, found in {**drafts, "think": think}.items()},
         about=_about(choice),
+        exits=None if exits is None else round(exits, 3),
     )
 
 
@@ -179,22 +185,16 @@ class _Asker:
             sampling=Sampling(temperature=0.6, top_p=0.95, seed=1),
         )
         return [
-            _value(vote.answer) if vote.candidates and vote.candidates[0].votes > 1 else None
+            value_of(vote.answer) if vote.candidates and vote.candidates[0].votes > 1 else None
             for vote in votes
         ]
-
-
-def _value(text: str) -> Value:
-    value = normalize(extract_answer(text))
-    # A sentence is read for its number where it has one.
-    return value if value.kind is not Kind.TEXT else normalize(extract_answer(text, numeric=True))
 
 
 def _outcome(answer: Answer, gold: Value | None) -> Outcome:
     whole = answer.answer and answer.finish is StopReason.STOP
     return Outcome(
         score=(answer.confidence or 0.0) if whole else 0.0,
-        right=bool(answer.answer) and _value(answer.answer) == gold,
+        right=bool(answer.answer) and value_of(answer.answer) == gold,
         tokens=answer.usage.reasoning_tokens + answer.usage.answer_tokens,
     )
 

@@ -9,8 +9,8 @@ Which ways are tried, and from which confidence their answer is kept, is measure
 answer's note says that nobody measured whether this model can tell.
 
 Cost: the drafts, and the thought where none of them is sure
-Measured: Qwen2.5-Coder-0.5B, 300 of GSM8K, calibrated on 200 others: 71 right, thinking 66, at 0.38
-of its time in a batch of eight: not told apart.
+Measured: Qwen2.5-Coder-0.5B, 659 of GSM8K, calibrated on 200 others: 157 right, thinking 159, at
+0.37 of its time in a batch of eight: not told apart.
 """
 
 from __future__ import annotations

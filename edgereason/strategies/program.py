@@ -7,8 +7,8 @@ For questions whose answer is a number. The program runs in a child process with
 `runtime/sandbox.py` for what that keeps out and what not.
 
 Cost: some 55 tokens, and a child process
-Measured: Qwen2.5-Coder-0.5B, 300 of GSM8K: 70 right, thinking 66, at a fifth of its tokens and a
-third of its time: not told apart.
+Measured: Qwen2.5-Coder-0.5B, 659 of GSM8K: 159 right, as thinking has, at a quarter of its tokens
+and 0.35 of its time.
 """
 
 from __future__ import annotations

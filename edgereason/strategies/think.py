@@ -26,6 +26,7 @@ _DOUBTS: Final = (
 _NEVER: Final = -100.0  # added to a logit
 _MOST_BRAKE: Final = 1000.0
 _PROBE_EVERY: Final = 64
+_EXIT_PAYS: Final = 0.85  # of the thinking tokens: a perfect exit that needs more saves too little
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,15 @@ def run(turn: Turn, config: Config) -> Steps:
         if not config.doubts:
             phase = _without_doubts(turn, phase)
     done = yield phase
-    return Answer(done.text, confidence=done.confidence)
+    return Answer(done.text, confidence=done.confidence, note=_exit_note(turn, config))
+
+
+def _exit_note(turn: Turn, config: Config) -> str:
+    """Where it is known that no exit can save much, who asks for one is told."""
+    needed = turn.calibration.exits if turn.calibration else None
+    if needed is None or needed < _EXIT_PAYS or (not config.brake and config.sure == 1):
+        return ""
+    return f"even a perfect exit would think {needed:.0%} of the tokens here, so none can pay"
 
 
 def _without_doubts(turn: Turn, phase: Phase) -> Phase:

@@ -94,6 +94,7 @@ def test_the_command_keeps_what_it_found_and_auto_goes_by_it(
     # A dry run prints the same and keeps nothing.
     ran = cli("calibrate", "--questions", path, "--answers", "--ways", "no-think", "--dry-run")
     assert "no draft pays here" in ran.out
+    assert "exits: a perfect one would still think" in ran.out
     assert "not kept" in ran.out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from edgereason import _core
 from edgereason.errors import UnsupportedError, UsageError
 from edgereason.models.bundle import open_bundle
+from edgereason.planning.calibration import Calibration, save
 from edgereason.prompt.chat import Prompt, thinking_prompt
 from edgereason.records import Sampling
 from edgereason.runtime.reasoner import Reasoner
@@ -140,3 +142,28 @@ def test_a_probe_that_is_sure_ends_thinking() -> None:
 def test_sureness_is_a_probability(sure: float) -> None:
     with model() as reasoner, pytest.raises(UsageError, match="sure must be above 0 and at most 1"):
         reasoner.ask("Why?", strategy="think", options={"sure": sure})
+
+
+@pytest.mark.parametrize(
+    ("exits", "options", "told"),
+    [
+        (0.9, {"brake": 0.5}, "even a perfect exit would think 90% of the tokens here"),
+        (0.9, {"sure": 0.95}, "even a perfect exit would think 90% of the tokens here"),
+        (0.9, {}, ""),  # nobody asked
+        (0.5, {"sure": 0.95}, ""),  # one can pay
+        (None, {"sure": 0.95}, ""),  # nobody knows
+    ],
+)
+def test_who_asks_for_an_exit_that_cannot_pay_is_told(
+    exits: float | None,
+    options: dict[str, float],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EDGEREASON_CACHE", str(tmp_path))
+    save(open_bundle(SCRIPTED), Calibration("scripted", "q.jsonl", 12, "answers", exits=exits))
+    with model() as reasoner:
+        note = reasoner.ask("Why?", strategy="think", options=options, think_budget=20).note
+    assert note.startswith(told)
+    assert bool(note) == bool(told)

@@ -9,6 +9,7 @@ cdef extern from "policy/plan.h" namespace "edgereason":
         int32_t owed_steps
         cbool thinking
         cbool blocked
+        cbool watched
 
     cdef cppclass PlanLimits:
         int32_t max_rows

@@ -11,6 +11,7 @@ cdef vector[PlanSeq] _plan_seqs(seqs) except *:
         each.owed_steps = seq.owed_steps
         each.thinking = seq.thinking
         each.blocked = seq.blocked
+        each.watched = seq.watched
         out.push_back(each)
     return out
 

@@ -175,8 +175,15 @@ TEST(PromptsAreNotReadInDearRows) {
   cost.Restore(std::array{18.0, 49.0, 61.0, 88.0, 106.0, 208.0, 371.0}, 0);
   PlanSeq prompt = Thinking(kNever);
   prompt.pending = 300;
-  const std::vector<PlanSeq> seqs{Thinking(kNever), prompt, prompt};
+  std::vector<PlanSeq> seqs{Thinking(kNever), prompt, prompt};
   Ints rows(seqs.size());
+  GrantRows(seqs, {}, cost, {}, rows);
+  CHECK_EQ(rows, (Ints{1, 15, 0}));
+  // Nobody sees the steps, and 64 rows cost less each.
+  for (PlanSeq& seq : seqs) seq.watched = false;
+  GrantRows(seqs, {}, cost, {}, rows);
+  CHECK_EQ(rows, (Ints{1, 63, 0}));
+  seqs.back().watched = true;
   GrantRows(seqs, {}, cost, {}, rows);
   CHECK_EQ(rows, (Ints{1, 15, 0}));
 }

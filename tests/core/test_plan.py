@@ -23,6 +23,7 @@ seqs = st.lists(
         owed_steps=st.integers(0, 60),
         thinking=st.booleans(),
         blocked=st.booleans(),
+        watched=st.booleans(),
     ),
     max_size=12,
 )

@@ -22,6 +22,7 @@ class Seq:
     owed_steps: int = 0
     thinking: bool = False
     blocked: bool = False
+    watched: bool = True
 
     @property
     def owed(self) -> bool:
@@ -118,7 +119,8 @@ def grant_rows(
         total = sum(rows)
         inside = [j for j, num in enumerate(rows) if num > 0]
         slow = SLOW_STEPS * cost.step_ms(max(len(inside), 1))
-        chunk = max(limits.chunk_ms, slow, cost.step_ms(SHORT_ROWS))
+        least = SHORT_ROWS if any(seq.watched for seq in ready) else PREFILL_ROWS
+        chunk = max(limits.chunk_ms, slow, cost.step_ms(least))
         room = limits.max_rows - total
         if total > 0:
             later = cost.step_ms(len(inside) + 1)

@@ -236,7 +236,8 @@ PlanSeq StepLoop::View(const Sequence& sequence) const noexcept {
   PlanSeq seq{.priority = Urgency(sequence),
               .deadline_ms = options.deadline_ms - options_.delivery_ms,
               .given_ms = options.deadline_ms - options.arrival_ms,
-              .blocked = sequence.seq < 0};
+              .blocked = sequence.seq < 0,
+              .watched = options.stream || std::isfinite(options.deadline_ms)};
   sequence.FillOwed(&seq);
   const bool thinks_on = seq.thinking && seq.pending == 1;
   seq.claimed = seq.blocked ? 0 : seq.claimed + (thinks_on ? 0 : seq.pending);

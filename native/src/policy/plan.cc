@@ -56,7 +56,8 @@ struct StepBuilder {
   std::int32_t num_seqs = 0;
   std::int32_t total = 0;
   double due_ms = std::numeric_limits<double>::infinity();  // until the earliest deadline
-  bool alone = true;  // nobody else waits, so a prompt need not be cut
+  bool alone = true;     // nobody else waits, so a prompt need not be cut
+  bool watched = false;  // somebody feels how long a step takes
 
   // The longest this step may take for `seq` to be in time, if later steps take `later_ms`.
   double AllowedMs(const PlanSeq& seq, double later_ms) const noexcept {
@@ -65,10 +66,12 @@ struct StepBuilder {
     return left_ms - (seq.thinking ? OwedMs(seq, cost) : (seq.owed_steps - 1) * later_ms);
   }
 
-  // How long a prompt may make a step that others wait for.
+  // How long a prompt may make a step that others wait for. Where only the whole answers are waited
+  // for, as many rows as are cheap.
   double ChunkMs() const noexcept {
     const double slow_ms = kSlowSteps * cost.StepMs(std::max(num_seqs, 1));
-    return std::max({limits.chunk_ms, slow_ms, cost.StepMs(kShortRows)});
+    const double least_ms = cost.StepMs(watched ? kShortRows : kPrefillRows);
+    return std::max({limits.chunk_ms, slow_ms, least_ms});
   }
 
   // How long the prompt of the first in a step may make it. Alone it is not cut for others, but
@@ -175,6 +178,7 @@ std::int32_t GrantRows(std::span<const PlanSeq> seqs, std::span<const std::int32
   for (const PlanSeq& seq : seqs) {
     if (seq.blocked) continue;
     ++num_ready;
+    step.watched = step.watched || seq.watched;
     top = std::max(top, seq.priority);
   }
   step.alone = num_ready <= 1;

@@ -27,13 +27,14 @@ struct PlanSeq {
   std::int32_t claimed = 0;     // cells kept free for what it is sure to need
   bool thinking = false;        // optional work; can be closed to answer
   bool blocked = false;         // waits for cells: its demand counts, but it gets no rows
+  bool watched = true;          // a slow step is felt: it streams, or has a deadline
 };
 
 struct PlanLimits {
   std::int32_t max_rows = 512;
   double now_ms = 0;
   double chunk_ms = 50;  // a prompt is cut so that a step others wait for takes about this long,
-                         // or twice as long as if each had one row
+  // or twice as long as if each had one row; of 64 rows where none is watched
   double margin = 1.15;  // how much longer than predicted the owed work may take
   double slack = 1;      // how much longer still, for requests that are yet to come
 };

@@ -92,7 +92,7 @@ def _pairs(
             train, _answers(reasoner, train, options, sampling=sampling), strict=True
         ):
             ended = answer.budget.think_tokens.ended_by == "stop"
-            if ended and one.is_right(answer.answer):
+            if ended and answer.reasoning and one.is_right(answer.answer):
                 right[one.text].append(answer)
         say(f"{sample + 1} of {options.samples} thoughts about {len(train)} questions")
     toward, away = [], []

@@ -42,22 +42,22 @@ def needed_share(
         )
         return value_of(answer.answer)
 
-    def needed(one: tuple[str, Answer]) -> float:
+    def num_needed(one: tuple[str, Answer]) -> float:
         question, answer = one
         final, thought = value_of(answer.answer), answer.reasoning
-        needed = len(thought)
+        first = len(thought)
         for place in reversed(_places(thought)):
             if answer_after(question, thought[:place]) != final:
                 break
-            needed = place
-        return needed / len(thought) * answer.usage.reasoning_tokens
+            first = place
+        return first / len(thought) * answer.usage.reasoning_tokens
 
-    thought = [one for one in asked if one[1].reasoning and one[1].answer]
-    if not thought:
+    thoughts = [(text, answer) for text, answer in asked if answer.reasoning and answer.answer]
+    if not thoughts:
         return None
     with ThreadPoolExecutor(parallel) as pool:
-        num_needed = sum(pool.map(needed, thought))
-    return num_needed / sum(answer.usage.reasoning_tokens for _, answer in thought)
+        total = sum(pool.map(num_needed, thoughts))
+    return total / sum(answer.usage.reasoning_tokens for _, answer in thoughts)
 
 
 def _places(thought: str) -> list[int]:

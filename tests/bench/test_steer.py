@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("torch", reason="reads thoughts in torch")
 pytest.importorskip("gguf", reason="writes a control vector")
 
+from edgereason.bench.harness.questions import Question
 from edgereason.bench.suites import steer
 from edgereason.errors import UsageError
 from support.tiny_models import write_model
@@ -26,6 +28,24 @@ def test_a_model_that_is_never_right_has_no_pairs(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(UsageError, match="no question has two right thoughts"):
         steer.measure(options, lambda text: None)
+
+
+def test_a_thought_without_words_is_no_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = SimpleNamespace(think_tokens=SimpleNamespace(ended_by="stop"))
+
+    def thought(text: str, tokens: int) -> SimpleNamespace:
+        usage = SimpleNamespace(reasoning_tokens=tokens)
+        return SimpleNamespace(answer="51", reasoning=text, usage=usage, budget=ended)
+
+    drawn = iter([thought("", 2), thought("17 * 3 = 51", 9), thought("Let me see. 51", 12)])
+    monkeypatch.setattr(steer, "_answers", lambda *args, **keywords: [next(drawn)])
+    options = argparse.Namespace(samples=3)
+    train = [Question("What is 17 * 3?", "51")]
+    assert steer._pairs(None, train, options, tmp_path, lambda text: None) == 1  # type: ignore[arg-type]
+    toward = json.loads((tmp_path / "toward.jsonl").read_text())
+    assert toward == {"prompt": "What is 17 * 3?", "reply": "17 * 3 = 51"}
 
 
 def test_vectors_are_of_equal_length_layer_by_layer(tmp_path: Path) -> None:

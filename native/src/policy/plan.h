@@ -33,8 +33,9 @@ struct PlanSeq {
 struct PlanLimits {
   std::int32_t max_rows = 512;
   double now_ms = 0;
-  double chunk_ms = 50;  // a prompt is cut so that a step others wait for takes about this long,
-  // or twice as long as if each had one row; of 64 rows where none is watched
+  // A prompt is cut so that a step others wait for takes about this long, or twice as long as if each
+  // had one row; where nobody watches, as long as 64 rows.
+  double chunk_ms = 50;
   double margin = 1.15;  // how much longer than predicted the owed work may take
   double slack = 1;      // how much longer still, for requests that are yet to come
 };

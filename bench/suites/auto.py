@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from edgereason.records import Answer
 from edgereason.runtime.reasoner import Reasoner
-from edgereason.strategies.auto import THRESHOLD
 from edgereason.strategies.base import choose
 
 from ..harness.questions import Question, easy_sum, short_question
@@ -47,7 +46,7 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
             figures[name] = {"questions": [asdict(one) for one in sums], "thresholds": rows}
             tables.append(Table(f"{len(sums)} {name}", _COLUMNS, rows))
         own = choose("auto", bundle=reasoner.bundle).config.threshold
-        remark = f"Recommended for the model: {own}. Uncalibrated, auto takes {THRESHOLD}."
+        remark = f"Recommended for the model: {own}. Without one, and uncalibrated, auto thinks."
     return Findings(figures, tuple(tables), (remark,))
 
 

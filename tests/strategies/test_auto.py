@@ -150,7 +150,7 @@ def test_it_says_what_it_went_by() -> None:
         "scripted", "sums.jsonl", 99, "answers", (("no-think", 0.0),), {"no-think": Scores(points)}
     )
     with Reasoner.open(SCRIPTED) as reasoner:
-        assert "uncalibrated" in ask(reasoner).note
+        assert (ask(reasoner).answer, ask(reasoner).note[:12]) == ("51", "uncalibrated")
         assert ask(reasoner, threshold=0.9).note == ""
         score = ask(reasoner, steps="no-think/0").confidence or 0.0
         reasoner._calibration = known

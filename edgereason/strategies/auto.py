@@ -85,9 +85,7 @@ class Step:
         except ValueError:
             threshold = -1.0
         if not 0 <= threshold <= 1:
-            raise UsageError(
-                f"step {text!r} needs a confidence in [0, 1]", f"such as {way}/0.8"
-            )
+            raise UsageError(f"step {text!r} needs a confidence in [0, 1]", f"such as {way}/0.8")
         return cls(way, threshold)
 
     def run(self, turn: Turn) -> Steps:

@@ -44,7 +44,8 @@ def scripted(
         (reasoning.enter, f"{thought}{shut}"),
         ("\nWait", shut),
         (shut, answer),
-        (reasoning.close, answer),
+        # The model may write `close` itself, in tokens that go on into the answer.
+        (reasoning.close, answer.removeprefix(reasoning.close.partition(shut)[2])),
         (reasoning.answer, answer),
     ]
     return opened(folder, template, [rule for rule in rules if rule[0]], words, name=name)

@@ -38,7 +38,7 @@ def run_query(
     """Waits for the rows, at most `query.seconds` and the seconds `left`, or until `stopped()`."""
     seconds = min(query.seconds, left)
     if seconds <= 0:
-        return Returned(error="no time was left to run the query")
+        return Returned(error="no time was left to run the query", was_cut=True)
     until = time.monotonic() + seconds
     try:
         with closing(_open(query.database)) as database:
@@ -46,7 +46,8 @@ def run_query(
             rows = database.execute(query.sql).fetchmany(query.rows)
     except sqlite3.Error as error:
         late = time.monotonic() > until
-        return Returned(error="the query took too long" if late else f"{error}")
+        told = "the query took too long" if late else f"{error}"
+        return Returned(error=told, was_cut=stopped() or (late and left < query.seconds))
     except (ValueError, sqlite3.Warning) as error:  # a null character, two statements
         return Returned(error=f"{error}")
     return Returned("\n".join(" | ".join(map(_text, row)) for row in rows)[:_MOST_TEXT])

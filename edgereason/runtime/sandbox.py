@@ -45,7 +45,7 @@ def run_program(
     `script` is the child: another one may allow more."""
     seconds = min(call.seconds, left)
     if seconds <= 0:
-        return Returned(error="no time was left to run the program")
+        return Returned(error="no time was left to run the program", was_cut=True)
     if not sys.executable:
         raise EngineError("programs cannot be run: this Python does not know its own executable")
     asked = {
@@ -62,9 +62,13 @@ def run_program(
     ):
         question.write(json.dumps(asked).encode())
         question.seek(0)
-        error = _run(folder, question, answer, time.monotonic() + seconds, stopped, script=script)
+        until = time.monotonic() + seconds
+        error = _run(folder, question, answer, until, stopped, script=script)
+        if error:
+            late = left < call.seconds and time.monotonic() > until
+            return Returned(error=error, was_cut=late or stopped())
         answer.seek(0)
-        return Returned(error=error) if error else _read(answer.read(_MOST_OUTPUT))
+        return _read(answer.read(_MOST_OUTPUT))
 
 
 def _run(

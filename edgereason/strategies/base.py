@@ -132,10 +132,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """What became of a `Call` or a `Query`: the value as text, or why there is none."""
+    """What became of a `Call` or a `Query`: the value as text, or why there is none. `was_cut`: the
+    request had no time for it, or was cancelled, which says nothing of the call."""
 
     value: str = ""
     error: str = ""
+    was_cut: bool = False
 
 
 Steps = Generator["Phase | Fork | Call | Query", Any, Answer]

@@ -78,7 +78,7 @@ def run(turn: Turn, config: Config) -> Steps:
         answer = yield from choose("no-think", bundle=turn.bundle).run(turn)
         return answer
     schema: Returned = yield Query(str(config.database or ""), _SCHEMA, config.seconds, rows=200)
-    if schema.error:
+    if schema.error and not schema.was_cut:
         raise UsageError(
             f"{config.database} cannot be read: {schema.error}", "is it a SQLite file?"
         )

@@ -32,7 +32,9 @@ def test_nothing_is_nothing(sql: str) -> None:
 def test_it_ends_in_time() -> None:
     begin = time.monotonic()
     assert ask(FOREVER, seconds=0.3) == ("", "the query took too long")
-    assert run_query(Query("", FOREVER), stopped=lambda: True).error
+    assert run_query(Query("", FOREVER), stopped=lambda: True).was_cut
+    assert run_query(Query("", FOREVER, 5), left=0.1).was_cut
+    assert not run_query(Query("", FOREVER, 0.1), left=5).was_cut  # its own time, not the request's
     assert ask("SELECT 1", seconds=0)[1] == "no time was left to run the query"
     assert time.monotonic() - begin < 3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,12 +103,16 @@ def test_the_kernel_holds_the_limits_of_an_unchecked_program() -> None:
 def test_no_time_left_runs_nothing() -> None:
     returned = run_program(Call("def solution(): return 1"), left=0)
     assert (returned.value, returned.error) == ("", "no time was left to run the program")
+    assert returned.was_cut
 
 
 def test_a_cancelled_request_ends_its_program() -> None:
     begin = time.monotonic()
     call = Call("def solution():\n    while True: pass", seconds=30)
-    assert run_program(call, stopped=lambda: True).error == "the request was cancelled"
+    returned = run_program(call, stopped=lambda: True)
+    assert (returned.error, returned.was_cut) == ("the request was cancelled", True)
+    assert run_program(call, left=0.2).was_cut
+    assert not run_program(replace(call, seconds=0.2), left=5).was_cut
     assert time.monotonic() - begin < 5
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from edgereason.errors import UsageError
+from edgereason.runtime import lines
+from edgereason.strategies.base import Returned
 from support.scripted_models import DIRECT, model
 
 OPENED = "nothing else.<|im_end|>\n<|im_start|>assistant\n" + DIRECT + "```sql\n"
@@ -30,6 +32,17 @@ def test_the_rows_are_the_answer(shop: Path) -> None:
         answer = reasoner.ask("What is there?", strategy="sql", options={"database": str(shop)})
     assert answer.answer == "pear | 2.5\nfig | 4"
     assert "SELECT name" in answer.reasoning
+
+
+def test_no_time_for_the_tables_is_no_fault_of_the_file(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = Returned(error="no time was left to run the query", was_cut=True)
+    monkeypatch.setattr(lines, "run_query", lambda *args, **keywords: late)
+    with model() as reasoner:
+        answer = reasoner.ask("What?", strategy="sql", options={"database": str(shop)})
+    assert answer.answer == "7"  # it thought instead
+    assert answer.note.startswith("no query gave rows")
 
 
 def test_an_error_is_told_and_mended(shop: Path) -> None:

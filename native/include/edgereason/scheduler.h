@@ -41,7 +41,7 @@ struct SchedulerOptions {
   double delivery_ms = 2;  // a deadline is met this much early, for the way back to the caller
   // Tokens guessed from the text so far and checked in one step, at most (policy/lookahead.h); 0: off.
   std::int32_t lookahead = 0;
-  double patience_ms = 10000;  // for which others go before a request until it rises one priority
+  double patience_ms = 10000;  // for which more urgent ones go first until it rises one priority
   ThreadOptions thread = {};
 };
 

@@ -209,8 +209,7 @@ def findings(rows: Sequence[Row], ways: Sequence[str]) -> Findings:
 
 def _of_draws(by_way: Mapping[str, Mapping[str, Row]]) -> list[float]:
     """For each way, the share of draws in which it is on the frontier; questions all ways have."""
-    first, *others = by_way.values()
-    shared = sorted(first.keys() & set.intersection(*map(set, others))) if others else sorted(first)
+    shared = sorted(set.intersection(*map(set, by_way.values())))
     draws = Draws.of(len(shared))
     seconds = np.array([[own[question].seconds for question in shared] for own in by_way.values()])
     right = np.array([[own[question].right for question in shared] for own in by_way.values()])

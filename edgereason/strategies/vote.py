@@ -28,7 +28,7 @@ from edgereason.errors import UsageError
 from edgereason.records import Answer, Candidate, Capability, StopReason
 from edgereason.registry import load
 from edgereason.strategies.base import Fork, Steps, Turn, choose
-from edgereason.values import Kind, Value, extract_answer, normalize
+from edgereason.values import Kind, Value, extract_answer, normalize, value_of
 
 needs = Capability.LOGITS | Capability.FORK
 
@@ -121,11 +121,11 @@ class Tally:
         given = [answer for answer in answers if answer is not None and answer.answer.strip()]
         values = [normalize(extract_answer(answer.answer)) for answer in given]
         numeric = numeric or any(value.kind is Kind.NUMBER for value in values)
+        if numeric:
+            values = [value_of(answer.answer) for answer in given]
         votes: dict[Value, list[Answer]] = {}
         for answer, value in zip(given, values, strict=True):
-            is_sentence = numeric and value.kind is Kind.TEXT
-            read = normalize(extract_answer(answer.answer, numeric=True)) if is_sentence else value
-            votes.setdefault(read, []).append(answer)
+            votes.setdefault(value, []).append(answer)
         return cls(votes, final=numeric, weigh=weigh)
 
     def weight(self, voters: Sequence[Answer]) -> float:

@@ -28,12 +28,14 @@ from edgereason.records import Answer
 from edgereason.runtime.reasoner import Reasoner
 from edgereason.strategies.auto import THINK, draft_options
 
+from ..harness import items
 from ..harness.questions import Question, easy_sum, gsm8k, read_questions, short_question
 from ..harness.record import Record
 from ..harness.runner import Bench, Findings, Plot, Say, Table, open_reasoner, wilson
 from ..harness.ways import parse
 from ..pareto.frontier import frontier, share_on_frontier
 from ..pareto.statistics import Draws
+from ..tasks.base import Item
 
 _WAYS: Final = ("think", "no-think", "bare", "brief", "program", "auto", "budget-forcing")
 _BLOCK: Final = 8  # times as many questions as are under way at a time, before the next way's turn
@@ -42,8 +44,30 @@ _COLUMNS: Final = (
     "of draws",
 )
 
-
 Key = tuple[str, str, str]
+
+
+class Asked(Protocol):
+    """A question that knows what is right."""
+
+    @property
+    def text(self) -> str: ...
+
+    def is_right(self, answer: str, /) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _OfTask:
+    """A question of a task, whose checker says what is right."""
+
+    item: Item
+
+    @property
+    def text(self) -> str:
+        return items.asked(self.item)
+
+    def is_right(self, answer: str, /) -> bool:
+        return items.is_right(self.item, answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +124,18 @@ def chosen(
     ]
 
 
-def _questions(options: argparse.Namespace) -> list[Question]:
-    """The first rows behind `--skip`, and as many easy ones as `--sums` and `--facts` say."""
-    found = []
+def _questions(options: argparse.Namespace) -> list[Asked]:
+    """The first rows behind `--skip`, and as many easy ones as `--sums` and `--facts` say; or
+    `--num` of each of the tasks."""
+    if options.tasks:
+        of_file = options.questions or options.skip or options.sums or options.facts
+        if of_file:
+            raise UsageError("--tasks goes without --questions, --skip, --sums and --facts")
+        tasks = options.tasks.split(",")
+        return [
+            _OfTask(item) for task in tasks for item in items.items(task, options.num, options.seed)
+        ]
+    found: list[Question] = []
     if options.num:
         last = options.skip + options.num
         found = read_questions(options.questions or gsm8k(), last)[options.skip :]
@@ -111,14 +144,14 @@ def _questions(options: argparse.Namespace) -> list[Question]:
     drawn = random.Random(options.seed)
     easy = {easy_sum(drawn) for _ in range(options.sums)}
     easy |= {short_question(drawn) for _ in range(options.facts)}
-    return found + sorted(easy, key=lambda question: question.text)
+    return [*found, *sorted(easy, key=lambda question: question.text)]
 
 
 def _ask(
     reasoner: Reasoner,
     options: argparse.Namespace,
     way: str,
-    block: Sequence[Question],
+    block: Sequence[Asked],
     rows: Record[Row],
 ) -> None:
     missing = [one for one in block if (_asked(options), way, one.text) not in rows]
@@ -126,7 +159,7 @@ def _ask(
         return
     asked = parse(way)
 
-    def answer_to(one: Question) -> Answer:
+    def answer_to(one: Asked) -> Answer:
         return reasoner.ask(
             one.text,
             strategy=asked.strategy,
@@ -286,7 +319,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     told_ways = f"with commas, or semicolons where a way has commas; default {','.join(_WAYS)}"
     parser.add_argument("--ways", default="", help=told_ways)
     parser.add_argument("--questions", type=Path, help="JSON lines; default GSM8K's test rows")
-    parser.add_argument("--num", type=int, default=100, help="questions of the file")
+    parser.add_argument(
+        "--tasks", default="", help="instead of a file, such as svamp,reasoning-gym:lcm"
+    )
+    parser.add_argument("--num", type=int, default=100, help="questions of the file, or of a task")
     parser.add_argument("--skip", type=int, default=0, help="questions of the file left out first")
     parser.add_argument("--sums", type=int, default=0, help="easy sums besides")
     parser.add_argument("--facts", type=int, default=0, help="questions of a few words besides")

@@ -20,8 +20,8 @@ def options(folder: Path, **changed: object) -> argparse.Namespace:
     path.write_text("\n".join(map(json.dumps, rows)))
     known = {
         "model": SCRIPTED, "context": 4096, "seed": 0, "threads": 0, "questions": path, "num": 2,
-        "skip": 0, "sums": 0, "facts": 0, "batch": 2, "think_budget": 60, "answer_budget": 16,
-        "ways": "think,no-think", "record": folder / "rows.jsonl",
+        "skip": 0, "sums": 0, "facts": 0, "tasks": "", "batch": 2, "think_budget": 60,
+        "answer_budget": 16, "ways": "think,no-think", "record": folder / "rows.jsonl",
     }  # fmt: skip
     return argparse.Namespace(**known | changed)
 
@@ -49,6 +49,25 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("hello\nthere\n")
     with pytest.raises(UsageError, match="line 1: not a line of this bench"):
         ways.measure(options(tmp_path), lambda text: None)
+
+
+@pytest.mark.parametrize(("gold", "right"), [("51", 2), ("51.0", 0)])
+def test_questions_of_tasks_are_judged_by_their_checkers(
+    tmp_path: Path, gold: str, right: int
+) -> None:
+    task = tmp_path / "sums.jsonl"  # `short` goes by the letter: 51.0 is not 51
+    lines = [{"question": f"{i}: What is 17 * 3?", "answer": gold} for i in range(3)]
+    task.write_text("\n".join(json.dumps(line | {"checker": "short"}) for line in lines))
+    given = options(tmp_path, questions=None, tasks=str(task), num=2)
+    found = ways.measure(given, lambda text: None).figures["think"]
+    assert (found["right"], found["num"]) == (right, 2)
+
+
+def test_tasks_are_no_part_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--tasks goes without"):
+        ways.measure(options(tmp_path, tasks="chain"), lambda text: None)
+    with pytest.raises(UsageError, match="no task called 'chian'"):
+        ways.measure(options(tmp_path, questions=None, tasks="chian"), lambda text: None)
 
 
 def rows(way: str, rights: str) -> list[ways.Row]:

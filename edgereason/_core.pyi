@@ -18,6 +18,7 @@ _Event = (
 @disjoint_base
 class Scheduler:
     engine: Engine
+    draft: Engine | None
     def __init__(
         self,
         engine: Engine,
@@ -34,6 +35,7 @@ class Scheduler:
         nice: int = 0,
         lock_memory: bool = False,
         clock: ManualClock | None = None,
+        draft: Engine | None = None,
     ) -> None: ...
     def start(self) -> None: ...
     def stop(self) -> None: ...

@@ -1,9 +1,10 @@
 """Tokens guessed from the text so far: is any token another, and what does guessing gain?
 
 The same raw prompts of three kinds, greedily: a text that is copied, a list of like records that
-goes on, free prose. Prompt by prompt, `--lookahead` and without, in turns; then eight at once. With
-`--llama-server` that server is asked the same, with and without its own guesses
-(`--spec-type ngram-simple`, as many tokens, behind as few), and each gain is that over itself.
+goes on, free prose. Prompt by prompt, with guesses (`--lookahead`, `--draft`) and without, in
+turns; then eight at once. With `--llama-server` that server is asked the same, with and without its
+own guesses (`--spec-type ngram-simple`, as many tokens, behind as few), and each gain is that over
+itself.
 """
 
 from __future__ import annotations
@@ -92,9 +93,10 @@ def measure(options: argparse.Namespace, say: Say) -> Findings:
                     threads=options.threads,
                     context=options.context,
                     lookahead=lookahead,
+                    draft=draft,
                 )
             )
-            for lookahead in (0, options.lookahead)
+            for lookahead, draft in ((0, ""), (options.lookahead, options.draft))
         )
         say("ours")
         pairs = _pairs(plain, ahead, asked, options)
@@ -220,6 +222,7 @@ def _row(kind: str, own: Sequence[Pair]) -> tuple[Any, ...]:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lookahead", type=int, default=7, help="tokens guessed a step, at most")
+    parser.add_argument("--draft", default="", help="a smaller model that guesses as well")
     parser.add_argument("--threads", type=int, default=1, help="of every system")
     parser.add_argument("--prompts", type=int, default=99, help="of all kinds together")
     parser.add_argument("--decode", type=int, default=128, help="new tokens")

@@ -47,9 +47,8 @@ def tuned_for(bundle: Bundle, opening: Opening) -> tuple[Path, dict[str, Any], s
     from edgereason.cli.tune import told
     from edgereason.planning.here import load_tuned
 
-    typed = (
-        set(engine_options(opening)) - {"context", "lookahead"} or opening.engine or opening.threads
-    )
+    same_model = {"context", "lookahead", "draft"}
+    typed = set(engine_options(opening)) - same_model or opening.engine or opening.threads
     choices = () if typed else load_tuned(bundle)
     if not choices:
         return bundle.path, {}, ""
@@ -76,7 +75,7 @@ def engine_options(opening: Opening) -> dict[str, Any]:
     flags["cores"] = None if opening.cores is None else cores_of(opening.cores)
     flags["nice"] = opening.nice or None
     flags["lookahead"] = opening.lookahead or None
-    flags["guide"] = opening.guide
+    flags["guide"], flags["draft"] = opening.guide, opening.draft
     others = assignments(opening.engine_options)
     for name in ("threads", "trace", *flags):
         if name in others:

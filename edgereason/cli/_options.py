@@ -79,6 +79,9 @@ class Opening:
     guide: str | None = _declared(
         None, "A small model whose logits are added to this one's, MODEL or MODEL:strength."
     )
+    draft: str | None = _declared(
+        None, "A smaller model of the same vocabulary that guesses what follows; no token changes."
+    )
     engine_options: tuple[str, ...] = _declared(
         (), "Any other option of the engine as name=value; may be repeated.", "--engine-set"
     )

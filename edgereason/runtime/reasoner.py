@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgereason import engines
 from edgereason.config import build, fields_of
@@ -28,9 +28,9 @@ from edgereason.prompt.lowering import Words, prompt_tokens, text_of
 from edgereason.records import Answer, Capability, Chunk, PhaseResult, Request, Tools
 from edgereason.registry import load
 from edgereason.runtime.backlog import DEFAULT_MOST
+from edgereason.runtime.companion import guided, open_beside
 from edgereason.runtime.driver import Driver
 from edgereason.runtime.grammars import Grammars
-from edgereason.runtime.guide import guided
 from edgereason.runtime.kv_store import DEFAULT_MIB, KvCache
 from edgereason.runtime.lengths import AnswerLengths
 from edgereason.runtime.lines import Ticket
@@ -41,6 +41,8 @@ from edgereason.strategies.base import Steps, Turn, choose
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_DRAFTED: Final = 8  # tokens that a draft model guesses at most, where nobody says how many
 
 
 class Handle:
@@ -122,6 +124,7 @@ class Reasoner:
         opening: str = "",
         monitor: Monitor | None = None,
         kv_cache: KvCache | None = None,
+        draft: Any = None,
     ) -> None:
         from edgereason import _core  # loads the native library
         from edgereason.runtime.adapters import Adapters
@@ -140,6 +143,7 @@ class Reasoner:
             nice=nice,
             lock_memory=lock_memory,
             lookahead=lookahead,
+            draft=draft,
         )
         lengths = AnswerLengths(bundle, self._core)
         store = kv_cache.open(bundle, self._core, self.caps) if kv_cache else None
@@ -179,6 +183,7 @@ class Reasoner:
         kv_cache: str | Path | None = None,
         kv_cache_mib: int = DEFAULT_MIB,
         guide: str = "",
+        draft: str = "",
         **options: Any,
     ) -> Reasoner:
         """Opens a model.
@@ -205,7 +210,9 @@ class Reasoner:
                 for the next process that opens this model. As trusted as the model itself.
             kv_cache_mib: what of it is kept at most; what was not used for longest goes.
             guide: a small model of the same vocabulary whose logits are added to this one's,
-                `MODEL` or `MODEL:strength`, see `guide.py`.
+                `MODEL` or `MODEL:strength`, see `companion.py`.
+            draft: a smaller model of the same vocabulary that guesses what follows; `lookahead` is
+                8 then, where it is not given.
             monitor: sees thoughts as they are written and may stop them, see `monitor.py`.
             options: the engine's own options, e.g. `context=4096` or `kv="q8_0"` for llamacpp.
 
@@ -228,6 +235,7 @@ class Reasoner:
         opened = module.open(bundle, config)
         if guide:
             opened, opening = guided(opened, guide), f"{opening} guide={guide}"
+        beside = open_beside(opened, draft, options.get("threads", 0)) if draft else None
         made = cls(
             bundle,
             opened,
@@ -237,7 +245,8 @@ class Reasoner:
             cores=cores,
             nice=nice,
             lock_memory=lock_memory,
-            lookahead=lookahead,
+            lookahead=lookahead or (_DRAFTED if draft else 0),
+            draft=beside,
             most_requests=most_requests,
             kv_cache=KvCache.of(kv_cache, kv_cache_mib, config, guide),
             opening=opening,

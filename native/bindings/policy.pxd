@@ -171,7 +171,9 @@ cdef extern from "policy/lookahead.h" namespace "edgereason":
     cdef struct Guessed:
         int32_t num
         int32_t match
+        double guess_ms
 
+    int32_t kDrafted
     Guessed GuessNext(ItemSpan, GuessSpan) noexcept
 
     cdef cppclass CLookahead "edgereason::Lookahead":

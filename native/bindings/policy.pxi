@@ -228,9 +228,13 @@ def guess_next(tokens, int32_t num):
 cdef class Lookahead:
     cdef CLookahead core
 
-    def num_worth(self, CostModel cost not None, int32_t num_rows, int32_t num, int32_t match):
+    def num_worth(
+        self, CostModel cost not None, int32_t num_rows, int32_t num, match, double guess_ms=0
+    ):
+        """`match` None: a model guesses."""
         cdef Guessed found
-        found.num, found.match = num, match
+        found.num, found.match = num, kDrafted if match is None else match
+        found.guess_ms = guess_ms
         return self.core.NumWorth(cost.core, num_rows, found)
 
     def learn(self, int32_t num, int32_t num_right):

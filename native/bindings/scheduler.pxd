@@ -145,7 +145,9 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         vector[Phase] chain
 
     cdef cppclass CScheduler "edgereason::Scheduler":
-        CScheduler(shared_ptr[CEngine], shared_ptr[CClock], const SchedulerOptions&) except +translate_error
+        CScheduler(
+            shared_ptr[CEngine], shared_ptr[CClock], const SchedulerOptions&, shared_ptr[CEngine]
+        ) except +translate_error
         void Start() except +translate_error nogil
         void Stop() noexcept nogil
         void WarmUp() except +translate_error nogil

@@ -17,11 +17,13 @@ cdef KeptTokens _kept(uint64_t context_key, tokens) except *:
 cdef class Scheduler:
     cdef unique_ptr[CScheduler] core
     cdef readonly Engine engine
+    cdef readonly Engine draft
 
     def __init__(
         self, Engine engine not None, *, int32_t threads=0, int32_t park_cells=-1,
         double chunk_ms=50, double margin=1.15, double answer_share=0.75, double most_slack=3,
         double delivery_ms=2, lookahead=0, cores=(), nice=0, bint lock_memory=False, ManualClock clock=None,
+        Engine draft=None,
     ):
         cdef SchedulerOptions options
         options.num_threads = threads
@@ -42,7 +44,17 @@ cdef class Scheduler:
         else:
             time = static_pointer_cast[CClock, CManualClock](clock.clock)
         self.engine = engine
-        self.core.reset(new CScheduler(engine.engine, time, options))
+        self.draft = draft
+        cdef shared_ptr[CEngine] guesses
+        if draft is not None:
+            guesses = draft.engine
+        self.core.reset(new CScheduler(engine.engine, time, options, guesses))
+
+    cdef string _last_error(self):
+        cdef string own = self.engine.get_last_error()
+        if own.empty() and self.draft is not None:
+            return string(b"the draft model: ") + self.draft.get_last_error()
+        return own
 
     def __dealloc__(self):
         with nogil:  # its thread may wait for the GIL to end its step
@@ -189,7 +201,7 @@ cdef class Scheduler:
                 taken.append((event.id, "phase", event.last, DictOf(event.result[0])))
                 del event.result
             else:
-                error = FaultText(event, self.engine.get_last_error())
+                error = FaultText(event, self._last_error())
                 taken.append((event.id, "failed", ToPython(event.fault), error.decode("utf-8", "replace")))
         return taken
 

@@ -6,36 +6,16 @@
 #include <cstring>
 #include <utility>
 
+#include "context/vocabulary.h"
+
 namespace edgereason {
 namespace {
-
-// A piece in a message: bytes that cannot be shown as \xNN.
-std::string Shown(std::string_view piece) {
-  constexpr const char* kDigits = "0123456789abcdef";
-  std::string shown = "'";
-  for (const char letter : piece) {
-    const auto byte = static_cast<unsigned char>(letter);
-    if (byte >= 0x20 && byte < 0x7f) {
-      shown += letter;
-    } else {
-      shown += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
-    }
-  }
-  return shown + "'";
-}
 
 // The tokens that both have. Throws where they are others, or where one lacks tokens that the other
 // ends with or names.
 Vocab Common(const Vocab& base, const Vocab& guide) {
-  const auto differ = std::ranges::mismatch(base.pieces, guide.pieces);
-  const auto num = static_cast<std::size_t>(differ.in1 - base.pieces.begin());
   constexpr const char* kHint = "logits are added token by token: both need the same vocabulary";
-  if (num < std::min(base.pieces.size(), guide.pieces.size())) {
-    throw Error(ErrorCode::kBundle,
-                "token " + std::to_string(num) + " is " + Shown(*differ.in1) +
-                    " in the model and " + Shown(*differ.in2) + " in the guide",
-                kHint);
-  }
+  const std::size_t num = NumShared(base, guide, "guide", kHint);
   const auto lost = [num](const Vocab& vocab) {
     const auto is_beyond = [num](Token token) { return token >= static_cast<Token>(num); };
     return std::ranges::any_of(vocab.named, is_beyond) ||

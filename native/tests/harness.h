@@ -29,6 +29,7 @@ struct Outcome {
 struct Harness {
   std::shared_ptr<ManualClock> clock = std::make_shared<ManualClock>();
   std::shared_ptr<ScriptedEngine> engine;
+  std::shared_ptr<ScriptedEngine> draft;  // null: no model guesses
   std::unique_ptr<Scheduler> scheduler;
   std::map<SequenceId, Outcome> outcomes;
 
@@ -39,10 +40,18 @@ struct Harness {
     Use(std::make_shared<ScriptedEngine>(std::move(options)), scheduling);
   }
   explicit Harness(std::shared_ptr<ScriptedEngine> made) { Use(std::move(made), {}); }
+  // With a draft model, whose steps take 1 ms and a tenth more a row.
+  Harness(ScriptedOptions options, ScriptedOptions drafting, const SchedulerOptions& scheduling) {
+    options.clock = drafting.clock = clock;
+    options.step_ms = 9, options.row_ms = 1;
+    drafting.step_ms = 1, drafting.row_ms = 0.1;
+    draft = std::make_shared<ScriptedEngine>(std::move(drafting));
+    Use(std::make_shared<ScriptedEngine>(std::move(options)), scheduling);
+  }
 
   void Use(std::shared_ptr<ScriptedEngine> made, const SchedulerOptions& scheduling) {
     engine = std::move(made);
-    scheduler = std::make_unique<Scheduler>(engine, clock, scheduling);
+    scheduler = std::make_unique<Scheduler>(engine, clock, scheduling, draft);
     scheduler->WarmUp();
   }
 

@@ -79,6 +79,17 @@ TEST(ABlockThatEndsWithTheTurnIsFollowedByAnAnswer) {
   CHECK_EQ(outcome.last().reason, StopReason::kStop);
 }
 
+// Its end is no mark here, so that nobody took the block for ended before the turn was.
+TEST(ABlockWhoseEndTheModelWroteItselfEndsWithTheTurn) {
+  Harness harness({.rules = {{.after = "Q?", .reply = "ab</think>\n<think>cd So:"},
+                             {.after = "</think>", .reply = "\n<think>cd So:"}}});
+  Phase answer = test::Answer(harness);
+  answer.close = harness.Ids(" So:");
+  const Outcome& outcome = harness.Finish(harness.Ask({test::Think(harness), answer}));
+  CHECK_EQ(outcome.last().reason, StopReason::kStop);
+  CHECK(outcome.last().reasoning.ends_with("cd So:"));
+}
+
 TEST(ABlockThatRepeatsItselfIsFollowedByAnAnswer) {
   Harness harness(
       {.rules = {{.after = "Q?", .reply = "ab</think>\n<think>hmhmhmhmhmhmhmhmhmhmhmhm"},

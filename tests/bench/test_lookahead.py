@@ -13,6 +13,7 @@ OPTIONS = argparse.Namespace(
     context=512,
     seed=0,
     lookahead=7,
+    draft="nano-infty",
     threads=1,
     prompts=27,
     decode=24,

@@ -373,16 +373,24 @@ def test_guesses_of_what_follows(tokens: list[int], num: int) -> None:
 @given(
     st.floats(0.01, 12),
     st.lists(
-        st.tuples(st.integers(1, 4), st.integers(0, 16), st.integers(3, 24), st.floats(0, 1)),
+        st.tuples(
+            st.integers(1, 4),
+            st.integers(0, 16),
+            st.none() | st.integers(3, 24),
+            st.floats(0, 1),
+            st.floats(0, 4),
+        ),
         max_size=200,
     ),
 )
-def test_lookahead_pays_or_rests(row_ms: float, steps: list[tuple[int, int, int, float]]) -> None:
+def test_lookahead_pays_or_rests(
+    row_ms: float, steps: list[tuple[int, int, int | None, float, float]]
+) -> None:
     native, twin, model = policies.Lookahead(), lookahead.Lookahead(), policies.CostModel()
     model.restore([10 + row_ms * (rows - 1) for rows in KNOTS], 1e-9)
-    for num_rows, most, match, share in steps:
-        num = native.num_worth(model, num_rows, most, match)
-        assert num == twin.num_worth(model.step_ms, num_rows, most, match)
+    for num_rows, most, match, share, guess_ms in steps:
+        num = native.num_worth(model, num_rows, most, match, guess_ms)
+        assert num == twin.num_worth(model.step_ms, num_rows, most, match, guess_ms)
         if num:
             native.learn(num, int(share * num))
             twin.learn(num, int(share * num))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 LEAST_MATCH, MOST_MATCH = 3, 24
-PRIORS = {12: 0.95, 6: 0.85, 0: 0.7}
+PRIORS: dict[int | None, float] = {12: 0.95, 6: 0.85, 0: 0.7, None: 0.8}  # None: a model's
 
 
 def match(tokens: Sequence[int], end: int) -> int:
@@ -36,20 +36,25 @@ class Lookahead:
     def __init__(self) -> None:
         self.share, self.rest = dict(PRIORS), dict.fromkeys(PRIORS, 0)
         self.next_rest = dict.fromkeys(PRIORS, 64)
-        self.kind = 0
+        self.kind: int | None = 0
 
     def num_worth(
-        self, step_ms: Callable[[int], float], num_rows: int, most: int, match: int
+        self,
+        step_ms: Callable[[int], float],
+        num_rows: int,
+        most: int,
+        match: int | None,
+        guess_ms: float = 0,
     ) -> int:
         if most <= 0:
             return 0
-        kind = self.kind = next(least for least in PRIORS if match >= least)
+        kind = self.kind = match and next(least for least in (12, 6, 0) if match >= least)
         if self.rest[kind]:
             self.rest[kind] -= 1
             return 0
         rates = [
             (num_rows + sum(self.share[kind] ** i for i in range(1, num + 1)))
-            / step_ms(num_rows + num)
+            / (step_ms(num_rows + num) + num * guess_ms)
             for num in range(most + 1)
         ]
         best = max(range(1, most + 1), key=lambda num: (rates[num], -num))

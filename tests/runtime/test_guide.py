@@ -12,7 +12,7 @@ import pytest
 from edgereason import _core
 from edgereason.errors import BundleError, ModelNotFoundError, UnsupportedError
 from edgereason.records import Answer, Sampling
-from edgereason.runtime.guide import parse_guide
+from edgereason.runtime.companion import parse_guide
 from edgereason.runtime.reasoner import Reasoner
 from support.engine_cases import feed
 from support.places import SCRIPTED

@@ -39,7 +39,8 @@ struct SchedulerOptions {
   double answer_share = 0.75;    // share of answers, by length, that a deadline has time for
   double most_slack = 3;  // most that the margin grows by while requests with deadlines keep coming
   double delivery_ms = 2;  // a deadline is met this much early, for the way back to the caller
-  // Tokens guessed from the text so far and checked in one step, at most (policy/lookahead.h); 0: off.
+  // Tokens guessed from the text so far, or by a draft model, and checked in one step, at most
+  // (policy/lookahead.h); 0: off.
   std::int32_t lookahead = 0;
   double patience_ms = 10000;  // for which more urgent ones go first until it rises one priority
   ThreadOptions thread = {};
@@ -78,9 +79,10 @@ struct KnownCost {
 
 class Scheduler {
  public:
-  // Throws kUsage.
+  // `draft`, a smaller model of the same vocabulary, guesses what follows (loop/drafter.h). Throws
+  // kUsage, kUnsupported, kBundle where the vocabularies differ.
   Scheduler(std::shared_ptr<Engine> engine, std::shared_ptr<const Clock> clock,
-            const SchedulerOptions& options);
+            const SchedulerOptions& options, std::shared_ptr<Engine> draft = nullptr);
   ~Scheduler();  // stops the thread; what was running is gone
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;

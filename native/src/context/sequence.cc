@@ -196,17 +196,14 @@ Sampled Sequence::Sample(Sampler* sampler, std::span<const float> logits) {
   return sampled;
 }
 
-Guessed Sequence::Guess(std::span<Token> guesses) const noexcept {
+std::int32_t Sequence::MostGuesses() const noexcept {
   // Blends are no tokens, and a probe begins at a certain token: in a step of several it is missed.
   const bool may = running() && pending() == 1 && phase_->role != Role::kPrefill && !latent() &&
                    !scores_prompt() && phase_->blend.top < 2 && phase_->probe.every == 0;
-  if (!may) return {};
+  if (!may) return 0;
   std::int32_t budget = run_.budget.remaining();
   if (thinking()) budget = std::min(budget, think_.remaining());
-  const std::int32_t most = std::min(budget - 1, num_cells_ - context_.size());
-  if (most <= 0) return {};
-  return GuessNext(context_.items(),
-                   guesses.first(std::min(guesses.size(), static_cast<std::size_t>(most))));
+  return std::max(std::min(budget - 1, num_cells_ - context_.size()), 0);
 }
 
 bool Sequence::ScorePrompt(std::int32_t at, std::span<const float> logits) {
@@ -349,6 +346,8 @@ Sequence::Verdict Sequence::CloseThinking(StopReason reason) {
   if (phase_->thinks()) return {.ended = true, .reason = reason};
   run_.tracker.ForceShut(&run_.text[Index(Channel::kReasoning)]);
   PutClose(run_.result->tokens);
+  // The model wrote all of it, and then ended its text: nothing is left to go on from.
+  if (pending() == 0) return {.ended = true, .reason = reason};
   return {};
 }
 

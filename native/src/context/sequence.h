@@ -91,9 +91,10 @@ class Sequence {
   // so again changes nothing. False: they are no logits.
   bool ScorePrompt(std::int32_t at, std::span<const float> logits);
 
-  // Fills `guesses` with tokens that may follow the one that is pending, no more than the phase may
-  // sample behind it. None: nothing is guessed here.
-  Guessed Guess(std::span<Token> guesses) const noexcept;
+  // Tokens that may be guessed behind the one that is pending: no more than the phase may sample
+  // there. 0: nothing is guessed here.
+  std::int32_t MostGuesses() const noexcept;
+  std::int32_t num_sampled() const noexcept { return run_.num_sampled; }  // in this phase
   Lookahead lookahead;
 
   // Ends the phase; what must be forced is put into the context. The result is the caller's.

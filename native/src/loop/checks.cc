@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "context/vocabulary.h"
 #include "policy/lookahead.h"
 #include "policy/sampler.h"
 #include "policy/scores.h"
@@ -190,6 +191,22 @@ void CheckLookahead(std::int32_t lookahead, const EngineInfo& info) {
     throw Error(ErrorCode::kUnsupported, "lookahead needs an engine that can take tokens back",
                 "leave it at 0");
   }
+}
+
+std::size_t CheckDraft(const Engine& engine, const Engine& draft, std::int32_t lookahead) {
+  if (lookahead == 0) {
+    ThrowUsage("a draft model guesses nothing with lookahead 0", "say how many tokens, such as 8");
+  }
+  if ((~draft.info().caps & (kLogits | kTrim)) != 0) {
+    throw Error(ErrorCode::kUnsupported,
+                "a draft model needs an engine that gives logits and can take tokens back");
+  }
+  if (draft.info().max_seqs < engine.info().max_seqs) {
+    ThrowUsage("the draft model is open for " + std::to_string(draft.info().max_seqs) +
+               " sequences, the model for " + std::to_string(engine.info().max_seqs));
+  }
+  return NumShared(engine.vocab(), draft.vocab(), "draft model",
+                   "what one guesses the other checks: both need the same vocabulary");
 }
 
 void CheckOptions(const SequenceOptions& options) {

@@ -33,12 +33,13 @@ constexpr std::int32_t kNotLoaded = -1;  // instead of the positions of a prefix
 class Scheduler::Impl {
  public:
   Impl(std::shared_ptr<Engine> engine, std::shared_ptr<const Clock> clock,
-       const SchedulerOptions& options)
+       const SchedulerOptions& options, std::shared_ptr<Engine> draft)
       : engine_(std::move(engine)),
+        draft_(std::move(draft)),
         clock_(std::move(clock)),
         info_(engine_->info()),
         thread_options_(options.thread),
-        loop_(engine_.get(), clock_.get(), options, &ring_) {}
+        loop_(engine_.get(), clock_.get(), options, &ring_, draft_.get()) {}
   ~Impl() { Stop(); }
 
   void Start();
@@ -84,6 +85,7 @@ class Scheduler::Impl {
   void Await(Command work);
 
   const std::shared_ptr<Engine> engine_;
+  const std::shared_ptr<Engine> draft_;  // null: no model guesses
   const std::shared_ptr<const Clock> clock_;
   const EngineInfo info_;
   const ThreadOptions thread_options_;
@@ -331,8 +333,9 @@ PrefixId Scheduler::Impl::AddPrefix(const PrefixKv& prefix) {
 // ---- the face
 
 Scheduler::Scheduler(std::shared_ptr<Engine> engine, std::shared_ptr<const Clock> clock,
-                     const SchedulerOptions& options)
-    : impl_(std::make_unique<Impl>(std::move(engine), std::move(clock), options)) {}
+                     const SchedulerOptions& options, std::shared_ptr<Engine> draft)
+    : impl_(
+          std::make_unique<Impl>(std::move(engine), std::move(clock), options, std::move(draft))) {}
 Scheduler::~Scheduler() = default;
 
 void Scheduler::Start() { impl_->Start(); }

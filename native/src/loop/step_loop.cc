@@ -28,7 +28,7 @@ std::int32_t ParkCells(const SchedulerOptions& options, const EngineInfo& info) 
 }  // namespace
 
 StepLoop::StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& options,
-                   EventRing* ring)
+                   EventRing* ring, Engine* draft)
     : engine_(engine),
       clock_(clock),
       options_(options),
@@ -40,6 +40,10 @@ StepLoop::StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& o
       decoder_(engine, clock, &memory_.kv(), options.num_threads, options.thread.cores),
       sampler_(info_.num_vocab) {
   CheckLookahead(options.lookahead, info_);
+  if (draft != nullptr) {
+    const std::size_t num_tokens = CheckDraft(*engine, *draft, options.lookahead);
+    drafter_ = std::make_unique<Drafter>(draft, clock, num_tokens);
+  }
   rows_.reserve(static_cast<std::size_t>(info_.max_rows));
   owners_.reserve(static_cast<std::size_t>(info_.max_rows));
   if ((info_.caps & kTokenRows) != 0) {
@@ -90,6 +94,7 @@ bool StepLoop::DoStep(double begin_ms) {
   outbox_.Flush();
   if (sequences_.active().empty() || failed_) return false;
   decoder_.WakeUp(begin_ms);
+  if (drafter_ != nullptr) drafter_->SetThreads(decoder_.num_threads());
 
   Refuse(begin_ms);
   Admit(begin_ms);
@@ -102,6 +107,10 @@ bool StepLoop::DoStep(double begin_ms) {
   }
   if (!KeepOneKey()) return true;
   BuildRows();
+  if (drafter_ != nullptr && drafter_->failed()) {
+    Fail();
+    return false;
+  }
   outbox_.Flush();  // who was answered without this step need not wait for it
 
   const Status status = decoder_.Decode(rows_);
@@ -290,98 +299,6 @@ bool StepLoop::KeepOneKey() {
     if (plan_.grants[i] > 0) order_[i]->last_step = counters_.num_steps + 1;
   }
   return known;
-}
-
-void StepLoop::BuildRows() {
-  probes_.Sweep();
-  rows_.clear();
-  owners_.clear();
-  std::int32_t num_guessed = 0;
-  // An engine gives so many rows of logits a step; each sequence and each probe has one for itself.
-  auto num_scored =
-      static_cast<std::int32_t>(info_.max_seqs - std::ssize(order_) - std::ssize(probes_.all()));
-  for (std::size_t i = 0; i < order_.size(); ++i) {
-    Sequence* sequence = order_[i];
-    if (!sequence->running() || sequence->seq < 0) continue;  // ended, or restarted, by the plan
-    std::int32_t num = std::min(plan_.grants[i], sequence->pending());
-    const bool scores = sequence->scores_prompt();
-    if (scores && num > 1) {
-      num = std::min(num, 1 + std::max(num_scored, 0));
-      num_scored -= num - 1;
-    }
-    const Context& context = sequence->context();
-    for (std::int32_t at = sequence->num_decoded; at < sequence->num_decoded + num; ++at) {
-      rows_.push_back({.seq = sequence->seq,
-                       .pos = at,
-                       .token = context.items()[static_cast<std::size_t>(at)].token(),
-                       .embedding = context.Embedding(at),
-                       .output = scores || at + 1 == context.size(),
-                       .logits = !sequence->latent()});
-      owners_.push_back({});
-    }
-    if (num == 0) continue;
-    owners_.back().sequence = sequence;
-    if (options_.lookahead > 0) {
-      const std::int32_t added = AddGuesses(sequence, num_guessed, num_scored);
-      num_guessed += added;
-      num_scored -= added;
-    }
-  }
-  AddProbeRows();
-}
-
-// Behind the row of `sequence`, the last so far; others have `num_before`, and rows that are planned
-// may be still to come. Returns how many, `most` at most.
-std::int32_t StepLoop::AddGuesses(Sequence* sequence, std::int32_t num_before, std::int32_t most) {
-  std::int32_t num_rows = plan_.num_rows + num_before;
-  for (const auto& probe : probes_.all()) num_rows += probe->pending();
-  const std::int32_t room = std::min(info_.max_rows, memory_.kv().num_free()) - num_rows;
-  most = std::min({most, room, options_.lookahead, kMostAhead});
-  if (most <= 0) return 0;
-  const Guessed found = sequence->Guess(std::span(guesses_).first(static_cast<std::size_t>(most)));
-  const std::int32_t num = sequence->lookahead.NumWorth(decoder_.cost(), num_rows, found);
-  if (num == 0 || !HasTimeFor(num_rows + num)) return 0;
-  const std::int32_t at = sequence->context().size();
-  owners_.back().num_guessed = num;
-  for (std::int32_t i = 0; i < num; ++i) {
-    rows_.push_back({.seq = sequence->seq,
-                     .pos = at + i,
-                     .token = guesses_[static_cast<std::size_t>(i)],
-                     .output = true});
-    owners_.push_back({});
-  }
-  return num;
-}
-
-// A step of so many rows makes nobody late. Where several are due it is not looked for: side by
-// side, guesses hardly pay.
-bool StepLoop::HasTimeFor(std::int32_t num_rows) const noexcept {
-  if (view_.by_deadline.empty()) return true;
-  if (view_.by_deadline.size() > 1) return false;
-  const PlanSeq& seq = view_.seqs[static_cast<std::size_t>(view_.by_deadline.front())];
-  const PlanLimits limits = Limits(clock_->NowMs());
-  const double step_ms = limits.margin * decoder_.cost().StepMs(num_rows);
-  return limits.now_ms + step_ms + ClosingMs(seq, limits) <= seq.deadline_ms;
-}
-
-// Probes ride along with their owners where there is room.
-void StepLoop::AddProbeRows() {
-  for (const auto& probe : probes_.all()) {
-    const auto owner_runs = [&](const RowOwner& row) { return row.sequence == probe->owner; };
-    if (std::ranges::none_of(owners_, owner_runs)) continue;
-    const std::int32_t num = probe->pending();
-    const std::int32_t num_free = memory_.kv().num_free() - static_cast<std::int32_t>(rows_.size());
-    if (std::ssize(rows_) + num > info_.max_rows || num > num_free) continue;
-    for (std::int32_t at = probe->num_decoded; at < probe->num_decoded + num; ++at) {
-      rows_.push_back({.seq = probe->seq,
-                       .pos = probe->base + at,
-                       .token = probe->items[static_cast<std::size_t>(at)].token(),
-                       .embedding = probe->Embedding(at),
-                       .output = at + 1 == std::ssize(probe->items)});
-      owners_.push_back({});
-    }
-    owners_.back().probe = probe.get();
-  }
 }
 
 // A decode leaves nothing in the caches. What is asked for at once comes side by side; what is

@@ -12,6 +12,7 @@
 #include "edgereason/event.h"
 #include "edgereason/scheduler.h"
 #include "loop/decoder.h"
+#include "loop/drafter.h"
 #include "loop/memory.h"
 #include "loop/outbox.h"
 #include "loop/phases.h"
@@ -27,10 +28,15 @@ namespace edgereason {
 
 class StepLoop {
  public:
-  // `ring` is told what happens. Throws kUsage.
-  StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& options, EventRing* ring);
+  // `ring` is told what happens; `draft`, where there is one, guesses. Throws kUsage, kUnsupported,
+  // kBundle where the vocabularies differ.
+  StepLoop(Engine* engine, const Clock* clock, const SchedulerOptions& options, EventRing* ring,
+           Engine* draft);
 
-  void WarmUp() { decoder_.WarmUp(); }
+  void WarmUp() {
+    decoder_.WarmUp();
+    if (drafter_ != nullptr) drafter_->WarmUp();
+  }
   void RestoreCost(std::span<const double> knot_ms, double cell_ms) noexcept {
     decoder_.RestoreCost(knot_ms, cell_ms);
   }
@@ -83,7 +89,8 @@ class StepLoop {
   bool KeepOneKey();
   void BuildRows();
   std::int32_t AddGuesses(Sequence* sequence, std::int32_t num_before, std::int32_t most);
-  bool HasTimeFor(std::int32_t num_rows) const noexcept;
+  std::int32_t Draft(Sequence& sequence, std::int32_t num_rows, std::span<Token> guesses);
+  bool HasTimeFor(std::int32_t num_rows, double wait_ms = 0) const noexcept;
   void AddProbeRows();
   void Prefetch() const noexcept;
   void CountInterference() noexcept;
@@ -111,6 +118,7 @@ class StepLoop {
   Lengths lengths_;
   Phases phases_;
   Decoder decoder_;
+  std::unique_ptr<Drafter> drafter_;  // null: no model guesses
   Sampler sampler_;
   Interference interference_;
   Refusals refusals_;

@@ -49,7 +49,7 @@ Guessed GuessNext(std::span<const ContextItem> items, std::span<Token> guesses) 
 std::int32_t Lookahead::NumWorth(const CostModel& cost, std::int32_t num_rows,
                                  const Guessed& found) noexcept {
   if (found.num <= 0) return 0;
-  kind_ = found.match >= kLong ? 2 : found.match >= kLonger ? 1 : 0;
+  kind_ = found.match == kDrafted ? 3 : found.match >= kLong ? 2 : found.match >= kLonger ? 1 : 0;
   Kind& kind = kinds_[kind_];
   if (kind.rest > 0) {
     --kind.rest;
@@ -61,7 +61,7 @@ std::int32_t Lookahead::NumWorth(const CostModel& cost, std::int32_t num_rows,
   for (std::int32_t i = 1; i <= found.num; ++i) {
     all_right *= kind.share_right;
     tokens += all_right;
-    const double rate = tokens / cost.StepMs(num_rows + i);
+    const double rate = tokens / (cost.StepMs(num_rows + i) + i * found.guess_ms);
     if (rate > best) best = rate, num = i;
   }
   if (num == 0) {  // when the rest is over, what was learned is long ago

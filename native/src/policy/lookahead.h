@@ -24,7 +24,11 @@ inline constexpr std::int32_t kMostAhead = 32;  // tokens guessed in a step at m
 struct Guessed {
   std::int32_t num = 0;
   std::int32_t match = 0;  // tokens that stood before the guess as they stand at the end now
+  double guess_ms = 0;     // that each of them costs, besides its row
 };
+
+// Instead of a match: a model guesses (loop/drafter.h).
+inline constexpr std::int32_t kDrafted = 1 << 16;
 
 // Fills `guesses` from the place where the most of the last tokens stood before, 3 at least, the
 // latest such place. What ends with the text goes on with itself. There are fewer where something
@@ -32,7 +36,7 @@ struct Guessed {
 Guessed GuessNext(std::span<const ContextItem> items, std::span<Token> guesses) noexcept;
 
 // Whether guesses pay, for one sequence, learned from how many were right: behind short matches,
-// longer ones and long ones.
+// longer ones and long ones, and those of a model.
 class Lookahead {
  public:
   // The number of guesses that gives the most tokens a millisecond in a step which has `num_rows`
@@ -45,7 +49,7 @@ class Lookahead {
 
  private:
   static constexpr std::int32_t kFirstRest = 64;
-  static constexpr std::array kPriors = {0.7, 0.85, 0.95};
+  static constexpr std::array kPriors = {0.7, 0.85, 0.95, 0.8};
 
   struct Kind {
     double share_right = 0;  // of guesses whose predecessors were right
@@ -53,7 +57,8 @@ class Lookahead {
     std::int32_t next_rest = kFirstRest;
   };
 
-  std::array<Kind, kPriors.size()> kinds_ = {Kind{kPriors[0]}, Kind{kPriors[1]}, Kind{kPriors[2]}};
+  std::array<Kind, kPriors.size()> kinds_ = {Kind{kPriors[0]}, Kind{kPriors[1]}, Kind{kPriors[2]},
+                                             Kind{kPriors[3]}};
   std::size_t kind_ = 0;
 };
 

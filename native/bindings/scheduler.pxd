@@ -150,6 +150,7 @@ cdef extern from "edgereason/scheduler.h" namespace "edgereason":
         ) except +translate_error
         void Start() except +translate_error nogil
         void Stop() noexcept nogil
+        string last_error() except +translate_error
         void WarmUp() except +translate_error nogil
         int64_t Open(const SequenceOptions&) except +translate_error
         void RunAll(vector[IdAndChain]) except +translate_error

@@ -50,12 +50,6 @@ cdef class Scheduler:
             guesses = draft.engine
         self.core.reset(new CScheduler(engine.engine, time, options, guesses))
 
-    cdef string _last_error(self):
-        cdef string own = self.engine.get_last_error()
-        if own.empty() and self.draft is not None:
-            return string(b"the draft model: ") + self.draft.get_last_error()
-        return own
-
     def __dealloc__(self):
         with nogil:  # its thread may wait for the GIL to end its step
             self.core.reset()
@@ -201,7 +195,7 @@ cdef class Scheduler:
                 taken.append((event.id, "phase", event.last, DictOf(event.result[0])))
                 del event.result
             else:
-                error = FaultText(event, self._last_error())
+                error = FaultText(event, self.core.get().last_error())
                 taken.append((event.id, "failed", ToPython(event.fault), error.decode("utf-8", "replace")))
         return taken
 

@@ -95,6 +95,10 @@ typedef struct er_open_options {
   const int32_t* cores; /* cores that the decode threads may run on; none: any */
   size_t num_cores;
   uint64_t memory_limit; /* bytes that the model may take; 0: what is free */
+  int32_t lookahead;     /* tokens guessed and checked in one step, at most 32; 0: none, 8 with a
+                            draft */
+  const char* draft;     /* file of a smaller model that guesses where the text says nothing; or
+                            NULL. No token changes */
 } er_open_options;
 
 typedef struct er_message {

@@ -29,6 +29,7 @@ static_assert(ER_TEXT_BYTES == Event::kTextBytes);
 namespace {
 
 constexpr std::int32_t kMaxRequests = 32;
+constexpr std::int32_t kDraftedAtMost = 8;  // tokens a step, where nobody says how many
 
 // The GGUF itself, or that of a bundle's folder.
 std::string ModelFile(const std::string& path, const std::vector<Plan>& plans) {
@@ -66,7 +67,24 @@ edgereason::SchedulerOptions LoopOptions(const er_open_options& options) {
   }
   made.thread.nice = options.nice;
   made.thread.lock_memory = options.lock_memory != 0;
+  const std::int32_t most_guesses = options.draft == nullptr ? 0 : kDraftedAtMost;
+  made.lookahead = options.lookahead != 0 ? options.lookahead : most_guesses;
   return made;
+}
+
+// The model that guesses, open for as much at once as the one it guesses for; null where there is
+// none.
+std::shared_ptr<edgereason::Engine> Draft(const er_open_options& options,
+                                          const edgereason::EngineInfo& beside) {
+  if (options.draft == nullptr) return nullptr;
+  LlamaOptions made;
+  made.path = options.draft;
+  made.context = beside.num_cells;
+  made.max_seqs = beside.max_seqs;
+  made.max_rows = beside.max_rows;
+  made.gpu_layers = options.cpu_only != 0 ? 0 : -1;
+  made.mmap = options.no_mmap == 0;
+  return std::make_shared<edgereason::LlamaEngine>(made);
 }
 
 Said SaidOf(const er_message& message) {
@@ -126,7 +144,8 @@ er_model::er_model(const std::string& path, std::vector<Plan> plans, const er_op
     places_.back()->model = this;
   }
   scheduler_ = std::make_unique<edgereason::Scheduler>(
-      engine_, std::make_shared<edgereason::SteadyClock>(), LoopOptions(options));
+      engine_, std::make_shared<edgereason::SteadyClock>(), LoopOptions(options),
+      Draft(options, engine_->info()));
   scheduler_->Start();
 }
 
@@ -228,7 +247,7 @@ void er_model::ThrowFault(const er_request& request) const {
       .kind = Event::Kind::kFailed, .fault = request.fault, .step = request.failed_step};
   const bool memory = request.fault == Fault::kMemory;
   throw Error(memory ? ErrorCode::kMemoryLimit : ErrorCode::kEngine,
-              edgereason::FaultText(event, engine_->last_error()),
+              edgereason::FaultText(event, scheduler_->last_error()),
               request.fault == Fault::kEngine ? "close the model and open it anew" : "");
 }
 

@@ -133,6 +133,14 @@ def test_tokens_behind_a_prefix_are_those_of_python(program: Compile, plan: Plan
     assert found == by_python("nano", Way("think"), talks, budget, prefix.stem)
 
 
+def test_a_draft_changes_no_token(
+    program: Compile, plan: Plans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan("nano", Way("think"))
+    monkeypatch.setenv("DRAFT", str(gguf("nano-infty")))
+    assert_equal(program, "nano", made, Way("think"), Budget(-1, 24))
+
+
 @pytest.mark.model
 @pytest.mark.parametrize("strategy", ["think", "no-think", "auto-think", "hbpo", "brief"])
 def test_tokens_of_smollm2_are_those_of_python(

@@ -1,6 +1,6 @@
 /* For tests: the tokens of many conversations.
  *
- *   tokens MODEL PLAN CONVERSATIONS THINK ANSWER [PREFIX]
+ *   [DRAFT=MODEL] tokens MODEL PLAN CONVERSATIONS THINK ANSWER [PREFIX]
  *
  * Of CONVERSATIONS a line is a message: its role, a tab, its text, in which \n stands for a line
  * break and \\ for a backslash; an empty line ends a conversation. Prints a line for each: the
@@ -65,6 +65,7 @@ static void answer(er_model* model, const er_ask* ask) {
 int main(int argc, char** argv) {
   if (argc < 6) return 2;
   er_open_options options = {.size = sizeof options, .threads = 1, .context = 2048};
+  options.draft = getenv("DRAFT");
   er_model* model;
   const char* plans[] = {argv[2]};
   if (er_open(argv[1], plans, 1, &options, &model) != ER_OK) fail("open");

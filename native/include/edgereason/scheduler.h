@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "edgereason/clock.h"
@@ -139,6 +140,7 @@ class Scheduler {
   bool TakeOne(double timeout_ms, Event* event) noexcept;
   SchedulerStats stats() const;  // as of the last step that nobody read them in
   double NowMs() const noexcept;
+  std::string last_error() const;  // why the engine failed, or the draft model
 
   // One turn of the loop. False: there was nothing to do.
   bool Step() noexcept;

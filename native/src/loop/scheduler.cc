@@ -74,6 +74,10 @@ class Scheduler::Impl {
     return stats_;
   }
   double NowMs() const noexcept { return clock_->NowMs(); }
+  std::string last_error() const {
+    const std::string own = engine_->last_error();
+    return own.empty() && draft_ ? "the draft model: " + draft_->last_error() : own;
+  }
 
  private:
   void RunThread() noexcept;
@@ -404,6 +408,7 @@ bool Scheduler::TakeOne(double timeout_ms, Event* event) noexcept {
   return impl_->TakeOne(timeout_ms, event);
 }
 SchedulerStats Scheduler::stats() const { return impl_->stats(); }
+std::string Scheduler::last_error() const { return impl_->last_error(); }
 double Scheduler::NowMs() const noexcept { return impl_->NowMs(); }
 
 }  // namespace edgereason

@@ -8,7 +8,7 @@ of the state. Knows no engine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +26,13 @@ from .torch_decoder import Decoder
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`layers`: first and last that are steered; None: the middle third."""
+    """`layers`: first and last that are steered; None: the middle third. `tokens`: the first of
+    each reply that are compared; 0: all. Where the replies of one set are longer, all of them tell
+    rather how the end of a reply differs from its beginning."""
 
     layers: tuple[int, int] | None = None
     thinking: bool | None = None
+    tokens: int = 0
 
 
 def steer(
@@ -37,11 +40,16 @@ def steer(
 ) -> Steering:
     """Raises `UsageError` where the layers are not the model's, or the sets do not differ."""
     first, last = _layers(options.layers, source.architecture.num_layers)
+    if options.tokens < 0:
+        raise UsageError(f"tokens must be 0 (all) or more, got {options.tokens}")
     decoder = Decoder(source)
     sets = []
     for name, path in (("wanted", toward), ("unwanted", away)):
         demos, _ = read_demos(path)
-        sets.append(_states(decoder, encode(source, demos, options.thinking), name, progress))
+        examples = [
+            _begun(each, options.tokens) for each in encode(source, demos, options.thinking)
+        ]
+        sets.append(_states(decoder, examples, name, progress))
     (wanted, long), (unwanted, _) = sets
     rows = wanted - unwanted
     sizes = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -51,6 +59,11 @@ def steer(
     rows[:first] = 0
     rows[last + 1 :] = 0
     return Steering(source.architecture.name, rows.astype(np.float32))
+
+
+def _begun(example: Example, num: int) -> Example:
+    """With the first `num` tokens of the reply alone."""
+    return replace(example, tokens=example.tokens[: example.begin + num]) if num else example
 
 
 def _layers(asked: tuple[int, int] | None, num: int) -> tuple[int, int]:

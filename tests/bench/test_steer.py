@@ -54,7 +54,8 @@ def test_vectors_are_of_equal_length_layer_by_layer(tmp_path: Path) -> None:
     for name, text in (("toward", "yes"), ("away", "no no no")):
         line = json.dumps({"prompt": "How?", "reply": text})
         (tmp_path / f"{name}.jsonl").write_text(line)
-    options = argparse.Namespace(model=write_model(tmp_path / "tiny.gguf", "dense"), seed=0)
+    model = write_model(tmp_path / "tiny.gguf", "dense")
+    options = argparse.Namespace(model=model, seed=0, tokens=0)
     made = steer._vectors(options, tmp_path, lambda text: None)
     short, random = (read_steering(made[name]).rows for name in ("short", "random"))
     assert (short != random).any()

@@ -109,3 +109,19 @@ def test_the_command(cli: Cli, model: Path, tmp_path: Path) -> None:
     assert cli(*made, "--out", str(out)).code == 2
     assert cli(*made, "--out", str(out), "--force", "--layers", "one").code == 2
     assert cli(*made, "--out", str(out), "--force", "--layers", "1-1").code == 0
+
+
+def test_the_first_tokens_alone_may_be_compared(model: Path, tmp_path: Path) -> None:
+    def made(toward: str, away: str, tokens: int) -> Any:
+        options = Options(thinking=False, tokens=tokens)
+        files = replies(tmp_path / "to.jsonl", toward), replies(tmp_path / "from.jsonl", away)
+        with open_source(model) as source:
+            return steer(source, *files, options, quiet).rows
+
+    short, long = "yes", "no, I think not"
+    assert (made(short, long, 3) == made(short, long[:3], 3)).all()
+    assert (made(short, long, 3) != made(short, long, 0)).any()
+    with pytest.raises(UsageError, match="both sets leave the same states"):
+        made("no", long, 2)
+    with pytest.raises(UsageError, match="tokens must be 0 "):
+        made(short, long, -1)

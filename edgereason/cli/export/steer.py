@@ -24,6 +24,9 @@ def command(
     layers: Annotated[
         str | None, flag("--layers", "First and last to steer, such as 8-16 [the middle third].")
     ] = None,
+    tokens: Annotated[
+        int, flag("--tokens", "First tokens of each reply that are compared; 0 is all.")
+    ] = 0,
     thinking: Annotated[
         bool | None,
         flag(
@@ -46,7 +49,8 @@ def command(
         from edgereason.models.steering_file import write_steering
 
         with open_source(model) as source, stages() as progress:
-            made = steer(source, toward, away, Options(_layers(layers), thinking), progress)
+            options = Options(_layers(layers), thinking, tokens)
+            made = steer(source, toward, away, options, progress)
         with whole(out) as part:
             write_steering(part, made)
     steered = [int(layer) for layer in made.rows.any(axis=1).nonzero()[0]]

@@ -9,7 +9,8 @@ are better than more solutions of each.
 Not for models that were not trained for it: a hint of their own that is wrong misleads.
 
 Cost: `hints` short texts, and `hints` * `samples` thoughts
-Measured: nano, 60 sums: 0 right, thinking 58: loses on what was measured.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K: 1 right, thinking 3, at 2.3 times its tokens. nano, 60
+sums: 0 right, thinking 58: loses on what was measured.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 prompt "only the answer" -> answer
 
 Cost: a few tokens
-Measured: Qwen2.5-Coder-0.5B, 100 of GSM8K: 3 right, thinking 26.
+Measured: Qwen2.5-Coder-0.5B, 200 of GSM8K: 9 right, thinking 46, at a tenth of its time.
 """
 
 from __future__ import annotations

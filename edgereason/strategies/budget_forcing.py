@@ -8,7 +8,8 @@ A small model says the same again after "Wait", for tokens that bring nothing: o
 to the value of the one before, thinking is over.
 
 Cost: a thought, and what is thought after each "Wait"
-Measured: not against thinking.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K: 2 right, thinking 3, at 1.4 times its tokens: not told
+apart.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ Published: a critic that was tuned on 76,000 critiques helps an actor of 8B on h
 Not for small models without a program: what they think of an answer says little (see `verify`).
 
 Cost: a thought, and for each round a critique and a thought more
-Measured: nano, 60 sums: 1 right, thinking 58: loses on what was measured. With the verdict of an
-oracle 58, with one by lot 32.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K: 3 right, as thinking, at 1.8 times its tokens. nano, 60
+sums: 1 right, thinking 58: loses on what was measured. With the verdict of an oracle 58, with one
+by lot 32.
 """
 
 from __future__ import annotations

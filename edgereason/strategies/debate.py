@@ -9,7 +9,8 @@ model may tell each other little that a vote does not count.
 Not for open questions, nor where a vote of the same number of chains is as good: measure both.
 
 Cost: (rounds + 1) * samples thoughts, fewer where they agree
-Measured: nano, 60 sums: 57 right, thinking 58: not told apart, at three times its tokens.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K: 4 right, thinking 3, a vote of five 3, at 5.3 times its
+tokens; nano, 60 sums: 57 right, thinking 58, at three times: not told apart.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ Not for small models, which write new mistakes into examples: `noisy=drop` is th
 not for the same examples each time: what was mended once can go into the file.
 
 Cost: `rephrase` texts for each noisy example, and `samples` thoughts behind a longer prompt
-Measured: nano, 60 sums: 1 right, thinking 58: loses on what was measured.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K, two of four examples noisy: 2 right, thinking 3, at 7.5
+times its tokens. nano, 60 sums: 1 right, thinking 58: loses on what was measured.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ Published for trained models: 58 % on AIME24 with a tenth of the tokens of a tre
 Not for small models that were not trained to plan: they ignore the plan, or answer in it.
 
 Cost: as many plans and thoughts as `samples`
-Measured: nano, 60 sums: 0 right, thinking 58: loses on what was measured.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K: 1 right, thinking 3, at twice its tokens. nano, 60 sums:
+0 right, thinking 58: loses on what was measured.
 """
 
 from __future__ import annotations

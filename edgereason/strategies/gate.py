@@ -9,7 +9,8 @@ without training is not published.
 Not for thoughts that are sure throughout, where no token reaches `entropy`: it then only thinks.
 
 Cost: a thought, and the rest of it once more for each fork
-Measured: nano, 60 sums: no token was unsure, so it only thought.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K: 3 right, as thinking, at 2.3 times its tokens. nano, 60
+sums: no token was unsure, so it only thought.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ Published: better than raw traces on web and software tasks, with large models.
 Not for single questions of many kinds: a lesson that does not fit misleads.
 
 Cost: a thought and a longer prompt
-Measured: not yet.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K, a bank of 7,473 worked solutions: 0 right, thinking 3:
+behind a solution it answers at once. Loses on what was measured.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 prompt -> answer
 
 Cost: the answer
-Measured: nano, 500 sums: 1.4 % right, thinking 97.8 %.
+Measured: Qwen2.5-Coder-0.5B, 200 of GSM8K: 47 right, thinking 46, as it reasons in its answer.
+nano, 500 sums: 1.4 % right, thinking 97.8 %.
 """
 
 from __future__ import annotations

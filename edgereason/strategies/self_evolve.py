@@ -8,7 +8,8 @@ tells both. Published: 5 of 9 unsolved AIME questions with an 8B model and up to
 Not for models that agree with whatever they are shown, as small ones do.
 
 Cost: rounds + 1 thoughts
-Measured: nano, 60 sums, one round: 58 right, as thinking, at 1.7 times its tokens.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K: 3 right, as thinking, at 1.7 times its tokens. nano, 60
+sums, one round: 58 right, as thinking, at 1.7 times.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ Not for engines that cannot tell what their tokens are fed as: onnxruntime, tens
 with models that scale their embeddings.
 
 Cost: a thought
-Measured: nano, 60 sums: 59 right, thinking 58: not told apart.
+Measured: Qwen2.5-Coder-0.5B, 24 of GSM8K: 4 right, thinking 7; nano, 60 sums: 59 right, thinking
+58: not told apart. A blend takes as long as a token.
 """
 
 from __future__ import annotations

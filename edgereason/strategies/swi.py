@@ -10,7 +10,8 @@ Published: 1.5 to 2.8 points, and 56 to 79 % more accuracy a token, on 1.7B and 
 Not for thoughts shorter than `dwell`, which never come back to blends.
 
 Cost: a thought
-Measured: nano, 60 sums: 59 right, thinking 58: not told apart.
+Measured: Qwen2.5-Coder-0.5B, 24 of GSM8K: 6 right, thinking 7; nano, 60 sums: 59 right, thinking
+58: not told apart.
 """
 
 from __future__ import annotations

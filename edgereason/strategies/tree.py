@@ -11,8 +11,9 @@ Published: GPT-4 on Game of 24, 74 % of 100 where chains have 4 %; RAP with LLaM
 their steps says little, and a vote of as many tokens is the better buy.
 
 Cost: width * branches lines of thought, and a prompt more for each step that is judged
-Measured: nano, 60 sums: 56 right, a vote of as many tokens 59, thinking 58: not told apart. 37 sums
-unlike those it learned: 4 right, with a check 11, thinking 3.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K: 3 right, as thinking, at 2.7 times its tokens and 7.4
+times its time. nano, 60 sums: 56 right, a vote of as many tokens 59, thinking 58: not told apart.
+37 sums unlike those it learned: 4 right, with a check 11, thinking 3.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ Published gains are of trained verifiers. Not for models below some 7B without o
 of an answer says little, and then this is a vote at a higher price.
 
 Cost: as many thoughts as `samples`, and a prompt more for each
-Measured: nano, 60 sums, three samples: 59 right, as the vote of three; thinking 58: not told apart.
-37 sums unlike those it learned, ten samples with a check: 10 right, the vote of ten 3.
+Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K, three samples: 3 right, the vote of three 4, thinking 3.
+nano, 60 sums: 59 right, as the vote of three; thinking 58: not told apart. 37 sums unlike those it
+learned, ten samples with a check: 10 right, the vote of ten 3.
 """
 
 from __future__ import annotations

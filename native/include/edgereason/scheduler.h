@@ -53,7 +53,7 @@ struct SchedulerStats {
   std::int64_t num_sampled = 0;  // tokens, probes included
   double decode_ms = 0;          // inside the engine
   double sample_ms = 0;          // in the sampler
-  double overhead_ms = 0;        // planning, committing, events: all else of a step
+  double overhead_ms = 0;        // planning, committing, events, a draft model: all else of a step
   double longest_ms = 0;         // of all steps: nobody's text waited longer for the loop
   double load = 1;               // CostModel::load
   double step_ms = 0;            // predicted for one row now

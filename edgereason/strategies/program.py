@@ -8,7 +8,7 @@ For questions whose answer is a number. The program runs in a child process with
 
 Cost: some 55 tokens, and a child process
 Measured: Qwen2.5-Coder-0.5B, 659 of GSM8K: 159 right, as thinking has, at a quarter of its tokens
-and 0.35 of its time.
+and 0.35 of its time; 100 of reasoning-gym: 42, thinking 15.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ the most frequent result set wins. The database is opened read only (`runtime/da
 Not for questions that need more than one statement.
 
 Cost: some 50 tokens a query
-Measured: not yet.
+Measured: Qwen2.5-Coder-0.5B, 75 of Spider: 25 right without retries and with two, which cost twice
+the tokens; five samples 31.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ limits (`runtime/sandbox.py`): it sees no variable of an earlier one.
 Not for questions that no calculation answers.
 
 Cost: a program of some 60 tokens, then a thought
-Measured: Qwen2.5-Coder-0.5B, 16 of GSM8K: 3 right, thinking 4, at half its tokens: not told apart.
+Measured: Qwen2.5-Coder-0.5B, 32 of GSM8K: 6 right, thinking 7, at half its tokens; 100 of
+reasoning-gym: 24 right, thinking 15, a program 42: not told apart from thinking.
 """
 
 from __future__ import annotations

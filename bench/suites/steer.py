@@ -151,7 +151,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--questions", type=Path, help="JSON lines; default GSM8K's test rows")
     parser.add_argument("--num-train", type=int, default=40)
     parser.add_argument("--samples", type=int, default=6, help="thoughts of a training question")
-    parser.add_argument("--tokens", type=int, default=0, help="first of a thought; 0: all")
+    parser.add_argument("--tokens", type=int, default=32, help="first of a thought; 0: all")
     parser.add_argument("--num", type=int, default=60, help="test questions")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.05, 0.1, 0.2, 0.4])
     parser.add_argument("--batch", type=int, default=8)

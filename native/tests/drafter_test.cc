@@ -156,6 +156,17 @@ TEST(WhoWantsFewTokensDoesNotWaitForADraft) {
   CHECK_EQ(harness.draft->num_steps(), before);
 }
 
+TEST(OneThatIsNeverSureRests) {
+  std::string story;
+  for (int i = 0; i < 400; ++i) story += static_cast<char>('a' + i * i % 23);
+  Harness harness(Telling(story), {}, {.delivery_ms = 0, .lookahead = 8});
+  const std::int64_t before = harness.draft->num_steps();
+  const Outcome& outcome = harness.Finish(harness.Ask(Chain(harness, 400)));
+  CHECK_EQ(outcome.last().tokens.size(), std::size_t{400});
+  CHECK(harness.draft->num_steps() - before > 3);
+  CHECK(harness.draft->num_steps() - before < 100);
+}
+
 TEST(ADeadlineIsKept) {
   for (const double deadline_ms : {100.0, 200.0, 500.0}) {
     Harness harness(Telling(kStory), Telling(kStory), {.delivery_ms = 0, .lookahead = 32});

@@ -84,11 +84,16 @@ std::int32_t StepLoop::Draft(Sequence& sequence, std::int32_t num_rows, std::spa
                         .guess_ms = drafter_->guess_ms()};
   const std::int32_t num = sequence.lookahead.NumWorth(cost, num_rows, offered);
   if (num == 0 || !HasTimeFor(num_rows + num, read_ms + num * offered.guess_ms)) return 0;
-  return drafter_->Draft(sequence.seq, items, guesses.first(static_cast<std::size_t>(num)));
+  const std::int32_t num_drafted =
+      drafter_->Draft(sequence.seq, items, guesses.first(static_cast<std::size_t>(num)));
+  // Unsure of the very next token: it took its time in vain, as a wrong guess does.
+  const bool in_vain = num_drafted == 0 && drafter_->NumUnread(sequence.seq, items) == 1;
+  if (in_vain) sequence.lookahead.Learn(1, 0);
+  return num_drafted;
 }
 
-// A step of so many rows, so long after now, makes nobody late. Where several are due it is not looked for: side by
-// side, guesses hardly pay.
+// A step of so many rows, so long after now, makes nobody late. Where several are due it is not
+// looked for: side by side, guesses hardly pay.
 bool StepLoop::HasTimeFor(std::int32_t num_rows, double wait_ms) const noexcept {
   if (view_.by_deadline.empty()) return true;
   if (view_.by_deadline.size() > 1) return false;

@@ -75,13 +75,19 @@ std::int32_t Drafter::NumCommon(SeqId seq, std::span<const ContextItem> items) c
   return static_cast<std::int32_t>(std::min(differ - tokens.begin(), std::ssize(items) - 1));
 }
 
+// Its own, or where it can be forked that of another sequence which has more.
+Drafter::Common Drafter::MostCommon(SeqId seq, std::span<const ContextItem> items) const noexcept {
+  Common most{.seq = seq, .num = NumCommon(seq, items)};
+  for (SeqId other = 0; other < info_.max_seqs && (info_.caps & kFork) != 0; ++other) {
+    const std::int32_t num = NumCommon(other, items);
+    if (num > most.num) most = {.seq = other, .num = num};
+  }
+  return most;
+}
+
 std::int32_t Drafter::NumUnread(SeqId seq, std::span<const ContextItem> items) const noexcept {
   if (items.empty() || std::ssize(items) > info_.num_cells) return kNever;
-  std::int32_t num_common = NumCommon(seq, items);
-  for (SeqId other = 0; other < info_.max_seqs; ++other) {
-    num_common = std::max(num_common, NumCommon(other, items));
-  }
-  const auto unread = items.subspan(static_cast<std::size_t>(num_common));
+  const auto unread = items.subspan(static_cast<std::size_t>(MostCommon(seq, items).num));
   const auto is_none = [this](ContextItem item) {
     return item.token() < 0 || item.token() >= info_.num_vocab;
   };
@@ -91,11 +97,7 @@ std::int32_t Drafter::NumUnread(SeqId seq, std::span<const ContextItem> items) c
 // To what `items` begin with, and to as much of another sequence that has more of it.
 void Drafter::CutBack(SeqId seq, std::span<const ContextItem> items) noexcept {
   auto& tokens = read_[static_cast<std::size_t>(seq)];
-  std::int32_t num = NumCommon(seq, items);
-  SeqId best = seq;
-  for (SeqId other = 0; other < info_.max_seqs && (info_.caps & kFork) != 0; ++other) {
-    if (NumCommon(other, items) > num) num = NumCommon(other, items), best = other;
-  }
+  const auto [best, num] = MostCommon(seq, items);
   if (best != seq) {
     engine_->Drop(seq);
     tokens.clear();

@@ -51,7 +51,13 @@ class Drafter {
   std::string last_error() const { return engine_->last_error(); }
 
  private:
+  struct Common {
+    SeqId seq;
+    std::int32_t num;  // tokens that it has read of what is asked for
+  };
+
   std::int32_t NumCommon(SeqId seq, std::span<const ContextItem> items) const noexcept;
+  Common MostCommon(SeqId seq, std::span<const ContextItem> items) const noexcept;
   void CutBack(SeqId seq, std::span<const ContextItem> items) noexcept;
   bool Read(SeqId seq, std::span<const ContextItem> items) noexcept;
   bool Decode(SeqId seq, bool with_output) noexcept;

@@ -74,16 +74,17 @@ std::int32_t StepLoop::AddGuesses(Sequence* sequence, std::int32_t num_before, s
 // long as that takes: who wants a few tokens does not wait for it.
 std::int32_t StepLoop::Draft(Sequence& sequence, std::int32_t num_rows, std::span<Token> guesses) {
   const CostModel& cost = decoder_.cost();
+  const Guessed offered{.num = static_cast<std::int32_t>(guesses.size()),
+                        .match = kDrafted,
+                        .guess_ms = drafter_->guess_ms()};
+  const std::int32_t num = sequence.lookahead.NumWorth(cost, num_rows, offered);
+  if (num == 0) return 0;  // it rests: what it has read does not matter
   const std::span items = sequence.context().items();
   const std::int32_t num_unread = drafter_->NumUnread(sequence.seq, items);
   if (num_unread == Drafter::kNever) return 0;
   const double read_ms = drafter_->ReadMs(num_unread);
   if (read_ms > sequence.num_sampled() * cost.StepMs(1)) return 0;
-  const Guessed offered{.num = static_cast<std::int32_t>(guesses.size()),
-                        .match = kDrafted,
-                        .guess_ms = drafter_->guess_ms()};
-  const std::int32_t num = sequence.lookahead.NumWorth(cost, num_rows, offered);
-  if (num == 0 || !HasTimeFor(num_rows + num, read_ms + num * offered.guess_ms)) return 0;
+  if (!HasTimeFor(num_rows + num, read_ms + num * offered.guess_ms)) return 0;
   const std::int32_t num_drafted =
       drafter_->Draft(sequence.seq, items, guesses.first(static_cast<std::size_t>(num)));
   // Unsure of the very next token: it took its time in vain, as a wrong guess does.
